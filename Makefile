@@ -1,0 +1,48 @@
+# The menu. Everything CI does is one of these; `.ci/run` is `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+FILTERS := --profile filters --target wasm32-wasip1 -p sticky-router -p session-binder
+BINS    := -p limpet-core -p limpet-host -p limpet-tests --bins
+NATIVE  := --workspace --all-targets
+
+.PHONY: help build release filters test demo bench lint deps deps-bench
+
+help:
+	@echo 'make demo    three nodes, demo workers and the proxy on http://127.0.0.1:8080'
+	@echo 'make test    installs what the tests need, then runs all of them'
+	@echo 'make bench   measures against nginx, HAProxy and Envoy side by side; writes docs/BENCHMARKS.md'
+	@echo 'make build   filters, daemons and demo worker; `make release` the same, optimised'
+	@echo 'make lint    formatting and clippy, natively and for wasm'
+
+# Filters first: limpet-host carries them inside itself.
+filters:
+	cargo build $(FILTERS)
+
+build: filters
+	cargo build $(BINS)
+
+release: filters
+	cargo build --release $(BINS)
+
+test: deps lint build
+	cargo test --workspace
+
+demo: release
+	$(TARGET)/release/demo
+
+bench: deps-bench release
+	$(TARGET)/release/bench
+
+lint: filters
+	cargo fmt --all --check
+	cargo clippy $(NATIVE) -- -D warnings
+	cargo clippy $(FILTERS) -- -D warnings
+
+deps:
+	scripts/deps wasm-target envoy
+
+deps-bench:
+	scripts/deps wasm-target envoy nginx haproxy wrk
