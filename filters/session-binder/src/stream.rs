@@ -1,0 +1,210 @@
+//! One request in the binder: tells the worker about its session, and on the way back does what
+//! [`crate::decide`] says.
+//!
+//! Host calls: 1 for a request without a session (the router's decision), 3 with one (plus 1 when it moved); 2 for
+//! its response (read the headers, who served it), plus 1 for each reserved header to remove, and at a takeover or
+//! a delta 1 to be sure that a worker answered, and those that write the cookies.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use limpet_filters_common::decision::{self, Decision};
+use limpet_filters_common::hostcalls::{self, Level, Map};
+use limpet_filters_common::pairs::Pairs;
+use limpet_filters_common::{clock, root, tables};
+use limpet_wire::codec;
+use limpet_wire::names::{self, CORE_CLUSTER, ORIGINAL_SESSION_ID, PRIMARY, REPORT_PATH, SESSION_ID};
+use limpet_wire::report::{Operation, Report};
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use sticky_router::decide::{Request, session};
+
+use crate::Binder;
+use crate::config::Ack;
+use crate::decide::{Actions, Response, respond};
+
+/// What the proxy allows a held report beyond the time the core has for it: the core should be the one that
+/// notices.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The context of one request.
+pub(crate) struct Stream {
+    binder: Rc<Binder>,
+    decision: Decision,
+    held: Option<Held>,
+}
+
+/// A response that waits for the core.
+struct Held {
+    token: u32,
+    operations: Vec<Operation>,
+}
+
+impl Stream {
+    pub(crate) fn new(binder: Rc<Binder>) -> Self {
+        Self { binder, decision: Decision::default(), held: None }
+    }
+
+    /// Without a router in front, the binder does what is left of its work.
+    fn read_request(&self) -> Decision {
+        let Some(headers) = hostcalls::header_pairs(Map::RequestHeaders) else { return Decision::default() };
+        let mut request = Request::default();
+        let mut reserved: Vec<&[u8]> = Vec::new();
+        for (name, value) in Pairs::new(&headers) {
+            if name == b":path" {
+                request.path = value;
+            } else if name.eq_ignore_ascii_case(b"cookie") {
+                request.cookies.push(value);
+            } else if names::is_reserved(name) && !reserved.contains(&name) {
+                reserved.push(name);
+            }
+        }
+        for name in reserved {
+            hostcalls::remove_header(Map::RequestHeaders, name);
+        }
+        let table = tables::current();
+        let (session, _) = session(&request, &self.binder.config.session, table.as_deref());
+        Decision { session, primary: false, moved: false }
+    }
+
+    fn tell_worker(&self) {
+        let Some(session) = &self.decision.session else { return };
+        let add = |name: &str, value: &str| hostcalls::add_header(Map::RequestHeaders, name.as_bytes(), value.as_bytes());
+        add(SESSION_ID, &session.id);
+        add(PRIMARY, if self.decision.primary { "?1" } else { "?0" });
+        if let (true, Some(route)) = (self.decision.moved, &session.route) {
+            add(ORIGINAL_SESSION_ID, &format!("{}.{route}", session.id));
+        }
+    }
+
+    fn read_response(&mut self) -> Action {
+        let Some(headers) = hostcalls::header_pairs(Map::ResponseHeaders) else { return Action::Continue };
+        let table = tables::current();
+        let address = hostcalls::property(b"upstream\0address").unwrap_or_default();
+        let address = std::str::from_utf8(&address).unwrap_or_default();
+        let served = table.as_ref().and_then(|table| table.by_addr(address)).map(|worker| worker.route.as_str());
+        let response =
+            Response { session: self.decision.session.as_ref(), served, headers: Pairs::new(&headers) };
+        let actions = respond(&self.binder.config, &response);
+        for name in &actions.remove {
+            hostcalls::remove_header(Map::ResponseHeaders, name);
+        }
+        self.carry_out(actions)
+    }
+
+    fn carry_out(&mut self, actions: Actions) -> Action {
+        let binder = Rc::clone(&self.binder);
+        let counters = &binder.counters;
+        counters.bad_fields.add(actions.errors.len() as u64);
+        if let Some(error) = actions.errors.first() {
+            binder.complain(&error.to_string());
+        }
+        let touch = actions.touch.filter(|touch| binder.touch_due(&touch.id, clock::now_ms()));
+        let news = actions.binding.is_some() || !actions.deltas.is_empty() || actions.takeover || touch.is_some();
+        // A reply the proxy made itself names an address too when it could not connect there.
+        if news && hostcalls::property(b"response\0code_details").as_deref() != Some(b"via_upstream") {
+            return Action::Continue;
+        }
+        if actions.takeover {
+            counters.takeovers.increment();
+        }
+        if actions.homeless {
+            counters.homeless.increment();
+        }
+        if let Some(cookies) = &actions.cookies {
+            hostcalls::remove_header(Map::ResponseHeaders, b"set-cookie");
+            for cookie in cookies {
+                hostcalls::add_header(Map::ResponseHeaders, b"set-cookie", cookie);
+            }
+        }
+        for operation in actions.binding.into_iter().chain(touch) {
+            binder.queue(operation);
+        }
+        if actions.deltas.is_empty() {
+            return Action::Continue;
+        }
+        counters.deltas.add(actions.deltas.len() as u64);
+        match binder.config.ack {
+            Ack::None => {
+                actions.deltas.into_iter().for_each(|delta| binder.queue(delta));
+                Action::Continue
+            }
+            _ => self.hold(actions.deltas),
+        }
+    }
+
+    /// Sends a report now and holds the response; lets it go at once when the report cannot be sent.
+    fn hold(&mut self, deltas: Vec<Operation>) -> Action {
+        let binder = Rc::clone(&self.binder);
+        let mut operations = Vec::new();
+        for delta in &deltas {
+            operations.extend(binder.take_queued(&delta.app, &delta.id));
+        }
+        operations.extend(deltas);
+        let report = Report { operations };
+        let config = &binder.config;
+        let path = format!("{REPORT_PATH}?ack={}&timeout_ms={}", config.ack.name(), config.ack_timeout.0);
+        let timeout = Duration::from_millis(config.ack_timeout.0) + GRACE;
+        let token = codec::encode(&report)
+            .ok()
+            .and_then(|body| hostcalls::http_call(CORE_CLUSTER, "POST", &path, Some(&body), timeout));
+        match token {
+            Some(token) => {
+                self.held = Some(Held { token, operations: report.operations });
+                Action::Pause
+            }
+            None => {
+                binder.counters.acks_unreachable.increment();
+                report.operations.into_iter().for_each(|operation| binder.queue(operation));
+                Action::Continue
+            }
+        }
+    }
+}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let told = hostcalls::property(decision::PROPERTY).and_then(|bytes| Decision::decode(&bytes));
+        self.decision = told.unwrap_or_else(|| self.read_request());
+        self.tell_worker();
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        self.read_response()
+    }
+}
+
+impl Context for Stream {
+    fn on_http_call_response(&mut self, token: u32, num_headers: usize, _: usize, _: usize) {
+        let Some(held) = self.held.take_if(|held| held.token == token) else { return };
+        let counters = &self.binder.counters;
+        match root::call_status(num_headers) {
+            Some(200..=299) => {
+                counters.acks_held.increment();
+                self.binder.refusals();
+            }
+            Some(status @ 400..=499) => {
+                counters.acks_refused.increment();
+                hostcalls::log(Level::Warn, &format!("the core refused a report with {status}; it is dropped"));
+            }
+            _ => {
+                counters.acks_failed.increment();
+                held.operations.into_iter().for_each(|operation| self.binder.queue(operation));
+            }
+        }
+        // The last step on every way through here: afterwards the response is no longer this filter's.
+        hostcalls::resume_response();
+    }
+}
+
+impl Drop for Stream {
+    /// The client left while its response was held. The reply will reach nobody, so nobody will know whether the
+    /// core has the delta: it is queued, and perhaps told twice.
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.binder.counters.acks_abandoned.increment();
+            held.operations.into_iter().for_each(|operation| self.binder.queue(operation));
+        }
+    }
+}

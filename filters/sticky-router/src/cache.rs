@@ -1,0 +1,71 @@
+//! Tokens that were opened before, so that a client's next request does not pay for the decryption again.
+//!
+//! Only authentic tokens enter, so nobody can fill it with inventions. It is of one VM and one worker table: a new
+//! table may have other keys, and then every token is opened anew.
+
+use std::collections::HashMap;
+
+use limpet_wire::table::{TableVersion, WorkerTable};
+use limpet_wire::token::{self, Claims};
+
+/// The most tokens kept; one more, and all are forgotten. About 2 MiB at the most.
+pub const TOKENS_MAX: usize = 4096;
+
+/// Opened tokens by their text.
+#[derive(Debug, Default)]
+pub struct TokenCache {
+    of: TableVersion,
+    opened: HashMap<Vec<u8>, Claims>,
+}
+
+impl TokenCache {
+    /// Opens `text` under the keys of `table`; `None` when it is no token of this cluster.
+    pub fn open(&mut self, text: &[u8], table: &WorkerTable) -> Option<Claims> {
+        if self.of != table.version {
+            self.of = table.version;
+            self.opened.clear();
+        }
+        if let Some(claims) = self.opened.get(text) {
+            return Some(claims.clone());
+        }
+        let claims = token::open(text, &table.cluster, &table.keys).ok()?;
+        if self.opened.len() >= TOKENS_MAX {
+            self.opened.clear();
+        }
+        self.opened.insert(text.to_vec(), claims.clone());
+        Some(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use limpet_wire::token::TokenKey;
+
+    fn table(number: u64, key: u8) -> WorkerTable {
+        WorkerTable {
+            cluster: "shop".into(),
+            version: TableVersion { epoch: 1, number },
+            keys: vec![TokenKey { id: 1, secret: [key; 32] }],
+            workers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_gone_opens_nothing_any_more() {
+        let claims = Claims {
+            app: "default".into(),
+            route: "node1".into(),
+            fallbacks: Vec::new(),
+            first_seen: 1,
+            last_seen: 1,
+        };
+        let text = token::seal(&claims, "shop", &table(1, 7).keys[0], [1; 24]).unwrap();
+        let mut cache = TokenCache::default();
+        for _ in 0..2 {
+            assert_eq!(cache.open(text.as_bytes(), &table(1, 7)), Some(claims.clone()));
+        }
+        assert_eq!(cache.open(text.as_bytes(), &table(2, 8)), None);
+        assert_eq!(cache.open(b"forged", &table(2, 8)), None);
+    }
+}
