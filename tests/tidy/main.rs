@@ -1,1 +1,4 @@
-//! x
+//! Is the house in order? Rules of the repository that no compiler checks.
+
+mod documents;
+mod sources;
