@@ -10,7 +10,10 @@ const SOON: Duration = Duration::from_secs(5);
 async fn two(name: &str) -> (Site, Core, Core) {
     let site = Site::new(name, &[], &["a", "b"]);
     let (a, b) = (site.core("a").await, site.core("b").await);
-    wait::until("b sees a", SOON, async || b.state_of("a").await.as_deref() == Some("ready")).await;
+    wait::until("b sees a", SOON, async || {
+        b.state_of("a").await.as_deref() == Some("ready")
+    })
+    .await;
     (site, a, b)
 }
 
@@ -26,7 +29,10 @@ async fn sigterm_leaves_and_peers_know_at_once() {
     .await;
     println!("left and known after {:?}", start.elapsed());
     let again = site.core("a").await;
-    wait::until("and may come back", SOON, async || b.state_of("a").await.as_deref() == Some("ready")).await;
+    wait::until("and may come back", SOON, async || {
+        b.state_of("a").await.as_deref() == Some("ready")
+    })
+    .await;
     drop(again);
 }
 
@@ -41,6 +47,9 @@ async fn sigkill_is_noticed_in_well_under_a_second() {
     .await;
     println!("crash known after {:?}", start.elapsed());
     let again = site.core("a").await;
-    wait::until("and may come back", SOON, async || b.state_of("a").await.as_deref() == Some("ready")).await;
+    wait::until("and may come back", SOON, async || {
+        b.state_of("a").await.as_deref() == Some("ready")
+    })
+    .await;
     drop(again);
 }

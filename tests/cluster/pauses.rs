@@ -14,7 +14,10 @@ const APP: &str = "default";
 async fn a_sleeper_is_suspected_slows_nobody_and_catches_up() {
     let site = Site::new("sleep", &[], &["a", "b", "c"]);
     let (a, b, c) = (site.core("a").await, site.core("b").await, site.core("c").await);
-    wait::until("a sees c", Duration::from_secs(5), async || a.state_of("c").await.as_deref() == Some("ready")).await;
+    wait::until("a sees c", Duration::from_secs(5), async || {
+        a.state_of("c").await.as_deref() == Some("ready")
+    })
+    .await;
     c.process.signal(Signal::STOP);
     wait::until("a notices the silence", Duration::from_secs(8), async || {
         matches!(a.state_of("c").await.as_deref(), Some("down" | "suspect"))
@@ -22,7 +25,10 @@ async fn a_sleeper_is_suspected_slows_nobody_and_catches_up() {
     .await;
     for number in 0..100 {
         let change = json!({ "set": { "x": encoded("1") } });
-        a.api.patch(APP, &format!("S{number}"), "none", &change).await.expect("an answer");
+        a.api
+            .patch(APP, &format!("S{number}"), "none", &change)
+            .await
+            .expect("an answer");
     }
     wait::until("b has them all", Duration::from_secs(2), async || {
         matches!(b.api.session(APP, "S99").await, Ok(Some(_)))

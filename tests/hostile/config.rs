@@ -17,18 +17,50 @@ const CORE: &[Row] = &[
     ("id = \"a\"", "id = 5", "node.id"),
     ("id = \"a\"", "", "node.id"),
     ("[node]", "[noode]", "noode"),
-    ("cluster = \"bad\"", "cluster = \"bad\"\ncolour = \"red\"", "node.colour"),
+    (
+        "cluster = \"bad\"",
+        "cluster = \"bad\"\ncolour = \"red\"",
+        "node.colour",
+    ),
     ("seeds = []", "seeds = [\"nowhere\"]", "membership.seeds"),
-    ("seeds = []", "probe_interval = \"500\"", "membership.probe_interval"),
+    (
+        "seeds = []",
+        "probe_interval = \"500\"",
+        "membership.probe_interval",
+    ),
     ("seeds = []", "drop_time = \"later\"", "membership.drop_time"),
     ("a.pem\"", "absent.pem\"", "tls.cert"),
     ("ca.pem\"", "a.key\"", "tls.ca"),
-    ("[membership]", "[replication]\nmode = \"sideways\"\n[membership]", "replication.mode"),
-    ("[membership]", "[replication]\nack = \"most\"\n[membership]", "replication.ack"),
-    ("[membership]", "[replication]\nqueue_bytes = \"64 parsecs\"\n[membership]", "replication.queue_bytes"),
-    ("[membership]", "[session]\nmax_inactive = \"-3m\"\n[membership]", "session.max_inactive"),
-    ("[membership]", "[[worker]]\nroute = \"w\"\nurl = \"ftp://127.0.0.1:1\"\n[membership]", "url"),
-    ("[membership]", "[[worker]]\nurl = \"http://127.0.0.1:1\"\n[membership]", "route"),
+    (
+        "[membership]",
+        "[replication]\nmode = \"sideways\"\n[membership]",
+        "replication.mode",
+    ),
+    (
+        "[membership]",
+        "[replication]\nack = \"most\"\n[membership]",
+        "replication.ack",
+    ),
+    (
+        "[membership]",
+        "[replication]\nqueue_bytes = \"64 parsecs\"\n[membership]",
+        "replication.queue_bytes",
+    ),
+    (
+        "[membership]",
+        "[session]\nmax_inactive = \"-3m\"\n[membership]",
+        "session.max_inactive",
+    ),
+    (
+        "[membership]",
+        "[[worker]]\nroute = \"w\"\nurl = \"ftp://127.0.0.1:1\"\n[membership]",
+        "url",
+    ),
+    (
+        "[membership]",
+        "[[worker]]\nurl = \"http://127.0.0.1:1\"\n[membership]",
+        "route",
+    ),
     ("api = [\"127.0.0.1:", "api = [\"0.0.0.0:", "listen.api"),
     ("[tls]", "[tls", "line"),
 ];
@@ -40,7 +72,11 @@ const HOST: &[Row] = &[
     ("workers = \"core\"", "workers = [{ route = \"a\" }]", "url"),
     ("balance = \"byrequests\"", "balance = \"bymood\"", "balance"),
     ("cluster = \"app\"", "cluster = \"nap\"", "cluster"),
-    ("module = \"sticky_router\"", "module = \"/nowhere/x.wasm\"", "module"),
+    (
+        "module = \"sticky_router\"",
+        "module = \"/nowhere/x.wasm\"",
+        "module",
+    ),
     ("module = \"sticky_router\"", "modul = \"sticky_router\"", "modul"),
     ("url = \"unix:", "url = \"gopher:", "core.url"),
 ];
@@ -70,18 +106,31 @@ fn assert_refused(program: &str, dir: &Path, text: &str, names: &[&str]) {
     for command in ["check", "run"] {
         let output = run(program, command, &file);
         let complaint = said(&output);
-        assert_eq!(output.status.code(), Some(64), "{program} {command} with\n{text}\nsaid\n{complaint}");
+        assert_eq!(
+            output.status.code(),
+            Some(64),
+            "{program} {command} with\n{text}\nsaid\n{complaint}"
+        );
         for name in names {
-            assert!(complaint.contains(name), "{program} {command} does not name {name}:\n{complaint}\nof\n{text}");
+            assert!(
+                complaint.contains(name),
+                "{program} {command} does not name {name}:\n{complaint}\nof\n{text}"
+            );
         }
         assert!(!complaint.contains("panicked"), "{complaint}");
-        assert!(!complaint.to_lowercase().contains("in use"), "a port was tried before the file was read: {complaint}");
+        assert!(
+            !complaint.to_lowercase().contains("in use"),
+            "a port was tried before the file was read: {complaint}"
+        );
     }
 }
 
 /// The ports of a file, taken, so that binding one would be noticed.
 fn taken(addrs: &[&str]) -> Vec<TcpListener> {
-    addrs.iter().map(|addr| TcpListener::bind(addr).expect("a free port")).collect()
+    addrs
+        .iter()
+        .map(|addr| TcpListener::bind(addr).expect("a free port"))
+        .collect()
 }
 
 #[test]
@@ -92,11 +141,20 @@ fn every_bad_core_file_is_refused_by_key_path() {
     let file = site.scratch.join("good.toml");
     fs::write(&file, &good).expect("a file in the test's directory");
     let output = run("limpet-core", "check", &file);
-    assert!(output.status.success(), "the good file is refused: {}", said(&output));
+    assert!(
+        output.status.success(),
+        "the good file is refused: {}",
+        said(&output)
+    );
 
     let _ports = taken(&[&node.cluster, &node.api]);
     for row in CORE {
-        assert_refused("limpet-core", site.scratch.path(), &replaced(&good, row), &[row.2]);
+        assert_refused(
+            "limpet-core",
+            site.scratch.path(),
+            &replaced(&good, row),
+            &[row.2],
+        );
     }
 }
 
@@ -117,11 +175,20 @@ fn every_bad_host_file_is_refused_by_key_path() {
     let file = site.scratch.join("good-host.toml");
     fs::write(&file, &good).expect("a file in the test's directory");
     let output = run("limpet-host", "check", &file);
-    assert!(output.status.success(), "the good file is refused: {}", said(&output));
+    assert!(
+        output.status.success(),
+        "the good file is refused: {}",
+        said(&output)
+    );
 
     let _ports = taken(&[&plan.listen]);
     for row in HOST {
-        assert_refused("limpet-host", site.scratch.path(), &replaced(&good, row), &[row.2]);
+        assert_refused(
+            "limpet-host",
+            site.scratch.path(),
+            &replaced(&good, row),
+            &[row.2],
+        );
     }
 }
 
@@ -129,7 +196,11 @@ fn every_bad_host_file_is_refused_by_key_path() {
 fn every_problem_of_a_host_file_is_named_at_once() {
     let site = Site::new("bad", &[], &["a"]);
     let rows = [&HOST[0], &HOST[4], &HOST[8]];
-    let bad = rows.iter().fold(HostPlan::new("unix:/nowhere").toml(), |text, row| replaced(&text, row));
+    let bad = rows
+        .iter()
+        .fold(HostPlan::new("unix:/nowhere").toml(), |text, row| {
+            replaced(&text, row)
+        });
     let names: Vec<_> = rows.iter().map(|row| row.2).collect();
     assert_refused("limpet-host", site.scratch.path(), &bad, &names);
 }
@@ -139,6 +210,10 @@ fn a_file_that_is_not_there_is_said_so() {
     for program in ["limpet-core", "limpet-host"] {
         let output = run(program, "check", Path::new("/nowhere/limpet.toml"));
         assert_eq!(output.status.code(), Some(64), "{}", said(&output));
-        assert!(said(&output).contains("/nowhere/limpet.toml"), "{}", said(&output));
+        assert!(
+            said(&output).contains("/nowhere/limpet.toml"),
+            "{}",
+            said(&output)
+        );
     }
 }

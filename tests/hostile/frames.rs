@@ -38,7 +38,9 @@ fn hello(node: &str, version: u8) -> Vec<u8> {
 
 async fn link(peace: &Peace) -> TlsStream<TcpStream> {
     let identity = Identity::issued(&peace.site.pki, "c");
-    connect(&peace.a.node.cluster, &peace.site.pki, Some(&identity), &[&TLS13]).await.expect("c is let in")
+    connect(&peace.a.node.cluster, &peace.site.pki, Some(&identity), &[&TLS13])
+        .await
+        .expect("c is let in")
 }
 
 /// Sends bytes and waits for the core to hang up.
@@ -53,7 +55,10 @@ async fn assert_closed(peace: &Peace, what: &str, bytes: &[u8], end: bool) {
         let mut buffer = [0; 4096];
         while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
     };
-    assert!(tokio::time::timeout(PATIENCE, closed).await.is_ok(), "{what}: the link stays open");
+    assert!(
+        tokio::time::timeout(PATIENCE, closed).await.is_ok(),
+        "{what}: the link stays open"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,7 +76,11 @@ async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
         ("an unknown version", after(&frame(&[99, 0, 0])), &["version 99"]),
         ("an unknown type", after(&frame(&[1, 250, 0, 0])), &["malformed"]),
         ("a message cut short", after(&frame(&[1, 2])), &["malformed"]),
-        ("a list that claims 2^60 entries", after(&frame(&lying_list())), &["malformed"]),
+        (
+            "a list that claims 2^60 entries",
+            after(&frame(&lying_list())),
+            &["malformed"],
+        ),
     ];
     for (what, bytes, words) in cases {
         let from = peace.a.process.log().len();
@@ -98,8 +107,8 @@ async fn random_messages_of_a_node_harm_nothing() {
         let mut stream = link(&peace).await;
         let mut bytes = hello("c", 1);
         for _ in 0..8 {
-            let length = random.next() as usize % 64;
-            let mut body = vec![1, random.next() as u8 % 8];
+            let length = random.number() as usize % 64;
+            let mut body = vec![1, random.number() as u8 % 8];
             body.extend(random.bytes(length));
             bytes.extend(frame(&body));
         }

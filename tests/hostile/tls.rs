@@ -25,10 +25,26 @@ async fn strangers_are_refused_with_a_reason() {
 
     let cases = [
         ("no certificate", None, vec!["certificate"]),
-        ("another CA", Some(Identity::issued(&other_ca, "c")), vec!["certificate"]),
-        ("another cluster", Some(Identity::signed(&pki, "limpet://bank/node/c", years)), vec!["bank"]),
-        ("expired", Some(Identity::signed(&pki, "limpet://strangers/node/c", (2020, 2021))), vec!["expired"]),
-        ("no identity", Some(Identity::signed(&pki, "https://strangers/c", years)), vec!["identity"]),
+        (
+            "another CA",
+            Some(Identity::issued(&other_ca, "c")),
+            vec!["certificate"],
+        ),
+        (
+            "another cluster",
+            Some(Identity::signed(&pki, "limpet://bank/node/c", years)),
+            vec!["bank"],
+        ),
+        (
+            "expired",
+            Some(Identity::signed(&pki, "limpet://strangers/node/c", (2020, 2021))),
+            vec!["expired"],
+        ),
+        (
+            "no identity",
+            Some(Identity::signed(&pki, "https://strangers/c", years)),
+            vec!["identity"],
+        ),
     ];
     for (what, identity, words) in cases {
         let from = peace.a.process.log().len();
@@ -47,7 +63,11 @@ async fn a_certificate_of_the_cluster_is_let_in_by_tls_13_only() {
     let identity = Identity::issued(&peace.site.pki, "c");
     let pause = Duration::from_millis(500);
     let friend = reception(&addr, &peace.site.pki, Some(&identity), &[&TLS13], pause).await;
-    assert_eq!(friend, Reception::Open, "so the refusals of the other test are for their stated reasons");
+    assert_eq!(
+        friend,
+        Reception::Open,
+        "so the refusals of the other test are for their stated reasons"
+    );
     let old = reception(&addr, &peace.site.pki, Some(&identity), &[&TLS12], PATIENCE).await;
     assert!(matches!(old, Reception::Refused(_)), "TLS 1.2: let in");
     peace.still_holds().await;
@@ -56,9 +76,15 @@ async fn a_certificate_of_the_cluster_is_let_in_by_tls_13_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_tls_at_all_is_closed() {
     let mut peace = Peace::new("plain").await;
-    for bytes in [&b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[..], &[0; 4096], b"\x16\x03\x01\xff\xff\x01"] {
+    for bytes in [
+        &b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"[..],
+        &[0; 4096],
+        b"\x16\x03\x01\xff\xff\x01",
+    ] {
         let from = peace.a.process.log().len();
-        let mut stream = TcpStream::connect(&peace.a.node.cluster).await.expect("the port is open");
+        let mut stream = TcpStream::connect(&peace.a.node.cluster)
+            .await
+            .expect("the port is open");
         stream.write_all(bytes).await.expect("it takes some bytes");
         stream.shutdown().await.expect("and their end");
         let mut answer = Vec::new();

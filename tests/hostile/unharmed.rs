@@ -32,7 +32,12 @@ impl Peace {
             let session = session.unwrap_or_else(|| panic!("{} lost a session", core.node.id));
             assert_eq!(attribute(&session, "value").as_deref(), Some(&b"before"[..]));
             for id in ["a", "b"] {
-                assert_eq!(core.state_of(id).await.as_deref(), Some("ready"), "{id} as {} sees it", core.node.id);
+                assert_eq!(
+                    core.state_of(id).await.as_deref(),
+                    Some("ready"),
+                    "{id} as {} sees it",
+                    core.node.id
+                );
             }
         }
         self.write("after").await;
@@ -45,21 +50,44 @@ impl Peace {
 
     /// Waits until the log of `a` says, in one line after `from`, every one of `words`, in whatever case.
     pub async fn says(&self, from: usize, words: &[&str]) {
-        wait::eventually(&format!("the log names {words:?}"), Duration::from_secs(5), async || {
-            let log = self.a.process.log();
-            let news = &log[from..];
-            let said = news.lines().any(|line| words.iter().all(|word| line.to_lowercase().contains(word)));
-            if said { Ok(()) } else { Err(format!("only:\n{news}")) }
-        })
+        wait::eventually(
+            &format!("the log names {words:?}"),
+            Duration::from_secs(5),
+            async || {
+                let log = self.a.process.log();
+                let news = &log[from..];
+                let said = news
+                    .lines()
+                    .any(|line| words.iter().all(|word| line.to_lowercase().contains(word)));
+                if said {
+                    Ok(())
+                } else {
+                    Err(format!("only:\n{news}"))
+                }
+            },
+        )
         .await;
     }
 
     async fn write(&self, id: &str) {
-        wait::eventually(&format!("both nodes hold {id}"), Duration::from_secs(10), async || {
-            let change = json!({ "set": { "value": encoded(id) } });
-            let answer = self.a.api.patch("default", id, "all", &change).await.map_err(|e| e.to_string())?;
-            if answer["copies"] == 2 { Ok(()) } else { Err(answer.to_string()) }
-        })
+        wait::eventually(
+            &format!("both nodes hold {id}"),
+            Duration::from_secs(10),
+            async || {
+                let change = json!({ "set": { "value": encoded(id) } });
+                let answer = self
+                    .a
+                    .api
+                    .patch("default", id, "all", &change)
+                    .await
+                    .map_err(|e| e.to_string())?;
+                if answer["copies"] == 2 {
+                    Ok(())
+                } else {
+                    Err(answer.to_string())
+                }
+            },
+        )
         .await;
     }
 }

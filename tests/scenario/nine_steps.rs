@@ -64,9 +64,21 @@ async fn l01_a_starts(site: &Site) -> Node {
     let worker = site.worker("a");
     let core = site.core("a").await;
     core.sees_up(&["a"], SOON).await;
-    assert_eq!(core.state_of("a").await.as_deref(), Some("ready"), "L01: it is its own first member");
+    assert_eq!(
+        core.state_of("a").await.as_deref(),
+        Some("ready"),
+        "L01: it is its own first member"
+    );
     let by_socket = Api::new(Address::Unix(core.node.socket.clone()));
-    assert_eq!(by_socket.get("/healthz").await.expect("the unix socket answers").0, 200, "L01: unix socket");
+    assert_eq!(
+        by_socket
+            .get("/healthz")
+            .await
+            .expect("the unix socket answers")
+            .0,
+        200,
+        "L01: unix socket"
+    );
     Node { core, worker }
 }
 
@@ -74,7 +86,10 @@ async fn l02_b_joins_and_has_everything(stage: &Stage, a: &Node, early: &str) ->
     let worker = stage.site.worker("b");
     let core = stage.site.core("b").await;
     let session = core.api.session(APP, early).await.expect("b answers");
-    assert!(session.is_some(), "L02: b was ready without the session {early} that was there before it");
+    assert!(
+        session.is_some(),
+        "L02: b was ready without the session {early} that was there before it"
+    );
     same_table(&core, &a.core).await;
     for one in [&core, &a.core, &stage.edge] {
         one.sees_up(&["a", "b"], SOON).await;
@@ -88,12 +103,19 @@ async fn l03_s1_is_created_on_a(stage: &Stage, b: &Node) -> Client {
     let copy = copy.unwrap_or_else(|| panic!("L03: the answer left, and b has no copy of {id}"));
     assert_eq!(visits_of(&copy), Some(1), "L03: the copy is current: {copy}");
     assert_eq!(copy["route"], "a", "L03: bound to a: {copy}");
-    assert_eq!(client.route_of("JSESSIONID"), Some("a"), "L03: the id says so too");
+    assert_eq!(
+        client.route_of("JSESSIONID"),
+        Some("a"),
+        "L03: the id says so too"
+    );
     client
 }
 
 async fn l04_a_crashes_in_mid_load(stage: &Stage, a: Node, b: &Node, s1: Client) -> Client {
-    let others = [visitor_at(stage, "a", "/json").await.0, visitor_at(stage, "b", "/json").await.0];
+    let others = [
+        visitor_at(stage, "a", "/json").await.0,
+        visitor_at(stage, "b", "/json").await.0,
+    ];
     let load = Load::start(s1, "/json", false);
     let others = others.map(|client| Load::start(client, "/json", false));
     load.more(100, Duration::from_secs(20)).await;
@@ -110,8 +132,16 @@ async fn l04_a_crashes_in_mid_load(stage: &Stage, a: Node, b: &Node, s1: Client)
     let (client, visits) = load.finish().await;
     assert_all_served(&visits);
     assert_never_goes_back(&visits);
-    assert_eq!(visits.first().map(|visit| visit.node.as_str()), Some("a"), "L04: the load began on a");
-    assert_eq!(visits.last().map(|visit| visit.node.as_str()), Some("b"), "L04: and went on on b");
+    assert_eq!(
+        visits.first().map(|visit| visit.node.as_str()),
+        Some("a"),
+        "L04: the load began on a"
+    );
+    assert_eq!(
+        visits.last().map(|visit| visit.node.as_str()),
+        Some("b"),
+        "L04: and went on on b"
+    );
     for other in others {
         let (_, visits) = other.finish().await;
         assert_all_served(&visits);
@@ -123,14 +153,30 @@ async fn l04_a_crashes_in_mid_load(stage: &Stage, a: Node, b: &Node, s1: Client)
 async fn l05_b_serves_s1(stage: &Stage, b: &Node, mut s1: Client) -> Client {
     let first = served(&mut s1, "/json").await;
     let second = served(&mut s1, "/json").await;
-    assert_eq!((first.node.as_str(), second.node.as_str()), ("b", "b"), "L05: b serves it");
+    assert_eq!(
+        (first.node.as_str(), second.node.as_str()),
+        ("b", "b"),
+        "L05: b serves it"
+    );
     assert_eq!(second.visits, first.visits + 1, "L05: as usual");
-    assert_eq!(s1.route_of("JSESSIONID"), Some("b"), "L05: the id names its new worker");
+    assert_eq!(
+        s1.route_of("JSESSIONID"),
+        Some("b"),
+        "L05: the id names its new worker"
+    );
     for core in [&b.core, &stage.edge] {
         wait::eventually("L05: the binding follows", SOON, async || {
-            let session = core.api.session(APP, &first.session).await.map_err(|e| e.to_string())?;
+            let session = core
+                .api
+                .session(APP, &first.session)
+                .await
+                .map_err(|e| e.to_string())?;
             let session = session.ok_or("no such session")?;
-            if session["route"] == "b" { Ok(()) } else { Err(session.to_string()) }
+            if session["route"] == "b" {
+                Ok(())
+            } else {
+                Err(session.to_string())
+            }
         })
         .await;
     }
@@ -140,7 +186,11 @@ async fn l05_b_serves_s1(stage: &Stage, b: &Node, mut s1: Client) -> Client {
 /// A fetches for a while; meanwhile new visitors keep coming, and none of them may reach it.
 async fn l06_a_returns(stage: &Stage, b: &Node, random: &mut Random) -> Node {
     fill(&b.core.api, random).await;
-    let load = Load::start(Client::new(stage.proxy.addr.clone()), "/json?max_inactive=60s", true);
+    let load = Load::start(
+        Client::new(stage.proxy.addr.clone()),
+        "/json?max_inactive=60s",
+        true,
+    );
     let worker = stage.site.worker("a");
     let before = worker.accesses().len();
     let mut core = stage.site.start_core("a");
@@ -155,13 +205,26 @@ async fn l06_a_returns(stage: &Stage, b: &Node, random: &mut Random) -> Node {
                 reasons.push(reason);
             }
         }
-        assert!(Instant::now() < deadline && core.process.runs(), "L06: a did not become ready: {reasons:?}");
+        assert!(
+            Instant::now() < deadline && core.process.runs(),
+            "L06: a did not become ready: {reasons:?}"
+        );
         tokio::task::yield_now().await;
     }
     reasons.retain(|reason| reason.starts_with("503"));
-    assert!(!reasons.is_empty(), "L06: a was ready too soon to prove anything; it needs more to fetch");
-    println!("a said {} times why it was not ready, last: {}", reasons.len(), reasons[reasons.len() - 1]);
-    wait::until("L06: then a serves again", SOON, async || worker.accesses().len() > before).await;
+    assert!(
+        !reasons.is_empty(),
+        "L06: a was ready too soon to prove anything; it needs more to fetch"
+    );
+    println!(
+        "a said {} times why it was not ready, last: {}",
+        reasons.len(),
+        reasons[reasons.len() - 1]
+    );
+    wait::until("L06: then a serves again", SOON, async || {
+        worker.accesses().len() > before
+    })
+    .await;
     let (_, visits) = load.finish().await;
     assert_all_served(&visits);
     same_table(&core, &b.core).await;
@@ -176,21 +239,37 @@ async fn l07_s1_is_invalidated_on_a(stage: &Stage, a: &Node, b: &Node, mut s1: C
     s1.cookies.insert("JSESSIONID".into(), format!("{id}.a"));
     let response = s1.get("/logout").await.expect("an answer");
     let answered = Instant::now();
-    assert_eq!((response.status, response.header("x-worker").as_deref()), (200, Some("a")), "L07: a invalidates");
+    assert_eq!(
+        (response.status, response.header("x-worker").as_deref()),
+        (200, Some("a")),
+        "L07: a invalidates"
+    );
     for core in [&a.core, &b.core, &stage.edge] {
-        let left = GONE.saturating_sub(answered.elapsed()).max(Duration::from_millis(1));
-        wait::until(&format!("L07: S1 is gone on {}", core.node.id), left, async || {
-            matches!(core.api.session(APP, &id).await, Ok(None))
-        })
+        let left = GONE
+            .saturating_sub(answered.elapsed())
+            .max(Duration::from_millis(1));
+        wait::until(
+            &format!("L07: S1 is gone on {}", core.node.id),
+            left,
+            async || matches!(core.api.session(APP, &id).await, Ok(None)),
+        )
         .await;
     }
     s1.cookies.remove("LIMPET");
     s1.cookies.insert("JSESSIONID".into(), cookie);
     let visit = served(&mut s1, "/json").await;
-    assert_ne!(visit.session, id, "L07: a deleted session does not come back, nor does its id");
+    assert_ne!(
+        visit.session, id,
+        "L07: a deleted session does not come back, nor does its id"
+    );
     assert_eq!(visit.visits, 1, "L07: what follows is a new session");
     for core in [&a.core, &b.core, &stage.edge] {
-        assert_eq!(core.api.session(APP, &id).await.expect("an answer"), None, "L07: still gone on {}", core.node.id);
+        assert_eq!(
+            core.api.session(APP, &id).await.expect("an answer"),
+            None,
+            "L07: still gone on {}",
+            core.node.id
+        );
     }
 }
 
@@ -198,28 +277,45 @@ async fn l08_s2_is_created_on_b(stage: &Stage, a: &Node) -> String {
     let (_, id) = visitor_at(stage, "b", "/json?max_inactive=2s").await;
     let copy = a.core.api.session(APP, &id).await.expect("a answers");
     let copy = copy.unwrap_or_else(|| panic!("L08: the answer left, and a has no copy of {id}"));
-    assert_eq!((visits_of(&copy), &copy["route"]), (Some(1), &Value::from("b")), "L08: {copy}");
-    assert!(a.core.api.lists(APP, &id).await.expect("a lists its sessions"), "L08: a lists {id}");
+    assert_eq!(
+        (visits_of(&copy), &copy["route"]),
+        (Some(1), &Value::from("b")),
+        "L08: {copy}"
+    );
+    assert!(
+        a.core.api.lists(APP, &id).await.expect("a lists its sessions"),
+        "L08: a lists {id}"
+    );
     id
 }
 
 /// Nobody sends a request; the lists are read, which is no use of a session.
 async fn l09_s2_expires(a: &Node, b: &Node, edge: &Core, s2: &str) {
     for core in [&a.core, &b.core, edge] {
-        wait::until(&format!("L09: S2 ends on {} by itself", core.node.id), Duration::from_secs(6), async || {
-            matches!(core.api.lists(APP, s2).await, Ok(false))
-        })
+        wait::until(
+            &format!("L09: S2 ends on {} by itself", core.node.id),
+            Duration::from_secs(6),
+            async || matches!(core.api.lists(APP, s2).await, Ok(false)),
+        )
         .await;
     }
 }
 
 /// A new visitor whose first visit is answered by `route`, and the id of the session.
 async fn visitor_at(stage: &Stage, route: &str, path: &str) -> (Client, String) {
-    wait::eventually(&format!("a new visitor on {route}"), Duration::from_secs(10), async || {
-        let mut client = Client::new(stage.proxy.addr.clone());
-        let visit = served(&mut client, path).await;
-        if visit.node == route { Ok((client, visit.session)) } else { Err(format!("{visit:?}")) }
-    })
+    wait::eventually(
+        &format!("a new visitor on {route}"),
+        Duration::from_secs(10),
+        async || {
+            let mut client = Client::new(stage.proxy.addr.clone());
+            let visit = served(&mut client, path).await;
+            if visit.node == route {
+                Ok((client, visit.session))
+            } else {
+                Err(format!("{visit:?}"))
+            }
+        },
+    )
     .await
 }
 
@@ -238,7 +334,15 @@ async fn fill(api: &Api, random: &mut Random) {
             set: vec![("filling".into(), random.bytes(BULK_VALUE))],
             ..Operation::default()
         });
-        let reply = api.report(&Report { operations: operations.collect() }, "none").await.expect("a reply");
+        let reply = api
+            .report(
+                &Report {
+                    operations: operations.collect(),
+                },
+                "none",
+            )
+            .await
+            .expect("a reply");
         assert!(reply.refused.is_empty(), "{:?}", reply.refused.first());
     }
 }
@@ -249,11 +353,18 @@ async fn same_table(one: &Core, other: &Core) {
         let (_, left) = one.api.get("/v1/digest").await.map_err(|e| e.to_string())?;
         let (_, right) = other.api.get("/v1/digest").await.map_err(|e| e.to_string())?;
         let same = left["count"].is_u64() && left["count"] == right["count"] && left["hash"] == right["hash"];
-        if same { Ok(()) } else { Err(format!("{left} and {right}")) }
+        if same {
+            Ok(())
+        } else {
+            Err(format!("{left} and {right}"))
+        }
     })
     .await;
 }
 
 fn visits_of(session: &Value) -> Option<u64> {
-    String::from_utf8(attribute(session, "visits")?).ok()?.parse().ok()
+    String::from_utf8(attribute(session, "visits")?)
+        .ok()?
+        .parse()
+        .ok()
 }

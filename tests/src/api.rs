@@ -26,7 +26,10 @@ impl Api {
     /// The API at `to`; nothing is opened yet.
     #[must_use]
     pub fn new(to: Address) -> Self {
-        Self { to, idle: Mutex::default() }
+        Self {
+            to,
+            idle: Mutex::default(),
+        }
     }
 
     /// One call. A kept connection that turns out to be closed is replaced once by a fresh one.
@@ -99,9 +102,11 @@ impl Api {
     /// # Errors
     /// As [`Api::call`], and for an answer other than 200.
     pub async fn lists(&self, app: &str, id: &str) -> io::Result<bool> {
-        let path = format!("/v1/sessions?app={app}&limit=1&after={}", just_before(id));
+        let path = format!("/v1/sessions?app={app}&limit=1&after={app}/{}", just_before(id));
         match self.get(&path).await? {
-            (200, page) => Ok(page["sessions"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == id))),
+            (200, page) => Ok(page["sessions"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|one| one["id"] == id))),
             (status, page) => Err(io::Error::other(format!("{status} {page}"))),
         }
     }

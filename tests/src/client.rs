@@ -17,7 +17,11 @@ impl Client {
     /// A client without cookies.
     #[must_use]
     pub fn new(to: Address) -> Self {
-        Self { to, connection: None, cookies: BTreeMap::new() }
+        Self {
+            to,
+            connection: None,
+            cookies: BTreeMap::new(),
+        }
     }
 
     /// GET with the jar's cookies and these further headers.
@@ -30,7 +34,11 @@ impl Client {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         if !self.cookies.is_empty() {
-            let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let pairs: Vec<_> = self
+                .cookies
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             head.push_str(&format!("cookie: {}\r\n", pairs.join("; ")));
         }
         head.push_str("\r\n");
@@ -71,7 +79,9 @@ impl Client {
     fn learn(&mut self, response: &Response) {
         for line in response.all("set-cookie") {
             let mut parts = line.split(';').map(str::trim);
-            let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else { continue };
+            let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else {
+                continue;
+            };
             if parts.any(|attribute| attribute.eq_ignore_ascii_case("max-age=0")) {
                 self.cookies.remove(name);
             } else {

@@ -79,13 +79,21 @@ impl Site {
                 extra: String::new(),
             });
         }
-        Self { scratch, name: name.to_owned(), pki, nodes }
+        Self {
+            scratch,
+            name: name.to_owned(),
+            pki,
+            nodes,
+        }
     }
 
     /// The plan of a node.
     #[must_use]
     pub fn node(&self, id: &str) -> &NodePlan {
-        self.nodes.iter().find(|node| node.id == id).unwrap_or_else(|| panic!("no node {id} is planned"))
+        self.nodes
+            .iter()
+            .find(|node| node.id == id)
+            .unwrap_or_else(|| panic!("no node {id} is planned"))
     }
 
     /// Every planned node.
@@ -96,15 +104,24 @@ impl Site {
 
     /// Changes the plan of a node before its next start.
     pub fn change(&mut self, id: &str, change: impl FnOnce(&mut NodePlan)) {
-        change(self.nodes.iter_mut().find(|node| node.id == id).expect("a planned node"));
+        change(
+            self.nodes
+                .iter_mut()
+                .find(|node| node.id == id)
+                .expect("a planned node"),
+        );
     }
 
     /// The configuration file of a node.
     #[must_use]
     pub fn toml(&self, id: &str) -> String {
         let node = self.node(id);
-        let seeds: Vec<_> =
-            self.nodes.iter().filter(|other| other.id != id).map(|other| format!("\"{}\"", other.cluster)).collect();
+        let seeds: Vec<_> = self
+            .nodes
+            .iter()
+            .filter(|other| other.id != id)
+            .map(|other| format!("\"{}\"", other.cluster))
+            .collect();
         let dir = self.pki.dir.display();
         let mut text = format!(
             r#"[node]
@@ -130,7 +147,11 @@ seeds = [{seeds}]
             seeds = seeds.join(", "),
         );
         if let Some(worker) = &node.worker {
-            let _ = write!(text, "\n[[worker]]\nroute = \"{}\"\nurl = \"http://{}\"\n", worker.route, worker.addr);
+            let _ = write!(
+                text,
+                "\n[[worker]]\nroute = \"{}\"\nurl = \"http://{}\"\n",
+                worker.route, worker.addr
+            );
         }
         text.push_str(&node.extra);
         text
@@ -145,7 +166,9 @@ seeds = [{seeds}]
         let process = Process::start(
             &format!("core-{id}"),
             self.scratch.path(),
-            Command::new(programs::ours("limpet-core")).args(["run", "--config"]).arg(&file),
+            Command::new(programs::ours("limpet-core"))
+                .args(["run", "--config"])
+                .arg(&file),
         );
         let api = Api::new(Address::Tcp(node.api.clone()));
         Core { node, api, process }
@@ -162,7 +185,10 @@ seeds = [{seeds}]
     #[must_use]
     pub fn worker(&self, id: &str) -> Worker {
         let node = self.node(id);
-        let plan = node.worker.as_ref().unwrap_or_else(|| panic!("{id} has no worker"));
+        let plan = node
+            .worker
+            .as_ref()
+            .unwrap_or_else(|| panic!("{id} has no worker"));
         Worker::start(plan, &node.socket_url(), self.scratch.path())
     }
 }
@@ -203,14 +229,24 @@ impl Core {
     pub async fn sees_up(&self, routes: &[&str], within: Duration) {
         let mut wanted: Vec<_> = routes.iter().map(ToString::to_string).collect();
         wanted.sort();
-        wait::eventually(&format!("{} sees {wanted:?} up", self.node.id), within, async || {
-            let (_, answer) = self.api.get("/v1/workers").await.map_err(|e| e.to_string())?;
-            let all = answer["workers"].as_array().cloned().unwrap_or_default();
-            let up = all.iter().filter(|worker| worker["status"] == "up");
-            let mut up: Vec<_> = up.filter_map(|worker| worker["route"].as_str().map(str::to_owned)).collect();
-            up.sort();
-            if up == wanted { Ok(()) } else { Err(answer.to_string()) }
-        })
+        wait::eventually(
+            &format!("{} sees {wanted:?} up", self.node.id),
+            within,
+            async || {
+                let (_, answer) = self.api.get("/v1/workers").await.map_err(|e| e.to_string())?;
+                let all = answer["workers"].as_array().cloned().unwrap_or_default();
+                let up = all.iter().filter(|worker| worker["status"] == "up");
+                let mut up: Vec<_> = up
+                    .filter_map(|worker| worker["route"].as_str().map(str::to_owned))
+                    .collect();
+                up.sort();
+                if up == wanted {
+                    Ok(())
+                } else {
+                    Err(answer.to_string())
+                }
+            },
+        )
         .await;
     }
 
@@ -218,7 +254,9 @@ impl Core {
     pub async fn state_of(&self, id: &str) -> Option<String> {
         let (_, answer) = self.api.get("/v1/members").await.ok()?;
         let members = answer["members"].as_array()?.clone();
-        members.iter().find(|member| member["id"] == id)?["state"].as_str().map(str::to_owned)
+        members.iter().find(|member| member["id"] == id)?["state"]
+            .as_str()
+            .map(str::to_owned)
     }
 }
 

@@ -29,7 +29,11 @@ impl Address {
     pub fn parse(text: &str) -> Self {
         match text.strip_prefix("unix:") {
             Some(path) => Self::Unix(path.into()),
-            None => Self::Tcp(text.trim_start_matches("http://").trim_end_matches('/').to_owned()),
+            None => Self::Tcp(
+                text.trim_start_matches("http://")
+                    .trim_end_matches('/')
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -97,7 +101,11 @@ impl Connection {
             }
             Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
         };
-        Ok(Self { stream, buffer: Vec::new(), reusable: true })
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+            reusable: true,
+        })
     }
 
     /// Whether the server left the connection open for another request.
@@ -118,7 +126,10 @@ impl Connection {
         };
         match tokio::time::timeout(PATIENCE, exchange).await {
             Ok(result) => result,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in half a minute")),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no answer in half a minute",
+            )),
         }
     }
 
@@ -130,7 +141,9 @@ impl Connection {
             if response.status == 100 {
                 continue;
             }
-            self.reusable &= !response.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
+            self.reusable &= !response
+                .header("connection")
+                .is_some_and(|v| v.eq_ignore_ascii_case("close"));
             if !(head_only || matches!(response.status, 101..=199 | 204 | 304)) {
                 response.body = self.read_body(&response).await?;
             }
@@ -151,11 +164,17 @@ impl Connection {
     }
 
     async fn read_body(&mut self, response: &Response) -> io::Result<Vec<u8>> {
-        if response.header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
+        if response
+            .header("transfer-encoding")
+            .is_some_and(|v| v.eq_ignore_ascii_case("chunked"))
+        {
             return self.read_chunks().await;
         }
         if let Some(length) = response.header("content-length") {
-            let length = length.trim().parse().map_err(|_| bad("a content-length that is no number"))?;
+            let length = length
+                .trim()
+                .parse()
+                .map_err(|_| bad("a content-length that is no number"))?;
             return self.take(length).await;
         }
         self.reusable = false;
@@ -205,7 +224,10 @@ impl Connection {
     async fn fill(&mut self) -> io::Result<()> {
         let mut chunk = [0; 16 * 1024];
         match self.stream.read(&mut chunk).await? {
-            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")),
+            0 => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the server closed the connection",
+            )),
             read => {
                 self.buffer.extend_from_slice(&chunk[..read]);
                 Ok(())
@@ -215,17 +237,30 @@ impl Connection {
 }
 
 fn parse_head(head: &[u8]) -> io::Result<Response> {
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = head
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let status = lines.next().and_then(|line| line.strip_prefix(b"HTTP/1."));
-    let status = status.and_then(|rest| rest.get(2..5)).and_then(|code| std::str::from_utf8(code).ok());
-    let status = status.and_then(|code| code.parse().ok()).ok_or_else(|| bad("no HTTP/1 status line"))?;
+    let status = status
+        .and_then(|rest| rest.get(2..5))
+        .and_then(|code| std::str::from_utf8(code).ok());
+    let status = status
+        .and_then(|code| code.parse().ok())
+        .ok_or_else(|| bad("no HTTP/1 status line"))?;
     let mut headers = Vec::new();
     for line in lines.filter(|line| !line.is_empty()) {
-        let colon = line.iter().position(|byte| *byte == b':').ok_or_else(|| bad("a header without colon"))?;
+        let colon = line
+            .iter()
+            .position(|byte| *byte == b':')
+            .ok_or_else(|| bad("a header without colon"))?;
         let name = String::from_utf8_lossy(&line[..colon]).to_ascii_lowercase();
         headers.push((name, line[colon + 1..].trim_ascii().to_vec()));
     }
-    Ok(Response { status, headers, body: Vec::new() })
+    Ok(Response {
+        status,
+        headers,
+        body: Vec::new(),
+    })
 }
 
 fn bad(what: &str) -> io::Error {

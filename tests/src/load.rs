@@ -43,7 +43,12 @@ impl Visit {
                     visits: page["visits"].as_u64().unwrap_or(0),
                 }
             }
-            Err(e) => Self { status: Err(e.to_string()), node: String::new(), session: String::new(), visits: 0 },
+            Err(e) => Self {
+                status: Err(e.to_string()),
+                node: String::new(),
+                session: String::new(),
+                visits: 0,
+            },
         }
     }
 }
@@ -74,7 +79,11 @@ impl Load {
         let goal = self.done.load(Ordering::Relaxed) + visits;
         wait::eventually(&format!("{visits} more visits"), within, async || {
             let done = self.done.load(Ordering::Relaxed);
-            if done >= goal { Ok(()) } else { Err(format!("{} to go", goal - done)) }
+            if done >= goal {
+                Ok(())
+            } else {
+                Err(format!("{} to go", goal - done))
+            }
         })
         .await;
     }
@@ -93,7 +102,10 @@ impl Load {
 pub fn assert_all_served(visits: &[Visit]) {
     if let Some(at) = visits.iter().position(|visit| visit.status != Ok(200)) {
         let around = &visits[at.saturating_sub(2)..(at + 3).min(visits.len())];
-        panic!("visit {at} of {} was not answered with 200: {around:#?}", visits.len());
+        panic!(
+            "visit {at} of {} was not answered with 200: {around:#?}",
+            visits.len()
+        );
     }
 }
 
@@ -104,7 +116,10 @@ pub fn assert_all_served(visits: &[Visit]) {
 pub fn assert_never_goes_back(visits: &[Visit]) {
     for (at, pair) in visits.windows(2).enumerate() {
         let [before, after] = pair else { continue };
-        assert_eq!(before.session, after.session, "visit {at} changed the session: {pair:#?}");
+        assert_eq!(
+            before.session, after.session,
+            "visit {at} changed the session: {pair:#?}"
+        );
         assert!(after.visits > before.visits, "visit {at} went back: {pair:#?}");
     }
 }

@@ -19,7 +19,9 @@ impl Pki {
         run(Command::new(programs::ours("limpet-core"))
             .args(["pki", "init", "--cluster", cluster, "--dir"])
             .arg(dir));
-        Self { dir: dir.to_path_buf() }
+        Self {
+            dir: dir.to_path_buf(),
+        }
     }
 
     /// `limpet-core pki issue` for a node on loopback.
@@ -38,7 +40,9 @@ impl Pki {
 }
 
 fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
     assert!(
         output.status.success(),
         "{command:?} ended with {}: {}{}",

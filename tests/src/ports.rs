@@ -21,7 +21,11 @@ pub fn free() -> u16 {
     let base = FIRST + (std::process::id() % STRETCHES) * STRETCH;
     loop {
         let number = TAKEN.fetch_add(1, Ordering::Relaxed);
-        assert!(number < STRETCH, "no free port between {base} and {}", base + STRETCH);
+        assert!(
+            number < STRETCH,
+            "no free port between {base} and {}",
+            base + STRETCH
+        );
         let port = u16::try_from(base + number).expect("below 65536 by the constants above");
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;

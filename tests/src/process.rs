@@ -25,7 +25,11 @@ impl Process {
     #[must_use]
     pub fn start(name: &str, dir: &Path, command: &mut Command) -> Self {
         let log = dir.join(format!("{name}.log"));
-        let file = File::options().create(true).append(true).open(&log).expect("a log in the test's directory");
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log in the test's directory");
         let copy = file.try_clone().expect("a second handle of the log");
         let child = command
             .stdin(Stdio::null())
@@ -33,7 +37,11 @@ impl Process {
             .stderr(copy)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {name} ({command:?}): {e}"));
-        Self { name: name.to_owned(), child, log }
+        Self {
+            name: name.to_owned(),
+            child,
+            log,
+        }
     }
 
     /// Its process id.
@@ -67,7 +75,10 @@ impl Process {
     /// # Panics
     /// When it has already ended.
     pub fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        let id = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id");
         kill_process(id, signal).unwrap_or_else(|e| panic!("cannot signal {}: {e}", self.name));
     }
 
@@ -92,10 +103,12 @@ impl Process {
     /// When it has not ended within `within`.
     pub async fn ended(&mut self, within: Duration) -> ExitStatus {
         let name = self.name.clone();
-        wait::eventually(&format!("{name} ends"), within, async || match self.child.try_wait() {
-            Ok(Some(status)) => Ok(status),
-            Ok(None) => Err("still running".to_owned()),
-            Err(e) => Err(e.to_string()),
+        wait::eventually(&format!("{name} ends"), within, async || {
+            match self.child.try_wait() {
+                Ok(Some(status)) => Ok(status),
+                Ok(None) => Err("still running".to_owned()),
+                Err(e) => Err(e.to_string()),
+            }
         })
         .await
     }

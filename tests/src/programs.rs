@@ -10,7 +10,11 @@ pub fn bin_dir() -> PathBuf {
     }
     let here = std::env::current_exe().expect("a running program has a path");
     let dir = here.parent().expect("a file is in a directory");
-    if dir.ends_with("deps") { dir.parent().unwrap_or(dir).to_path_buf() } else { dir.to_path_buf() }
+    if dir.ends_with("deps") {
+        dir.parent().unwrap_or(dir).to_path_buf()
+    } else {
+        dir.to_path_buf()
+    }
 }
 
 /// One of our own programs.

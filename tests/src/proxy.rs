@@ -40,7 +40,12 @@ impl HostPlan {
     /// Both filters as an operator without wishes configures them.
     #[must_use]
     pub fn new(core: &str) -> Self {
-        Self { listen: ports::free_addr(), core: core.to_owned(), router: "{}".into(), binder: "{}".into() }
+        Self {
+            listen: ports::free_addr(),
+            core: core.to_owned(),
+            router: "{}".into(),
+            binder: "{}".into(),
+        }
     }
 
     /// The configuration file.
@@ -86,9 +91,14 @@ impl Proxy {
         let process = Process::start(
             "limpet-host",
             scratch.path(),
-            Command::new(programs::ours("limpet-host")).args(["run", "--config"]).arg(&file),
+            Command::new(programs::ours("limpet-host"))
+                .args(["run", "--config"])
+                .arg(&file),
         );
-        let mut proxy = Self { addr: Address::Tcp(plan.listen.clone()), process };
+        let mut proxy = Self {
+            addr: Address::Tcp(plan.listen.clone()),
+            process,
+        };
         proxy.listens().await;
         proxy
     }

@@ -8,17 +8,20 @@ impl Random {
     /// A generator whose seed is `LIMPET_SEED`, or drawn; printed either way.
     #[must_use]
     pub fn announced(what: &str) -> Self {
-        let seed = std::env::var("LIMPET_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-            let mut bytes = [0; 8];
-            getrandom::fill(&mut bytes).expect("the operating system has randomness");
-            u64::from_le_bytes(bytes)
-        });
+        let seed = std::env::var("LIMPET_SEED")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| {
+                let mut bytes = [0; 8];
+                getrandom::fill(&mut bytes).expect("the operating system has randomness");
+                u64::from_le_bytes(bytes)
+            });
         println!("{what}: LIMPET_SEED={seed}");
         Self(seed)
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,6 +31,6 @@ impl Random {
 
     /// `len` bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
+        (0..len).map(|_| self.number() as u8).collect()
     }
 }

@@ -28,7 +28,10 @@ impl Identity {
     /// What `limpet-core pki issue` made for a node.
     #[must_use]
     pub fn issued(pki: &Pki, node: &str) -> Self {
-        Self { cert: pki.read(&format!("{node}.pem")), key: pki.read(&format!("{node}.key")) }
+        Self {
+            cert: pki.read(&format!("{node}.pem")),
+            key: pki.read(&format!("{node}.key")),
+        }
     }
 
     /// A certificate signed by the CA of `pki` that says `uri`, valid in `years` (from, until).
@@ -37,13 +40,20 @@ impl Identity {
         let ca_key = KeyPair::from_pem(&pki.read("ca.key")).expect("the CA's key");
         let ca = Issuer::from_ca_cert_pem(&pki.read("ca.pem"), ca_key).expect("the CA's certificate");
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
-        params.distinguished_name.push(DnType::CommonName, "made by a test");
-        params.subject_alt_names.push(SanType::URI(uri.try_into().expect("ASCII")));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "made by a test");
+        params
+            .subject_alt_names
+            .push(SanType::URI(uri.try_into().expect("ASCII")));
         params.not_before = date_time_ymd(years.0, 1, 1);
         params.not_after = date_time_ymd(years.1, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let cert = params.signed_by(&key, &ca).expect("a certificate");
-        Self { cert: cert.pem(), key: key.serialize_pem() }
+        Self {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        }
     }
 }
 
@@ -79,7 +89,9 @@ pub async fn connect(
         Some(identity) => {
             let cert = CertificateDer::from_pem_slice(identity.cert.as_bytes()).expect("a certificate");
             let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
-            builder.with_client_auth_cert(vec![cert], key).expect("a key for the certificate")
+            builder
+                .with_client_auth_cert(vec![cert], key)
+                .expect("a key for the certificate")
         }
     };
     let stream = TcpStream::connect(addr).await?;

@@ -20,7 +20,10 @@ where
             Ok(Err(refusal)) => refusal,
             Err(_) => "no answer at all".to_owned(),
         };
-        assert!(start.elapsed() < within, "{what}: not within {within:?}; last: {refusal}");
+        assert!(
+            start.elapsed() < within,
+            "{what}: not within {within:?}; last: {refusal}"
+        );
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -33,5 +36,8 @@ pub async fn until<F>(what: &str, within: Duration, mut ask: F)
 where
     F: AsyncFnMut() -> bool,
 {
-    eventually(what, within, async || if ask().await { Ok(()) } else { Err("no".to_owned()) }).await;
+    eventually(what, within, async || {
+        if ask().await { Ok(()) } else { Err("no".to_owned()) }
+    })
+    .await;
 }

@@ -31,8 +31,16 @@ impl Worker {
         let process = Process::start(
             &format!("worker-{}", plan.route),
             dir,
-            Command::new(programs::ours("demo-worker"))
-                .args(["--listen", &plan.addr, "--core", core, "--route", &plan.route, "--color", &plan.color]),
+            Command::new(programs::ours("demo-worker")).args([
+                "--listen",
+                &plan.addr,
+                "--core",
+                core,
+                "--route",
+                &plan.route,
+                "--color",
+                &plan.color,
+            ]),
         );
         Self { process }
     }
@@ -40,6 +48,11 @@ impl Worker {
     /// The requests it has answered over all its starts, oldest first, health checks left out.
     #[must_use]
     pub fn accesses(&self) -> Vec<String> {
-        self.process.log().lines().filter(|line| line.starts_with("access ")).map(str::to_owned).collect()
+        self.process
+            .log()
+            .lines()
+            .filter(|line| line.starts_with("access "))
+            .map(str::to_owned)
+            .collect()
     }
 }

@@ -12,7 +12,10 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
     let path = workspace().join(page);
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {page}: {e}"));
     let fence = format!("```{language}\n");
-    text.split(&fence).skip(1).filter_map(|rest| Some(rest.split("```").next()?.to_owned())).collect()
+    text.split(&fence)
+        .skip(1)
+        .filter_map(|rest| Some(rest.split("```").next()?.to_owned()))
+        .collect()
 }
 
 /// `limpet-core check` on one block and `limpet-host check` on the other: which is which shows in the first table.
@@ -22,12 +25,23 @@ fn every_example_configuration_is_accepted() {
     let pki = Pki::init(scratch.path(), "shop");
     pki.issue("node1");
     let examples = blocks("docs/CONFIG.md", "toml");
-    assert!(examples.len() >= 2, "docs/CONFIG.md shows a core and a proxy, at least");
+    assert!(
+        examples.len() >= 2,
+        "docs/CONFIG.md shows a core and a proxy, at least"
+    );
     for (number, example) in examples.iter().enumerate() {
-        let program = if example.contains("[[listener]]") { "limpet-host" } else { "limpet-core" };
+        let program = if example.contains("[[listener]]") {
+            "limpet-host"
+        } else {
+            "limpet-core"
+        };
         let file = scratch.join(&format!("example-{number}.toml"));
         fs::write(&file, example).expect("a file in the test's directory");
-        let output = Command::new(ours(program)).args(["check", "--config"]).arg(&file).output().expect("it runs");
+        let output = Command::new(ours(program))
+            .args(["check", "--config"])
+            .arg(&file)
+            .output()
+            .expect("it runs");
         assert!(
             output.status.success(),
             "example {number} of docs/CONFIG.md is refused by {program} check:\n{example}\n{}",
@@ -40,10 +54,14 @@ fn every_example_configuration_is_accepted() {
 fn links_between_pages_lead_somewhere() {
     let mut pages = vec![workspace().join("README.md")];
     let docs = fs::read_dir(workspace().join("docs")).expect("docs/ exists");
-    pages.extend(docs.map(|entry| entry.expect("an entry").path()).filter(|path| path.extension() == Some("md".as_ref())));
+    pages.extend(
+        docs.map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension() == Some("md".as_ref())),
+    );
     let mut broken = Vec::new();
     for page in pages {
-        let text = fs::read_to_string(&page).unwrap_or_else(|e| panic!("cannot read {}: {e}", page.display()));
+        let text =
+            fs::read_to_string(&page).unwrap_or_else(|e| panic!("cannot read {}: {e}", page.display()));
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let file = link.split('#').next().unwrap_or_default();
             let outside = link.contains("://") || file.is_empty();

@@ -20,7 +20,11 @@ fn sources() -> Vec<(PathBuf, String)> {
     for room in ROOMS {
         collect(&workspace().join(room), &mut found);
     }
-    assert!(found.len() > 20, "only {} source files found; the rooms have moved", found.len());
+    assert!(
+        found.len() > 20,
+        "only {} source files found; the rooms have moved",
+        found.len()
+    );
     found
 }
 
@@ -37,27 +41,40 @@ fn collect(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
 }
 
 fn named(path: &Path) -> String {
-    path.strip_prefix(workspace()).unwrap_or(path).display().to_string()
+    path.strip_prefix(workspace())
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 #[test]
 fn every_file_opens_with_its_page() {
-    let without: Vec<_> =
-        sources().iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(path, _)| named(path)).collect();
+    let without: Vec<_> = sources()
+        .iter()
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(path, _)| named(path))
+        .collect();
     assert!(without.is_empty(), "these do not say what they are: {without:#?}");
 }
 
 #[test]
 fn nothing_is_left_half_done() {
     // Written in two parts, so that this file does not contain them.
-    let words = [["todo", "!("], ["unimpl", "emented!("], ["#[ign", "ore"], ["FIX", "ME"], ["XX", "X:"]];
+    let words = [
+        ["todo", "!("],
+        ["unimpl", "emented!("],
+        ["#[ign", "ore"],
+        ["FIX", "ME"],
+        ["XX", "X:"],
+    ];
     let mut left = Vec::new();
     for (path, text) in sources() {
         for word in &words {
             let word = word.concat();
-            left.extend(text.match_indices(&word).map(|(at, _)| {
-                format!("{}:{} {word}", named(&path), text[..at].lines().count())
-            }));
+            left.extend(
+                text.match_indices(&word)
+                    .map(|(at, _)| format!("{}:{} {word}", named(&path), text[..at].lines().count())),
+            );
         }
     }
     assert!(left.is_empty(), "{left:#?}");
@@ -78,10 +95,16 @@ fn rooms_of_the_core_do_not_know_their_siblings() {
     let mut wrong = Vec::new();
     for (path, text) in sources() {
         let name = named(&path);
-        let Some(room) = SIBLINGS.iter().find(|room| name.starts_with(&format!("core/src/{room}/"))) else {
+        let Some(room) = SIBLINGS
+            .iter()
+            .find(|room| name.starts_with(&format!("core/src/{room}/")))
+        else {
             continue;
         };
-        let banned = SIBLINGS.iter().filter(|other| *other != room).chain(&["drivers", "api", "daemon", "config"]);
+        let banned = SIBLINGS
+            .iter()
+            .filter(|other| *other != room)
+            .chain(&["drivers", "api", "daemon", "config"]);
         for other in banned {
             if text.contains(&format!("crate::{other}")) {
                 wrong.push(format!("{name} uses crate::{other}"));
@@ -101,8 +124,14 @@ fn the_lowest_rooms_of_the_core_know_only_what_is_below() {
             Some(rest) if rest.starts_with("session/") => &["base", "session"],
             _ => continue,
         };
-        let uses = text.match_indices("crate::").map(|(at, found)| &text[at + found.len()..]);
-        for used in uses.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()) {
+        let uses = text
+            .match_indices("crate::")
+            .map(|(at, found)| &text[at + found.len()..]);
+        for used in uses.map(|rest| {
+            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap_or_default()
+        }) {
             if !used.is_empty() && !allowed.contains(&used) {
                 wrong.push(format!("{name} uses crate::{used}"));
             }
@@ -113,13 +142,29 @@ fn the_lowest_rooms_of_the_core_know_only_what_is_below() {
 
 #[test]
 fn pure_rooms_have_no_clock_sockets_or_tasks() {
-    let banned = ["tokio::", "std::net::Tcp", "std::net::Udp", "SystemTime::now", "Instant::now", "std::fs"];
+    let banned = [
+        "tokio::",
+        "std::net::Tcp",
+        "std::net::Udp",
+        "SystemTime::now",
+        "Instant::now",
+        "std::fs",
+    ];
     let mut wrong = Vec::new();
     for (path, text) in sources() {
         let name = named(&path);
-        let pure = ["core/src/session/", "core/src/membership/", "core/src/replication/"];
+        let pure = [
+            "core/src/session/",
+            "core/src/membership/",
+            "core/src/replication/",
+        ];
         if pure.iter().any(|room| name.starts_with(room)) || name.ends_with("/decide.rs") {
-            wrong.extend(banned.iter().filter(|word| text.contains(**word)).map(|word| format!("{name}: {word}")));
+            wrong.extend(
+                banned
+                    .iter()
+                    .filter(|word| text.contains(**word))
+                    .map(|word| format!("{name}: {word}")),
+            );
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -141,7 +186,11 @@ fn metric_names_are_unique() {
             .step_by(2)
             .filter(|literal| literal.starts_with("limpet_") && !literal.contains(char::is_whitespace))
             .map(|literal| literal.split('{').next().unwrap_or_default().to_owned())
-            .filter(|literal| ["_total", "_seconds", "_bytes"].iter().any(|end| literal.ends_with(end)))
+            .filter(|literal| {
+                ["_total", "_seconds", "_bytes"]
+                    .iter()
+                    .any(|end| literal.ends_with(end))
+            })
             .collect();
         here.sort();
         here.dedup();

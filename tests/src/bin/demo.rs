@@ -22,7 +22,8 @@ async fn main() -> ExitCode {
         eprintln!("demo: {sentence}");
         return ExitCode::FAILURE;
     }
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         eprintln!("demo: cannot listen for Ctrl-C");
         return ExitCode::FAILURE;
@@ -30,7 +31,10 @@ async fn main() -> ExitCode {
     let story = async {
         println!("starting three nodes and the proxy ...");
         let nodes = start_nodes(&site).await;
-        let plan = HostPlan { listen: FRONT.to_owned(), ..HostPlan::new(&site.node("node1").socket_url()) };
+        let plan = HostPlan {
+            listen: FRONT.to_owned(),
+            ..HostPlan::new(&site.node("node1").socket_url())
+        };
         let proxy = Proxy::host(&plan, &site.scratch).await;
         introduce(&site, &nodes, &proxy);
         std::future::pending::<()>().await;
@@ -64,11 +68,16 @@ fn use_well_known_ports(site: &mut Site) -> Result<(), String> {
 }
 
 fn free(addr: &str) -> Result<(), String> {
-    TcpListener::bind(addr).map(drop).map_err(|e| format!("{addr} is needed and cannot be had ({e}); free it and try again."))
+    TcpListener::bind(addr)
+        .map(drop)
+        .map_err(|e| format!("{addr} is needed and cannot be had ({e}); free it and try again."))
 }
 
 async fn start_nodes(site: &Site) -> Vec<(Core, Worker)> {
-    let mut nodes: Vec<_> = NODES.iter().map(|id| (site.start_core(id), site.worker(id))).collect();
+    let mut nodes: Vec<_> = NODES
+        .iter()
+        .map(|id| (site.start_core(id), site.worker(id)))
+        .collect();
     for (core, _) in &mut nodes {
         core.ready(Duration::from_secs(20)).await;
     }
@@ -83,7 +92,10 @@ fn introduce(site: &Site, nodes: &[(Core, Worker)], proxy: &Proxy) {
     println!("node       colour       worker pid   core pid   worker                  core");
     for (core, worker) in nodes {
         let plan = site.node(&core.node.id);
-        let (color, addr) = plan.worker.as_ref().map_or(("", ""), |plan| (&plan.color, &plan.addr));
+        let (color, addr) = plan
+            .worker
+            .as_ref()
+            .map_or(("", ""), |plan| (&plan.color, &plan.addr));
         println!(
             "{:<10} {color:<12} {:<12} {:<10} http://{addr:<16} http://{}",
             core.node.id,
@@ -94,9 +106,14 @@ fn introduce(site: &Site, nodes: &[(Core, Worker)], proxy: &Proxy) {
     }
     println!("\nproxy pid  {}", proxy.process.id());
     println!("logs in    {}", site.scratch.path().display());
-    println!("\nTry        kill the worker that serves you (kill <worker pid>) and reload: another node's colour,");
+    println!(
+        "\nTry        kill the worker that serves you (kill <worker pid>) and reload: another node's colour,"
+    );
     println!("           the same session, and the counter goes on.");
-    println!("           curl -s http://{}/v1/workers", nodes.first().map_or("", |(core, _)| &core.node.api));
+    println!(
+        "           curl -s http://{}/v1/workers",
+        nodes.first().map_or("", |(core, _)| &core.node.api)
+    );
     println!("           curl -s -b jar -c jar http://{FRONT}/json    again and again");
     println!("\nCtrl-C stops everything.");
 }

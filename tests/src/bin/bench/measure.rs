@@ -23,14 +23,31 @@ pub struct Sample {
 /// When it cannot be run, or a request failed: such a figure would be a lie.
 pub fn wrk(script: &Path, listen: &str, seconds: u32) -> Wrk {
     let output = Command::new("taskset")
-        .args(["-c", "1", "wrk", "-t1", "-c64", "--latency", "-d", &format!("{seconds}s"), "-s"])
+        .args([
+            "-c",
+            "1",
+            "wrk",
+            "-t1",
+            "-c64",
+            "--latency",
+            "-d",
+            &format!("{seconds}s"),
+            "-s",
+        ])
         .arg(script)
         .arg(format!("http://{listen}/"))
         .output()
         .expect("taskset and wrk can be run; `make deps-bench` installs wrk");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "wrk failed: {text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "not every request was served: {text}");
+    assert!(
+        output.status.success(),
+        "wrk failed: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        !text.contains("Non-2xx") && !text.contains("Socket errors"),
+        "not every request was served: {text}"
+    );
     Wrk::read(&text).unwrap_or_else(|| panic!("wrk said something new: {text}"))
 }
 
@@ -46,7 +63,10 @@ pub struct Wrk {
 impl Wrk {
     fn read(text: &str) -> Option<Self> {
         let after = |word: &str| {
-            text.lines().find_map(|line| line.trim().strip_prefix(word)).map(str::trim).map(str::to_owned)
+            text.lines()
+                .find_map(|line| line.trim().strip_prefix(word))
+                .map(str::trim)
+                .map(str::to_owned)
         };
         let requests = text.lines().find(|line| line.contains(" requests in "))?;
         Some(Self {
@@ -74,7 +94,11 @@ pub fn cpu_us(root: u32) -> f64 {
     while let Some(id) = family.pop() {
         total += own_cpu_us(id);
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        family.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        family.extend(
+            children
+                .split_whitespace()
+                .filter_map(|id| id.parse::<u32>().ok()),
+        );
     }
     total
 }
@@ -83,7 +107,12 @@ pub fn cpu_us(root: u32) -> f64 {
 fn own_cpu_us(id: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or_default();
-    let ticks: f64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    let ticks: f64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
     ticks * 10_000.0
 }
 
@@ -96,6 +125,9 @@ mod tests {
         let text = "  Thread Stats\n  Latency Distribution\n     50%  590.00us\n     75%    1.00ms\n     99%    1.50ms\n  \
                     410123 requests in 4.00s, 60MB read\nRequests/sec: 102530.75\nTransfer/sec: 15MB\n";
         let wrk = Wrk::read(text).unwrap();
-        assert_eq!((wrk.requests, wrk.rate, wrk.p50_us, wrk.p99_us), (410_123.0, 102_530.75, 590.0, 1_500.0));
+        assert_eq!(
+            (wrk.requests, wrk.rate, wrk.p50_us, wrk.p99_us),
+            (410_123.0, 102_530.75, 590.0, 1_500.0)
+        );
     }
 }

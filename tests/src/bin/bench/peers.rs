@@ -17,8 +17,14 @@ pub enum Peer {
 }
 
 /// In the order of the table.
-pub const PEERS: [Peer; 6] =
-    [Peer::Nginx, Peer::Haproxy, Peer::LimpetHost, Peer::Envoy, Peer::EnvoyStateful, Peer::EnvoyLimpet];
+pub const PEERS: [Peer; 6] = [
+    Peer::Nginx,
+    Peer::Haproxy,
+    Peer::LimpetHost,
+    Peer::Envoy,
+    Peer::EnvoyStateful,
+    Peer::EnvoyLimpet,
+];
 
 impl Peer {
     /// What the table calls it.
@@ -60,7 +66,10 @@ impl Peer {
             Self::EnvoyStateful => (envoy(listen, workers, STATEFUL), envoy_command(&file)),
             Self::EnvoyLimpet => {
                 let socket = core.trim_start_matches("unix:");
-                (limpet_tests::envoy::fitted(listen, &workers, socket), envoy_command(&file))
+                (
+                    limpet_tests::envoy::fitted(listen, workers, socket),
+                    envoy_command(&file),
+                )
             }
             Self::LimpetHost => {
                 let plan = limpet_tests::proxy::HostPlan {
@@ -138,8 +147,16 @@ backend app
 fn envoy_command(file: &Path) -> Command {
     let mut command = Command::new(programs::envoy());
     let base_id = u32::from(limpet_tests::ports::free());
-    command.args(["--concurrency", "1", "--log-level", "warn", "--disable-hot-restart"]);
-    command.args(["--base-id", &base_id.to_string(), "--config-path"]).arg(file);
+    command.args([
+        "--concurrency",
+        "1",
+        "--log-level",
+        "warn",
+        "--disable-hot-restart",
+    ]);
+    command
+        .args(["--base-id", &base_id.to_string(), "--config-path"])
+        .arg(file);
     command
 }
 

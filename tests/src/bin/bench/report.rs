@@ -13,13 +13,21 @@ pub fn median(samples: &[Sample]) -> Sample {
         all.sort_by(f64::total_cmp);
         all[all.len() / 2]
     };
-    Sample { rate: middle(|s| s.rate), cpu_us: middle(|s| s.cpu_us), p50_us: middle(|s| s.p50_us), p99_us: middle(|s| s.p99_us) }
+    Sample {
+        rate: middle(|s| s.rate),
+        cpu_us: middle(|s| s.cpu_us),
+        p50_us: middle(|s| s.p50_us),
+        p99_us: middle(|s| s.p99_us),
+    }
 }
 
 /// The whole page.
 pub fn page(all: &[(Peer, Vec<Sample>)]) -> String {
     let of = |wanted: Peer| {
-        let (_, samples) = all.iter().find(|(peer, _)| *peer == wanted).expect("every peer is measured");
+        let (_, samples) = all
+            .iter()
+            .find(|(peer, _)| *peer == wanted)
+            .expect("every peer is measured");
         median(samples)
     };
     let (nginx, stateful) = (of(Peer::Nginx), of(Peer::EnvoyStateful));
@@ -59,16 +67,33 @@ time of the proxy's processes over the requests they served.
     }
     text.push_str("\n## Goals\n\n| goal | reached | |\n|---|---:|---|\n");
     for (goal, limit, reached) in [
-        ("limpet-host with both filters: CPU per request at most 1.0 × nginx", 1.0, host.cpu_us / nginx.cpu_us),
-        ("limpet-host with both filters: p99 at most 1.0 × nginx", 1.0, host.p99_us / nginx.p99_us),
-        ("both filters in Envoy: CPU per request at most 1.25 × stateful_session", 1.25, filters.cpu_us / stateful.cpu_us),
+        (
+            "limpet-host with both filters: CPU per request at most 1.0 × nginx",
+            1.0,
+            host.cpu_us / nginx.cpu_us,
+        ),
+        (
+            "limpet-host with both filters: p99 at most 1.0 × nginx",
+            1.0,
+            host.p99_us / nginx.p99_us,
+        ),
+        (
+            "both filters in Envoy: CPU per request at most 1.25 × stateful_session",
+            1.25,
+            filters.cpu_us / stateful.cpu_us,
+        ),
     ] {
         let verdict = if reached <= limit { "yes" } else { "not yet" };
         let _ = writeln!(text, "| {goal} | {reached:.2} | {verdict} |");
     }
-    text.push_str("\n## Spread\n\nCPU per request of each round, in microseconds.\n\n| proxy | rounds |\n|---|---|\n");
+    text.push_str(
+        "\n## Spread\n\nCPU per request of each round, in microseconds.\n\n| proxy | rounds |\n|---|---|\n",
+    );
     for (peer, samples) in all {
-        let rounds: Vec<_> = samples.iter().map(|sample| format!("{:.2}", sample.cpu_us)).collect();
+        let rounds: Vec<_> = samples
+            .iter()
+            .map(|sample| format!("{:.2}", sample.cpu_us))
+            .collect();
         let _ = writeln!(text, "| {} | {} |", peer.name(), rounds.join(", "));
     }
     text
@@ -77,7 +102,10 @@ time of the proxy's processes over the requests they served.
 /// Processors, kernel, and versions of the peers, as they call themselves.
 fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")).map(|rest| rest.trim_matches([' ', '\t', ':']));
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map(|rest| rest.trim_matches([' ', '\t', ':']));
     let count = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = first_line(Command::new("uname").arg("-sr"));
     let haproxy = first_line(Command::new("haproxy").arg("-v"));
@@ -85,12 +113,21 @@ fn machine() -> String {
     let nginx = first_line(Command::new("/usr/sbin/nginx").arg("-v"));
     let envoy = first_line(Command::new(limpet_tests::programs::envoy()).arg("--version"));
     let envoy = envoy.split('/').nth(1).unwrap_or("?").to_owned();
-    format!("{count} × {}, {kernel};\n{nginx}, {haproxy}, Envoy {envoy}", model.unwrap_or("processor"))
+    format!(
+        "{count} × {}, {kernel};\n{nginx}, {haproxy}, Envoy {envoy}",
+        model.unwrap_or("processor")
+    )
 }
 
 fn first_line(command: &mut Command) -> String {
-    let Ok(output) = command.output() else { return "?".to_owned() };
+    let Ok(output) = command.output() else {
+        return "?".to_owned();
+    };
     let text = [&output.stdout[..], &output.stderr[..]].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    text.lines().find(|line| !line.trim().is_empty()).unwrap_or("?").trim().to_owned()
+    text.lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("?")
+        .trim()
+        .to_owned()
 }

@@ -38,9 +38,16 @@ impl Stage {
         for (number, addr) in workers.iter().enumerate() {
             let command = worker(site.scratch.path(), addr);
             let name = format!("worker-{number}");
-            processes.push(Process::start(&name, site.scratch.path(), &mut pinned(1, &command)));
+            processes.push(Process::start(
+                &name,
+                site.scratch.path(),
+                &mut pinned(1, &command),
+            ));
             let to = Address::Tcp(addr.clone());
-            wait::until("the worker listens", START, async || Connection::open(&to).await.is_ok()).await;
+            wait::until("the worker listens", START, async || {
+                Connection::open(&to).await.is_ok()
+            })
+            .await;
         }
         let [one, two] = &workers;
         let declared = format!(
@@ -50,9 +57,17 @@ impl Stage {
         let core = site.core("core").await;
         let id = core.process.id().to_string();
         let moved = Command::new("taskset").args(["-a", "-cp", "1", &id]).output();
-        assert!(moved.is_ok_and(|output| output.status.success()), "the core can be moved to processor 1");
+        assert!(
+            moved.is_ok_and(|output| output.status.success()),
+            "the core can be moved to processor 1"
+        );
         core.sees_up(&["w1", "w2"], START).await;
-        Self { site, core, workers, _processes: processes }
+        Self {
+            site,
+            core,
+            workers,
+            _processes: processes,
+        }
     }
 
     /// Runs `peer` on processor 0, warms it up, measures it, stops it.
@@ -63,7 +78,10 @@ impl Stage {
         let command = peer.command(self.site.scratch.path(), &listen, [one, two], &socket);
         let name = format!("{peer:?}").to_lowercase();
         let process = Process::start(&name, self.site.scratch.path(), &mut pinned(0, &command));
-        let mut proxy = Proxy { addr: Address::Tcp(listen.clone()), process };
+        let mut proxy = Proxy {
+            addr: Address::Tcp(listen.clone()),
+            process,
+        };
         proxy.listens().await;
         let script = self.script(peer, &listen).await;
         wrk(&script, &listen, WARM_SECONDS);
@@ -71,7 +89,12 @@ impl Stage {
         let wrk = wrk(&script, &listen, SECONDS);
         let spent = cpu_us(proxy.process.id()) - before;
         let _ = proxy.process.terminate(START).await;
-        Sample { rate: wrk.rate, cpu_us: spent / wrk.requests, p50_us: wrk.p50_us, p99_us: wrk.p99_us }
+        Sample {
+            rate: wrk.rate,
+            cpu_us: spent / wrk.requests,
+            p50_us: wrk.p50_us,
+            p99_us: wrk.p99_us,
+        }
     }
 
     /// A script that sends the visitors' requests in turn, each with the cookies this proxy gave it.
@@ -86,7 +109,11 @@ impl Stage {
                 client.get("/").await.is_ok_and(|response| response.status == 200)
             })
             .await;
-            let cookies: Vec<_> = client.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let cookies: Vec<_> = client
+                .cookies
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             let _ = writeln!(
                 text,
                 "  requests[{}] = wrk.format('GET', '/', {{ ['Host'] = 'limpet.test', ['Cookie'] = '{}' }})",
@@ -107,7 +134,10 @@ impl Stage {
 /// The same command on one processor.
 fn pinned(processor: u32, command: &Command) -> Command {
     let mut pinned = Command::new("taskset");
-    pinned.args(["-c", &processor.to_string()]).arg(command.get_program()).args(command.get_args());
+    pinned
+        .args(["-c", &processor.to_string()])
+        .arg(command.get_program())
+        .args(command.get_args());
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
             pinned.env(name, value);

@@ -6,7 +6,13 @@
 //! It is what any worker looks like to Limpet: it reads the session named by `limpet-session-id` from its own core,
 //! writes changes back before it answers, and ends its session ids with its own route. It has no memory of its own,
 //! so killing it loses nothing. Deliberately not an example of a web framework.
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 mod options;
 mod page;
@@ -61,7 +67,11 @@ async fn serve(stream: TcpStream, app: Arc<App>) {
         let response = app.answer(request).await;
         if !quiet {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            say(&format!("access {} {} {line}", now.as_millis(), response.status().as_u16()));
+            say(&format!(
+                "access {} {} {line}",
+                now.as_millis(),
+                response.status().as_u16()
+            ));
         }
         Ok::<_, Infallible>(response)
     });

@@ -33,7 +33,11 @@ impl Options {
                 "--route" => route = Some(value),
                 "--color" => color = value,
                 "--ack" => ack = value,
-                _ => return Err(format!("{word} is no option; there are --listen --core --route --color --ack")),
+                _ => {
+                    return Err(format!(
+                        "{word} is no option; there are --listen --core --route --color --ack"
+                    ));
+                }
             }
         }
         Ok(Self {

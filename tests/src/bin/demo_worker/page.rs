@@ -43,7 +43,11 @@ impl Page<'_> {
         let mut rows = String::new();
         for (name, value) in self.attributes {
             let value = String::from_utf8_lossy(value);
-            rows.push_str(&format!("<tr><th>{}</th><td>{}</td></tr>\n", escaped(name), escaped(&value)));
+            rows.push_str(&format!(
+                "<tr><th>{}</th><td>{}</td></tr>\n",
+                escaped(name),
+                escaped(&value)
+            ));
         }
         format!(
             r#"<!doctype html>
@@ -99,7 +103,10 @@ mod tests {
 
     #[test]
     fn nothing_a_visitor_typed_becomes_markup() {
-        assert_eq!(escaped(r#"<a href="x">&'"#), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;");
+        assert_eq!(
+            escaped(r#"<a href="x">&'"#),
+            "&lt;a href=&quot;x&quot;&gt;&amp;&#39;"
+        );
         let attributes = [("<b>".to_owned(), b"<script>".to_vec())].into();
         let page = Page {
             node: "n<",

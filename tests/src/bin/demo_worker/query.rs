@@ -13,7 +13,10 @@ pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
 
 /// The first value of `name` in a query.
 pub(crate) fn value(query: Option<&str>, name: &str) -> Option<String> {
-    pairs(query?).into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    pairs(query?)
+        .into_iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value)
 }
 
 fn unescaped(text: &str) -> String {
@@ -39,7 +42,9 @@ fn unescaped(text: &str) -> String {
 }
 
 fn hex(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]
@@ -48,12 +53,15 @@ mod tests {
 
     #[test]
     fn escapes_are_undone_and_broken_ones_stay() {
-        assert_eq!(pairs("a=1+2&b=%C3%A9&c=%zz&d"), [
-            ("a".into(), "1 2".into()),
-            ("b".into(), "é".into()),
-            ("c".into(), "%zz".into()),
-            ("d".into(), String::new()),
-        ]);
+        assert_eq!(
+            pairs("a=1+2&b=%C3%A9&c=%zz&d"),
+            [
+                ("a".into(), "1 2".into()),
+                ("b".into(), "é".into()),
+                ("c".into(), "%zz".into()),
+                ("d".into(), String::new()),
+            ]
+        );
         assert_eq!(value(Some("x=1&x=2"), "x").as_deref(), Some("1"));
         assert_eq!(value(None, "x"), None);
     }

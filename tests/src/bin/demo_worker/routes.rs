@@ -68,7 +68,11 @@ impl App {
             _ => Ok(text(StatusCode::NOT_FOUND, "text/plain", "nothing here\n")),
         };
         let mut answer = result.unwrap_or_else(|e| {
-            text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", &format!("the core of this node: {e}\n"))
+            text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "text/plain",
+                &format!("the core of this node: {e}\n"),
+            )
         });
         add(&mut answer, "x-worker", &self.options.route);
         answer
@@ -80,27 +84,42 @@ impl App {
         if let Some(id) = header(headers, names::SESSION_ID)
             && let Some(attributes) = self.sessions.load(&id).await?
         {
-            return Ok(Visit { id, attributes, fresh: false });
+            return Ok(Visit {
+                id,
+                attributes,
+                fresh: false,
+            });
         }
         let attributes = [("created".to_owned(), now_text().into_bytes())].into();
-        Ok(Visit { id: fresh_id()?, attributes, fresh: true })
+        Ok(Visit {
+            id: fresh_id()?,
+            attributes,
+            fresh: true,
+        })
     }
 
     async fn visit(&self, request: &Request<Incoming>, as_json: bool) -> io::Result<Answer> {
         let mut visit = self.find(request.headers()).await?;
         let visits = number(&visit.attributes, "visits") + 1;
-        visit.attributes.insert("visits".to_owned(), visits.to_string().into_bytes());
+        visit
+            .attributes
+            .insert("visits".to_owned(), visits.to_string().into_bytes());
         let mut changed = only(&visit.attributes, "visits");
         if visit.fresh {
             changed.clone_from(&visit.attributes);
         }
         let max_inactive = query::value(request.uri().query(), "max_inactive");
-        self.sessions.save(&visit.id, &changed, max_inactive.as_deref()).await?;
+        self.sessions
+            .save(&visit.id, &changed, max_inactive.as_deref())
+            .await?;
         Ok(self.show(&visit, visits, request.headers(), as_json))
     }
 
     fn show(&self, visit: &Visit, visits: u64, headers: &HeaderMap, as_json: bool) -> Answer {
-        let created = visit.attributes.get("created").map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let created = visit
+            .attributes
+            .get("created")
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         let page = Page {
             node: &self.options.route,
             color: &self.options.color,
@@ -123,18 +142,33 @@ impl App {
     }
 
     fn hand_out(&self, answer: &mut Answer, id: &str) {
-        let cookie = format!("{COOKIE}={id}.{}; Path=/; HttpOnly; SameSite=Lax", self.options.route);
+        let cookie = format!(
+            "{COOKIE}={id}.{}; Path=/; HttpOnly; SameSite=Lax",
+            self.options.route
+        );
         add(answer, SET_COOKIE.as_str(), &cookie);
     }
 
     async fn set(&self, request: Request<Incoming>) -> io::Result<Answer> {
         let visit = self.find(request.headers()).await?;
-        let mut changed = if visit.fresh { visit.attributes.clone() } else { Attributes::new() };
+        let mut changed = if visit.fresh {
+            visit.attributes.clone()
+        } else {
+            Attributes::new()
+        };
         let Ok(body) = Limited::new(request.into_body(), FORM_MAX).collect().await else {
-            return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "text/plain", "a form of at most 64 KiB, please\n"));
+            return Ok(text(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "text/plain",
+                "a form of at most 64 KiB, please\n",
+            ));
         };
         let form = query::pairs(&String::from_utf8_lossy(&body.to_bytes()));
-        let field = |wanted: &str| form.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+        let field = |wanted: &str| {
+            form.iter()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.clone())
+        };
         if let Some(name) = field("name").filter(|name| !name.is_empty()) {
             changed.insert(name, field("value").unwrap_or_default().into_bytes());
         }
@@ -152,8 +186,16 @@ impl App {
         if !visit.fresh {
             self.sessions.delete(&visit.id).await?;
         }
-        let mut answer = text(StatusCode::OK, "text/html; charset=utf-8", "<p>Ended. <a href=\"/\">Start again</a></p>");
-        add(&mut answer, SET_COOKIE.as_str(), &format!("{COOKIE}=; Path=/; Max-Age=0"));
+        let mut answer = text(
+            StatusCode::OK,
+            "text/html; charset=utf-8",
+            "<p>Ended. <a href=\"/\">Start again</a></p>",
+        );
+        add(
+            &mut answer,
+            SET_COOKIE.as_str(),
+            &format!("{COOKIE}=; Path=/; Max-Age=0"),
+        );
         Ok(answer)
     }
 
@@ -161,11 +203,19 @@ impl App {
     async fn visit_by_headers(&self, request: &Request<Incoming>) -> io::Result<Answer> {
         let mut visit = self.find(request.headers()).await?;
         let visits = number(&visit.attributes, "visits") + 1;
-        visit.attributes.insert("visits".to_owned(), visits.to_string().into_bytes());
+        visit
+            .attributes
+            .insert("visits".to_owned(), visits.to_string().into_bytes());
         let mut answer = self.show(&visit, visits, request.headers(), true);
-        let changed = if visit.fresh { visit.attributes.clone() } else { only(&visit.attributes, "visits") };
-        let members: Vec<_> =
-            changed.iter().map(|(name, value)| format!("{name}=:{}:", STANDARD.encode(value))).collect();
+        let changed = if visit.fresh {
+            visit.attributes.clone()
+        } else {
+            only(&visit.attributes, "visits")
+        };
+        let members: Vec<_> = changed
+            .iter()
+            .map(|(name, value)| format!("{name}=:{}:", STANDARD.encode(value)))
+            .collect();
         add(&mut answer, names::SESSION_SET, &members.join(", "));
         if let Some(gone) = query::value(request.uri().query(), "remove") {
             add(&mut answer, names::SESSION_REMOVE, &format!("\"{gone}\""));
@@ -180,7 +230,11 @@ impl App {
 fn logout_by_headers() -> Answer {
     let mut answer = text(StatusCode::OK, "text/plain", "ended\n");
     add(&mut answer, names::SESSION_INVALIDATE, "?1");
-    add(&mut answer, SET_COOKIE.as_str(), &format!("{COOKIE}=; Path=/; Max-Age=0"));
+    add(
+        &mut answer,
+        SET_COOKIE.as_str(),
+        &format!("{COOKIE}=; Path=/; Max-Age=0"),
+    );
     answer
 }
 
@@ -198,15 +252,18 @@ fn echo(request: &Request<Incoming>) -> Answer {
 fn text(status: StatusCode, kind: &'static str, body: &str) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }
 
 /// Adds a header; a value that cannot be one (a route with a line break) is left out.
 fn add(answer: &mut Answer, name: &str, value: &str) {
-    if let (Ok(name), Ok(value)) =
-        (hyper::header::HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
-    {
+    if let (Ok(name), Ok(value)) = (
+        hyper::header::HeaderName::from_bytes(name.as_bytes()),
+        HeaderValue::from_str(value),
+    ) {
         answer.headers_mut().append(name, value);
     }
 }
@@ -220,17 +277,26 @@ fn wants_json(headers: &HeaderMap) -> bool {
 }
 
 fn only(attributes: &Attributes, name: &str) -> Attributes {
-    attributes.iter().filter(|(key, _)| *key == name).map(|(key, value)| (key.clone(), value.clone())).collect()
+    attributes
+        .iter()
+        .filter(|(key, _)| *key == name)
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 fn number(attributes: &Attributes, name: &str) -> u64 {
-    let text = attributes.get(name).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let text = attributes
+        .get(name)
+        .and_then(|bytes| std::str::from_utf8(bytes).ok());
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// Seconds since 1970, as UTC date and time (days to civil date after Howard Hinnant's published algorithm).
 fn now_text() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let (days, second) = (now / 86_400 + 719_468, now % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);
     let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

@@ -25,7 +25,11 @@ pub(crate) type Attributes = BTreeMap<String, Vec<u8>>;
 
 impl Sessions {
     pub(crate) fn new(core: Address, route: &str, ack: &str) -> Self {
-        Self { api: Api::new(core), route: route.to_owned(), ack: ack.to_owned() }
+        Self {
+            api: Api::new(core),
+            route: route.to_owned(),
+            ack: ack.to_owned(),
+        }
     }
 
     /// The attributes of a session, or `None` where the core knows none by this id.
@@ -33,17 +37,30 @@ impl Sessions {
         if !well_formed(id) {
             return Ok(None);
         }
-        let Some(session) = self.api.session(APP, id).await? else { return Ok(None) };
-        let attributes = session.get("attributes").and_then(Value::as_object).into_iter().flatten();
-        let decoded = attributes.filter_map(|(name, value)| {
-            Some((name.clone(), STANDARD.decode(value.as_str()?).ok()?))
-        });
+        let Some(session) = self.api.session(APP, id).await? else {
+            return Ok(None);
+        };
+        let attributes = session
+            .get("attributes")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        let decoded = attributes
+            .filter_map(|(name, value)| Some((name.clone(), STANDARD.decode(value.as_str()?).ok()?)));
         Ok(Some(decoded.collect()))
     }
 
     /// Sets attributes, and the idle lifetime where one is given; the session is then bound to this worker.
-    pub(crate) async fn save(&self, id: &str, set: &Attributes, max_inactive: Option<&str>) -> io::Result<()> {
-        let set: serde_json::Map<_, _> = set.iter().map(|(name, value)| (name.clone(), encoded(value))).collect();
+    pub(crate) async fn save(
+        &self,
+        id: &str,
+        set: &Attributes,
+        max_inactive: Option<&str>,
+    ) -> io::Result<()> {
+        let set: serde_json::Map<_, _> = set
+            .iter()
+            .map(|(name, value)| (name.clone(), encoded(value)))
+            .collect();
         let mut change = json!({ "set": set, "route": self.route });
         if let (Some(limit), Some(change)) = (max_inactive, change.as_object_mut()) {
             change.insert("max_inactive".to_owned(), json!(limit));
@@ -53,7 +70,14 @@ impl Sessions {
 
     /// Ends a session.
     pub(crate) async fn delete(&self, id: &str) -> io::Result<()> {
-        let response = self.api.call("DELETE", &format!("/v1/sessions/{APP}/{id}?ack={}", self.ack), b"").await?;
+        let response = self
+            .api
+            .call(
+                "DELETE",
+                &format!("/v1/sessions/{APP}/{id}?ack={}", self.ack),
+                b"",
+            )
+            .await?;
         match response.status {
             200 | 204 | 404 => Ok(()),
             status => Err(io::Error::other(format!("{status} {}", response.text()))),
