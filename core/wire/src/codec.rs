@@ -49,7 +49,10 @@ pub fn encode<T: Encode>(message: &T) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = vec![FORMAT];
     let body = bincode::encode_to_vec(message, CONFIG).map_err(|e| EncodeError(e.to_string()))?;
     if body.len() >= MESSAGE_MAX {
-        return Err(EncodeError(format!("{} bytes where at most {MESSAGE_MAX} are read", body.len() + 1)));
+        return Err(EncodeError(format!(
+            "{} bytes where at most {MESSAGE_MAX} are read",
+            body.len() + 1
+        )));
     }
     bytes.extend_from_slice(&body);
     Ok(bytes)
@@ -63,7 +66,9 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     if bytes.len() > MESSAGE_MAX {
         return Err(DecodeError::TooLong(bytes.len()));
     }
-    let (version, body) = bytes.split_first().ok_or_else(|| DecodeError::Malformed("empty".into()))?;
+    let (version, body) = bytes
+        .split_first()
+        .ok_or_else(|| DecodeError::Malformed("empty".into()))?;
     if *version != FORMAT {
         return Err(DecodeError::Version { found: *version });
     }

@@ -46,7 +46,8 @@ pub fn is_reserved(name: &[u8]) -> bool {
         [b'x' | b'X', b'-', rest @ ..] => rest,
         other => other,
     };
-    rest.get(..7).is_some_and(|head| head.eq_ignore_ascii_case(b"limpet-"))
+    rest.get(..7)
+        .is_some_and(|head| head.eq_ignore_ascii_case(b"limpet-"))
 }
 
 #[cfg(test)]
@@ -55,7 +56,12 @@ mod tests {
 
     #[test]
     fn reserved_names_in_any_case_and_no_others() {
-        for name in ["limpet-session-id", "X-Limpet-Destination", "LIMPET-x", "x-limpet-"] {
+        for name in [
+            "limpet-session-id",
+            "X-Limpet-Destination",
+            "LIMPET-x",
+            "x-limpet-",
+        ] {
             assert!(is_reserved(name.as_bytes()), "{name}");
         }
         for name in ["limpet", "x-limpe", "limpets-x", "xlimpet-x", "", "x-"] {

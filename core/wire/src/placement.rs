@@ -63,7 +63,10 @@ mod tests {
             *firsts.entry(order[0]).or_insert(0_u32) += 1;
         }
         for (node, count) in firsts {
-            assert!((1_800..=2_200).contains(&count), "{node} is first for {count} of 8000");
+            assert!(
+                (1_800..=2_200).contains(&count),
+                "{node} is first for {count} of 8000"
+            );
         }
     }
 }

@@ -37,7 +37,10 @@ impl std::str::FromStr for TableVersion {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (epoch, number) = text.split_once('.').unwrap_or((text, "0"));
-        Ok(Self { epoch: epoch.parse()?, number: number.parse()? })
+        Ok(Self {
+            epoch: epoch.parse()?,
+            number: number.parse()?,
+        })
     }
 }
 

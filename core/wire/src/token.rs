@@ -85,12 +85,22 @@ pub fn seal(
     bytes.extend_from_slice(&key.id.to_le_bytes());
     let aad = associated_data(&bytes, cluster);
     let sealed = XChaCha20Poly1305::new(&key.secret.into())
-        .encrypt(&XNonce::from(nonce), Payload { msg: &plain, aad: &aad })
+        .encrypt(
+            &XNonce::from(nonce),
+            Payload {
+                msg: &plain,
+                aad: &aad,
+            },
+        )
         .map_err(|_| TokenError::Malformed)?;
     bytes.extend_from_slice(&nonce);
     bytes.extend_from_slice(&sealed);
     let text = URL_SAFE_NO_PAD.encode(bytes);
-    if text.len() > TOKEN_MAX { Err(TokenError::Malformed) } else { Ok(text) }
+    if text.len() > TOKEN_MAX {
+        Err(TokenError::Malformed)
+    } else {
+        Ok(text)
+    }
 }
 
 /// Opens `text` with the one of `keys` it names.
@@ -104,12 +114,23 @@ pub fn open(text: &[u8], cluster: &str, keys: &[TokenKey]) -> Result<Claims, Tok
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::Malformed)?;
     let (head, rest) = bytes.split_at_checked(HEAD_LEN).ok_or(TokenError::Malformed)?;
     let (nonce, sealed) = rest.split_at_checked(NONCE_LEN).ok_or(TokenError::Malformed)?;
-    let [VERSION, id @ ..] = head else { return Err(TokenError::Malformed) };
+    let [VERSION, id @ ..] = head else {
+        return Err(TokenError::Malformed);
+    };
     let id = u32::from_le_bytes(id.try_into().map_err(|_| TokenError::Malformed)?);
-    let key = keys.iter().find(|key| key.id == id).ok_or(TokenError::UnknownKey)?;
+    let key = keys
+        .iter()
+        .find(|key| key.id == id)
+        .ok_or(TokenError::UnknownKey)?;
     let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| TokenError::Malformed)?;
     let plain = XChaCha20Poly1305::new(&key.secret.into())
-        .decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: &associated_data(head, cluster) })
+        .decrypt(
+            &XNonce::from(nonce),
+            Payload {
+                msg: sealed,
+                aad: &associated_data(head, cluster),
+            },
+        )
         .map_err(|_| TokenError::Forged)?;
     codec::decode(&plain).map_err(|_| TokenError::Malformed)
 }
@@ -123,7 +144,10 @@ mod tests {
     use super::*;
 
     fn key(id: u32) -> TokenKey {
-        TokenKey { id, secret: [id as u8; 32] }
+        TokenKey {
+            id,
+            secret: [id as u8; 32],
+        }
     }
 
     fn claims() -> Claims {
@@ -158,9 +182,15 @@ mod tests {
     fn another_cluster_or_key_does_not_open_it() {
         let text = seal(&claims(), "shop", &key(1), [7; NONCE_LEN]).unwrap();
         assert_eq!(open(text.as_bytes(), "bank", &[key(1)]), Err(TokenError::Forged));
-        assert_eq!(open(text.as_bytes(), "shop", &[key(2)]), Err(TokenError::UnknownKey));
+        assert_eq!(
+            open(text.as_bytes(), "shop", &[key(2)]),
+            Err(TokenError::UnknownKey)
+        );
         for garbage in ["", "a", "AAAA", "\u{fffd}", &"A".repeat(TOKEN_MAX + 1)] {
-            assert!(open(garbage.as_bytes(), "shop", &[key(1)]).is_err(), "{garbage:.20}");
+            assert!(
+                open(garbage.as_bytes(), "shop", &[key(1)]).is_err(),
+                "{garbage:.20}"
+            );
         }
     }
 

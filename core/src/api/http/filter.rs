@@ -1,0 +1,133 @@
+//! The exchange with the filters: the worker table one way, reports the other. Types in `limpet-wire`.
+
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+use limpet_wire::codec;
+use limpet_wire::names::TABLE_WAIT_MAX_MS;
+use limpet_wire::report::{OPERATIONS_MAX, Operation, Reply as ReportReply, Report};
+use limpet_wire::table::TableVersion;
+
+use super::reply::{ApiError, Reply, empty, with_type};
+use super::route::{Context, only, query};
+use super::sessions::{ack, body_bytes};
+use crate::base::clock::Now;
+use crate::base::id::SessionKey;
+use crate::drivers::engine::Engine;
+use crate::drivers::engine::sessions::{Patch, Refused, Written};
+use crate::replication::acks::Slots;
+
+const BINARY: &str = "application/octet-stream";
+
+/// The table, once it is another than the caller's, or 204 when it still is after the wait.
+pub(super) async fn table<B>(context: &Context, request: &Request<B>) -> Result<Reply, ApiError> {
+    only(request, &["after", "wait_ms"])?;
+    let after: Option<TableVersion> = match query(request, "after") {
+        None => None,
+        Some(text) => Some(
+            text.parse()
+                .map_err(|_| ApiError::Bad("after: <epoch>.<number> is expected".into()))?,
+        ),
+    };
+    let wait = match query(request, "wait_ms") {
+        None => 0,
+        Some(text) => text
+            .parse()
+            .map_err(|_| ApiError::Bad("wait_ms: milliseconds are expected".into()))?,
+    };
+    let mut versions = context.node.table_versions();
+    let changed = versions.wait_for(|version| Some(*version) != after);
+    let waited = tokio::time::timeout(Duration::from_millis(wait.min(TABLE_WAIT_MAX_MS)), changed)
+        .await
+        .is_ok();
+    let table = context.node.with(|engine, now| engine.worker_table(now.wall_ms));
+    if !waited && Some(table.version) == after {
+        return Ok(empty(StatusCode::NO_CONTENT));
+    }
+    let bytes = codec::encode(&table).map_err(|error| ApiError::Bad(error.to_string()))?;
+    Ok(with_type(StatusCode::OK, BINARY, bytes))
+}
+
+/// Applies a report, in order, and waits for its copies.
+pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Result<Reply, ApiError> {
+    let (level, timeout) = ack(context, &request)?;
+    let bytes = body_bytes(request, codec::MESSAGE_MAX).await?;
+    let report: Report = codec::decode(&bytes).map_err(|error| ApiError::Bad(error.to_string()))?;
+    if report.operations.len() > OPERATIONS_MAX {
+        return Err(ApiError::Bad(format!(
+            "a report holds at most {OPERATIONS_MAX} operations"
+        )));
+    }
+    let (slots, refused) = context.node.with(|engine, now| {
+        engine.check_ready()?;
+        let (mut slots, mut refused) = (Slots::new(), Vec::new());
+        for (index, operation) in report.operations.into_iter().enumerate() {
+            match apply(engine, operation, now) {
+                Ok(written) => written
+                    .into_iter()
+                    .for_each(|written| merge(&mut slots, written.slots)),
+                Err(sentence) => refused.push((u32::try_from(index).unwrap_or(u32::MAX), sentence)),
+            }
+        }
+        Ok::<_, Refused>((slots, refused))
+    })?;
+    let copies = context.node.copies(level, timeout, slots).await;
+    let reply = ReportReply {
+        copies: u32::try_from(copies).unwrap_or(u32::MAX),
+        refused,
+    };
+    let bytes = codec::encode(&reply).map_err(|error| ApiError::Bad(error.to_string()))?;
+    Ok(with_type(StatusCode::OK, BINARY, bytes))
+}
+
+fn apply(engine: &mut Engine, operation: Operation, now: Now) -> Result<Vec<Written>, String> {
+    let key = SessionKey::parse(&operation.app, &operation.id).map_err(|error| error.to_string())?;
+    let sentence = |error: Refused| error.to_string();
+    if operation.invalidate {
+        return engine
+            .delete(&key, now)
+            .map(|written| vec![written])
+            .map_err(sentence);
+    }
+    let set = operation
+        .set
+        .into_iter()
+        .map(|(name, value)| (name, value.into()))
+        .collect::<Vec<_>>();
+    let exists = engine.session(&key, now).is_some();
+    if !set.is_empty() || (exists && (!operation.remove.is_empty() || operation.max_inactive.is_some())) {
+        let patch = Patch {
+            set,
+            remove: operation.remove,
+            max_inactive: operation.max_inactive,
+            route: operation.route,
+        };
+        return engine
+            .patch(&key, patch, now)
+            .map(|written| vec![written])
+            .map_err(sentence);
+    }
+    // A binding or a use of a session nobody keeps here is nothing to keep: the id may be the client's invention.
+    if !exists {
+        return Ok(Vec::new());
+    }
+    let mut written = Vec::new();
+    if let Some(route) = &operation.route {
+        written.extend(engine.bind(&key, route, now).map_err(sentence)?);
+    }
+    if operation.touch {
+        written.push(engine.touch(&key, now).map_err(sentence)?);
+    }
+    Ok(written)
+}
+
+/// Slots rise, so the greater one stands for both; a dropped change stays dropped.
+fn merge(all: &mut Slots, more: Slots) {
+    for (node, slot) in more {
+        match all.iter_mut().find(|(known, _)| *known == node) {
+            Some((_, known)) => *known = known.zip(slot).map(|(a, b)| a.max(b)),
+            None => all.push((node, slot)),
+        }
+    }
+}

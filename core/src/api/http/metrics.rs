@@ -1,0 +1,166 @@
+//! The daemon's metrics, in the Prometheus text format (version 0.0.4). Every name is written once, here.
+
+use std::fmt::Write as _;
+
+use crate::drivers::engine::{Engine, Phase};
+
+/// The text `GET /metrics` answers with.
+#[must_use]
+pub(super) fn render(engine: &Engine) -> String {
+    let mut page = Page::default();
+    let c = engine.counters();
+    let table = engine.table();
+    page.gauge(
+        "limpet_ready",
+        "1 once the node has the whole session table",
+        u64::from(*engine.phase() == Phase::Ready),
+    );
+    page.gauge("limpet_sessions", "sessions in the table", table.alive() as u64);
+    page.gauge(
+        "limpet_tombstones",
+        "ended sessions that are remembered",
+        table.tombstones() as u64,
+    );
+    page.gauge(
+        "limpet_session_bytes",
+        "about what the table costs, in bytes",
+        table.bytes() as u64,
+    );
+    page.gauge(
+        "limpet_ack_waiters",
+        "callers waiting for copies",
+        engine.waiting() as u64,
+    );
+    page.gauge(
+        "limpet_digest_mismatch_buckets",
+        "buckets that differed at the last comparison",
+        c.mismatched_buckets,
+    );
+    page.counter("limpet_sessions_created_total", "sessions that began", c.created);
+    page.counter("limpet_sessions_ended_total", "sessions that ended", c.ended);
+    page.counter(
+        "limpet_sessions_expired_total",
+        "sessions this node ended for idleness",
+        c.expired,
+    );
+    page.counter(
+        "limpet_sessions_rebound_total",
+        "sessions bound to another worker",
+        c.rebound,
+    );
+    page.counter("limpet_deltas_sent_total", "changes sent to peers", c.deltas_sent);
+    page.counter(
+        "limpet_deltas_received_total",
+        "changes received from peers",
+        c.deltas_received,
+    );
+    page.counter(
+        "limpet_transfer_records_received_total",
+        "records received on request",
+        c.transfer_sessions_received,
+    );
+    page.counter(
+        "limpet_skew_refused_total",
+        "changes refused for a stamp too far ahead",
+        c.skew_refused,
+    );
+    page.counter(
+        "limpet_peer_behind_total",
+        "times changes for a peer were dropped",
+        c.behind,
+    );
+    page.counter(
+        "limpet_repairs_total",
+        "transfers begun because tables differed",
+        c.repairs,
+    );
+    page.family(
+        "limpet_member_active",
+        "gauge",
+        "1 while the member is counted in",
+    );
+    for (node, member) in engine.roster().iter() {
+        page.line(
+            "limpet_member_active",
+            &[("node", node.as_str())],
+            u64::from(member.active),
+        );
+    }
+    page.family(
+        "limpet_peer_linked",
+        "gauge",
+        "1 while the link to the peer is up",
+    );
+    page.family(
+        "limpet_peer_queue_bytes",
+        "gauge",
+        "bytes of changes the peer has not acknowledged",
+    );
+    page.family(
+        "limpet_peer_dropped_total",
+        "counter",
+        "changes for the peer that were dropped",
+    );
+    for (node, peer) in engine.peers() {
+        let labels = [("peer", node.as_str())];
+        page.line("limpet_peer_linked", &labels, u64::from(peer.is_linked()));
+        page.line("limpet_peer_queue_bytes", &labels, peer.outbox().bytes() as u64);
+        page.line("limpet_peer_dropped_total", &labels, peer.outbox().dropped());
+    }
+    page.family("limpet_worker_up", "gauge", "1 while the worker may be routed to");
+    for worker in engine.worker_table(0).workers {
+        let labels = [("route", worker.route.as_str()), ("node", worker.node.as_str())];
+        page.line("limpet_worker_up", &labels, u64::from(worker.takes_bound()));
+    }
+    page.text()
+}
+
+/// Families in the order they were named, each with its lines together, as the format wants it.
+#[derive(Default)]
+struct Page {
+    families: Vec<(&'static str, String)>,
+}
+
+impl Page {
+    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.families
+            .push((name, format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")));
+    }
+
+    fn line(&mut self, name: &'static str, labels: &[(&str, &str)], value: u64) {
+        let Some((_, text)) = self.families.iter_mut().find(|(family, _)| *family == name) else {
+            return;
+        };
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(key, value)| format!("{key}=\"{}\"", escape(value)))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
+        let _ = writeln!(text, "{name}{labels} {value}");
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &str, value: u64) {
+        self.family(name, "gauge", help);
+        self.line(name, &[], value);
+    }
+
+    fn counter(&mut self, name: &'static str, help: &str, value: u64) {
+        self.family(name, "counter", help);
+        self.line(name, &[], value);
+    }
+
+    fn text(self) -> String {
+        self.families.into_iter().map(|(_, text)| text).collect()
+    }
+}
+
+fn escape(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}

@@ -1,0 +1,13 @@
+//! The HTTP API: JSON for people and apps, a binary exchange for the filters, metrics for Prometheus.
+//!
+//! [`server`] accepts, [`route`] finds the handler, and [`reply`] is the one place where refusals become answers.
+
+mod filter;
+mod metrics;
+mod reply;
+mod route;
+mod server;
+mod sessions;
+mod status;
+
+pub use server::{Api, ApiConfig, Bound, Endpoint, ListenError};

@@ -1,0 +1,254 @@
+//! Sessions in JSON.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+use limpet_wire::report::IdleLimit;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::reply::{ApiError, Reply, json};
+use super::route::{Context, only, query};
+use crate::base::clock::Now;
+use crate::base::id::SessionKey;
+use crate::base::limits::API_BODY_MAX;
+use crate::config::duration;
+use crate::drivers::engine::sessions::{Patch, Refused, Written};
+use crate::replication::acks::Level;
+use crate::session::Record;
+
+/// How many sessions one page of the list holds when the caller does not say.
+const PAGE: usize = 100;
+/// The most sessions one page holds.
+const PAGE_MAX: usize = 1000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PatchBody {
+    #[serde(default)]
+    set: Map<String, Value>,
+    #[serde(default)]
+    remove: Vec<String>,
+    max_inactive: Option<String>,
+    route: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RenameBody {
+    to: String,
+}
+
+pub(super) fn get(context: &Context, key: &SessionKey) -> Result<Reply, ApiError> {
+    context.node.with(|engine, now| {
+        engine.check_ready()?;
+        let record = engine.session(key, now).ok_or(Refused::NotFound)?;
+        let attributes: Map<_, _> = record
+            .values()
+            .map(|(name, value)| (name.to_string(), STANDARD.encode(value).into()))
+            .collect();
+        let mut shown = summary(key, record, now);
+        shown.insert("attributes".into(), attributes.into());
+        Ok(json(StatusCode::OK, &shown))
+    })
+}
+
+pub(super) fn list<B>(context: &Context, request: &Request<B>) -> Result<Reply, ApiError> {
+    only(request, &["app", "limit", "after"])?;
+    let limit = match query(request, "limit") {
+        None => PAGE,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=PAGE_MAX).contains(limit))
+            .ok_or_else(|| ApiError::Bad(format!("limit: a number from 1 to {PAGE_MAX} is expected")))?,
+    };
+    let app = query(request, "app");
+    // `after` is the cursor of the page before: app and id, with a slash between.
+    let after = match query(request, "after") {
+        None => None,
+        Some(text) => {
+            let (app, id) = text.split_once('/').unwrap_or(("", &text));
+            Some(SessionKey {
+                app: app.into(),
+                id: id.into(),
+            })
+        }
+    };
+    let page = context.node.with(|engine, now| {
+        let mut keys: Vec<_> = engine
+            .table()
+            .iter()
+            .filter(|(key, _)| !key.is_reserved() && app.as_deref().is_none_or(|app| *key.app == *app))
+            .filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after))
+            .filter(|(key, _)| engine.session(key, now).is_some())
+            .collect();
+        keys.sort_unstable_by_key(|(key, _)| *key);
+        let more = keys.len() > limit;
+        let sessions: Vec<_> = keys
+            .iter()
+            .take(limit)
+            .map(|(key, record)| summary(key, record, now))
+            .collect();
+        let next = if more {
+            keys.get(limit - 1)
+                .map(|(key, _)| format!("{}/{}", key.app, key.id))
+        } else {
+            None
+        };
+        json!({ "sessions": sessions, "next": next })
+    });
+    Ok(json(StatusCode::OK, &page))
+}
+
+/// Everything but the values.
+fn summary(key: &SessionKey, record: &Record, now: Now) -> Map<String, Value> {
+    let created_ms = record.life().map(|life| life.wall_ms());
+    let fields = json!({
+        "app": &*key.app,
+        "id": &*key.id,
+        "route": record.route.as_ref().map(|r| r.value.to_string()),
+        "version": version(record.version()),
+        "size": record.size(),
+        "created_ms": created_ms,
+        "age_ms": created_ms.map(|at| now.wall_ms.saturating_sub(at)),
+        "idle_ms": record.touched.as_ref().map(|r| now.wall_ms.saturating_sub(r.value)),
+        "max_inactive_ms": record.max_inactive.as_ref().and_then(|r| match r.value {
+            IdleLimit::Forever => None,
+            IdleLimit::Millis(ms) => Some(ms),
+        }),
+    });
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+fn version(stamp: crate::session::Stamp) -> String {
+    format!("{:x}-{:x}", stamp.time, stamp.node)
+}
+
+pub(super) async fn patch(
+    context: &Context,
+    key: &SessionKey,
+    request: Request<Incoming>,
+) -> Result<Reply, ApiError> {
+    let ack = ack(context, &request)?;
+    let body: PatchBody = body_json(request).await?;
+    let mut patch = Patch {
+        remove: body.remove,
+        route: body.route,
+        ..Patch::default()
+    };
+    for (name, value) in body.set {
+        let text = value
+            .as_str()
+            .ok_or_else(|| ApiError::Bad(format!("set.{name}: a base64 string is expected")))?;
+        let bytes = STANDARD
+            .decode(text)
+            .map_err(|error| ApiError::Bad(format!("set.{name}: not base64: {error}")))?;
+        patch.set.push((name, Bytes::from(bytes)));
+    }
+    if let Some(text) = body.max_inactive {
+        patch.max_inactive =
+            Some(idle_limit(&text).map_err(|e| ApiError::Bad(format!("max_inactive: {e}")))?);
+    }
+    let written = context.node.with(|engine, now| engine.patch(key, patch, now))?;
+    Ok(acknowledged(context, ack, written).await)
+}
+
+pub(super) async fn delete<B>(
+    context: &Context,
+    key: &SessionKey,
+    request: &Request<B>,
+) -> Result<Reply, ApiError> {
+    let ack = ack(context, request)?;
+    let written = context.node.with(|engine, now| engine.delete(key, now))?;
+    Ok(acknowledged(context, ack, written).await)
+}
+
+pub(super) async fn touch<B>(
+    context: &Context,
+    key: &SessionKey,
+    request: &Request<B>,
+) -> Result<Reply, ApiError> {
+    let ack = ack(context, request)?;
+    let written = context.node.with(|engine, now| engine.touch(key, now))?;
+    Ok(acknowledged(context, ack, written).await)
+}
+
+pub(super) async fn rename(
+    context: &Context,
+    key: &SessionKey,
+    request: Request<Incoming>,
+) -> Result<Reply, ApiError> {
+    let ack = ack(context, &request)?;
+    let body: RenameBody = body_json(request).await?;
+    let to = SessionKey::parse(&key.app, &body.to).map_err(|error| ApiError::Bad(format!("to: {error}")))?;
+    if to == *key {
+        return Err(ApiError::Bad("to: this is the id the session already has".into()));
+    }
+    let written = context.node.with(|engine, now| engine.rename(key, &to, now))?;
+    Ok(acknowledged(context, ack, written).await)
+}
+
+async fn acknowledged(context: &Context, (level, timeout): (Level, Duration), written: Written) -> Reply {
+    let stamp = written.version;
+    let copies = context.node.copies(level, timeout, written.slots).await;
+    json(
+        StatusCode::OK,
+        &json!({ "version": version(stamp), "copies": copies }),
+    )
+}
+
+/// How many copies the caller wants and how long it waits: its own words, or the configuration's.
+pub(super) fn ack<B>(context: &Context, request: &Request<B>) -> Result<(Level, Duration), ApiError> {
+    only(request, &["ack", "timeout_ms"])?;
+    let level = match query(request, "ack") {
+        None => context.config.ack,
+        Some(name) => Level::parse(&name)
+            .ok_or_else(|| ApiError::Bad("ack: none, one, quorum or all is expected".into()))?,
+    };
+    let timeout = match query(request, "timeout_ms") {
+        None => context.config.ack_timeout,
+        Some(text) => text
+            .parse()
+            .map(|ms: u64| Duration::from_millis(ms).min(context.config.ack_timeout))
+            .map_err(|_| ApiError::Bad("timeout_ms: a number of milliseconds is expected".into()))?,
+    };
+    Ok((level, timeout))
+}
+
+/// An idle lifetime: a duration, or `-1` for ever.
+pub(super) fn idle_limit(text: &str) -> Result<IdleLimit, String> {
+    if text == "-1" {
+        return Ok(IdleLimit::Forever);
+    }
+    let duration = duration(text)?;
+    if duration.is_zero() {
+        return Err("more than nothing is expected, or \"-1\" for ever".into());
+    }
+    Ok(IdleLimit::Millis(
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+    ))
+}
+
+/// The whole body, if it is not larger than `max`.
+pub(super) async fn body_bytes(request: Request<Incoming>, max: usize) -> Result<Bytes, ApiError> {
+    match Limited::new(request.into_body(), max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge(max)),
+        Err(error) => Err(ApiError::Bad(format!("the body cannot be read: {error}"))),
+    }
+}
+
+async fn body_json<T: for<'a> Deserialize<'a>>(request: Request<Incoming>) -> Result<T, ApiError> {
+    let bytes = body_bytes(request, API_BODY_MAX).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::Bad(format!("the body is not what is expected: {error}")))
+}

@@ -1,0 +1,38 @@
+//! Every bound that is not configurable, in one place, with what happens when it is reached.
+
+use std::time::Duration;
+
+/// The largest session, names and values together, in bytes. A change that would pass it is refused (413).
+pub const SESSION_BYTES_MAX: usize = 4 << 20;
+/// The largest frame between nodes, in bytes. A longer one closes the link: it is no frame of ours.
+pub const FRAME_MAX: usize = 16 << 20;
+/// How many bytes of deltas one frame carries before the next is begun.
+pub const BATCH_BYTES: usize = 256 << 10;
+/// How many bytes of sessions one chunk of a state transfer carries before the next is asked for.
+pub const CHUNK_BYTES: usize = 512 << 10;
+/// The most control messages waiting for one link. Past it the link is closed and repaired by a new one.
+pub const CONTROL_QUEUE_MAX: usize = 4096;
+/// The most members one node tracks. A hello beyond it is refused.
+pub const MEMBERS_MAX: usize = 1024;
+/// The most workers one node may declare; a configuration or an announcement with more is refused.
+pub const WORKERS_MAX: usize = 256;
+/// The largest API request body, in bytes; a larger one is answered 413. Holds one full session in base64.
+pub const API_BODY_MAX: usize = 8 << 20;
+/// The most callers waiting for copies at once. One more is answered at once with the count that is true then.
+pub const WAITERS_MAX: usize = 65_536;
+/// The most connections one API listener serves at once. Further ones wait in the kernel's backlog.
+pub const API_CONNECTIONS_MAX: usize = 4096;
+/// How long a tombstone stays. A node cut off for longer may bring a deleted session back when it returns.
+pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How long past its idle limit a session stays in memory, unreadable, so that a touch under way still counts.
+pub const EXPIRY_GRACE: Duration = Duration::from_millis(500);
+/// How far ahead of the local clock another node's stamp may be; further is refused and counted.
+pub const SKEW_MAX: Duration = Duration::from_secs(60);
+/// How long a TLS handshake and the hello after it may take.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a node keeps dialling the address of a member that is down and is not a seed.
+pub const REDIAL_DOWN_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How often tables are compared with a peer.
+pub const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a donor may leave a pull unanswered before another is asked.
+pub const PULL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,6 @@
+//! The floor: time, names, limits, back-off. Uses nothing of ours, and everything may use it.
+
+pub mod backoff;
+pub mod clock;
+pub mod id;
+pub mod limits;

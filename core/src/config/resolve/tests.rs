@@ -1,0 +1,130 @@
+//! A table of configurations and what is said of each.
+
+use super::*;
+
+const GOOD: &str = r#"
+    [node]
+    id = "node1"
+    cluster = "shop"
+    [listen]
+    cluster = "10.0.0.1:4000"
+    [tls]
+    ca = "/dev/null"
+    cert = "/dev/null"
+    key = "/dev/null"
+"#;
+
+fn problems(text: &str) -> Vec<String> {
+    match resolve(text, Path::new("/etc/limpet")) {
+        Ok(_) => Vec::new(),
+        Err(Problems(problems)) => problems
+            .into_iter()
+            .map(|p| format!("{}: {}", p.key, p.sentence))
+            .collect(),
+    }
+}
+
+#[test]
+fn the_least_there_can_be_has_the_documented_defaults() {
+    let config = resolve(GOOD, Path::new("/etc/limpet")).unwrap();
+    assert_eq!(config.drop_time, Duration::from_secs(3));
+    assert_eq!(config.queue_bytes, 64 << 20);
+    assert_eq!(config.max_inactive, IdleLimit::Millis(1_800_000));
+    assert_eq!(config.api, [Endpoint::Tcp("127.0.0.1:4180".parse().unwrap())]);
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_place() {
+    let text = r#"
+        [node]
+        cluster = "shop"
+        colour = "red"
+        [listen]
+        cluster = "0.0.0.0:4000"
+        api = ["localhost"]
+        [tls]
+        ca = "missing.pem"
+        [membership]
+        seeds = ["10.0.0.2"]
+        drop_time = "soon"
+        [[worker]]
+        route = "a"
+        url = "http://10.0.0.1:8080"
+        [[worker]]
+        route = "a"
+        url = "10.0.0.1"
+        weight = 0
+        [replication]
+        mode = "magic"
+        ack = "most"
+        queue_bytes = 64
+        [session]
+        max_active = 0
+        [surprise]
+    "#;
+    let found = problems(text);
+    let keys: Vec<_> = found.iter().filter_map(|line| line.split(": ").next()).collect();
+    let expected = [
+        "listen.api[0]",
+        "listen.cluster",
+        "membership.drop_time",
+        "membership.seeds[0]",
+        "node.colour",
+        "node.id",
+        "replication.ack",
+        "replication.mode",
+        "replication.queue_bytes",
+        "session.max_active",
+        "surprise",
+        "tls.ca",
+        "tls.cert",
+        "tls.key",
+        "worker[1].route",
+        "worker[1].url",
+        "worker[1].weight",
+    ];
+    assert_eq!(keys, expected, "{found:#?}");
+}
+
+#[test]
+fn numbers_at_their_edges() {
+    let session = |line: &str| problems(&format!("{GOOD}\n[session]\n{line}"));
+    for good in [
+        "max_active = -1",
+        "max_active = 1",
+        "max_active = 9223372036854775807",
+        "max_inactive = \"-1\"",
+    ] {
+        assert_eq!(session(good), Vec::<String>::new(), "{good}");
+    }
+    for bad in [
+        "max_active = 0",
+        "max_active = -2",
+        "max_inactive = \"0s\"",
+        "touch_interval = \"0s\"",
+        "max_active = 1.5",
+    ] {
+        assert_eq!(session(bad).len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn an_open_api_wants_a_token() {
+    let open = GOOD.replace("[tls]", "api = [\"10.0.0.1:4180\"]\n[tls]");
+    assert_eq!(problems(&open).len(), 1);
+}
+
+#[test]
+fn addresses_of_workers() {
+    for (url, addr) in [
+        ("http://10.0.0.1:8080", Some("10.0.0.1:8080")),
+        ("http://10.0.0.1/", Some("10.0.0.1:80")),
+        ("http://[::1]:8080", Some("[::1]:8080")),
+        ("http://worker:8080", None),
+        ("https://10.0.0.1", None),
+        ("http://10.0.0.1:0", None),
+        ("http://10.0.0.1:8080/app", None),
+    ] {
+        assert_eq!(address_of(url).ok().as_deref(), addr, "{url}");
+    }
+}

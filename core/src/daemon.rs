@@ -1,0 +1,226 @@
+//! From a configuration to a running node, and to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::api::http::{Api, ApiConfig, Bound, ListenError};
+use crate::config::Config;
+use crate::drivers::engine::EngineConfig;
+use crate::drivers::health::{self, Check};
+use crate::drivers::links::{self, LinkConfig};
+use crate::drivers::node::{self, Node};
+use crate::membership::SwimConfig;
+use crate::net::identity::{self, IdentityError};
+use crate::net::tls::{Tls, TlsError};
+use crate::replication::message::DeclaredWorker;
+
+/// How long a leaving node waits for its goodbye, and what it still has to tell, to be sent.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a daemon cannot start. Nothing was left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The certificates.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
+    /// The certificate is not this node's.
+    #[error("tls.cert: {0}")]
+    Identity(#[from] IdentityError),
+    /// The certificate is of another node.
+    #[error("tls.cert: it names node {found}, and node.id is {expected}")]
+    OtherNode {
+        /// The certificate's node.
+        found: String,
+        /// The configuration's.
+        expected: String,
+    },
+    /// The cluster port.
+    #[error("listen.cluster: cannot listen on {addr} or the {autobind} ports after it: {source}")]
+    Cluster {
+        /// The first address tried.
+        addr: SocketAddr,
+        /// How many more were tried.
+        autobind: u16,
+        /// What the last one said.
+        source: std::io::Error,
+    },
+    /// The API.
+    #[error(transparent)]
+    Api(#[from] ListenError),
+    /// A signal cannot be listened to.
+    #[error("signals: {0}")]
+    Signal(std::io::Error),
+}
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct Daemon {
+    config: Config,
+    node: Arc<Node>,
+    tls: watch::Sender<Tls>,
+    bound: Bound,
+}
+
+impl Daemon {
+    /// Loads certificates, binds everything, and starts the node's tasks on the current runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn build(config: Config) -> Result<Self, StartError> {
+        let tls = load_tls(&config)?;
+        let listener = bind_cluster(config.listen, config.autobind).await?;
+        let addr = listener.local_addr().map_err(|source| StartError::Cluster {
+            addr: config.listen,
+            autobind: config.autobind,
+            source,
+        })?;
+        let (api, bound) = Api::bind(ApiConfig {
+            endpoints: config.api.clone(),
+            ack: config.ack,
+            ack_timeout: config.ack_timeout,
+            token: config.api_token.clone(),
+        })
+        .await?;
+
+        let (node, requests) = Node::start(engine_config(&config, addr));
+        let (tls, tls_versions) = watch::channel(tls);
+        let links = LinkConfig {
+            cluster: config.cluster.clone(),
+            domain: config.domain.clone(),
+            seeds: config.seeds.clone(),
+            tls: tls_versions,
+        };
+        tokio::spawn(node::run_timers(node.clone(), requests.timers));
+        tokio::spawn(links::accept_all(node.clone(), links.clone(), listener));
+        tokio::spawn(links::dial_all(node.clone(), links, requests.links));
+        tokio::spawn(node::run_ticks(node.clone()));
+        for worker in &config.workers {
+            let check = Check {
+                route: worker.route.clone(),
+                addr: worker.addr.clone(),
+                path: worker.health_path.clone(),
+            };
+            tokio::spawn(health::watch(node.clone(), check));
+        }
+        api.serve(&node);
+        tracing::info!(node = %config.node, cluster = config.cluster, %addr, api = ?bound.addrs, "started");
+        Ok(Self {
+            config,
+            node,
+            tls,
+            bound,
+        })
+    }
+
+    /// Runs until SIGTERM or SIGINT, then leaves the cluster. SIGHUP loads the certificates again.
+    ///
+    /// # Errors
+    /// When signals cannot be listened to.
+    pub async fn run(self) -> Result<(), StartError> {
+        let on = |kind| signal(kind).map_err(StartError::Signal);
+        let (mut term, mut int) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+        let mut hup = on(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                _ = hup.recv() => self.reload(),
+            }
+        }
+        self.leave().await;
+        drop(self.bound);
+        Ok(())
+    }
+
+    /// Loads the certificates again. New links use them at once; a file that is not in order changes nothing.
+    fn reload(&self) {
+        match load_tls(&self.config) {
+            Ok(tls) => {
+                self.tls.send_replace(tls);
+                tracing::info!("certificates loaded again");
+            }
+            Err(error) => tracing::error!(%error, "certificates not loaded; the old ones stay in use"),
+        }
+    }
+
+    async fn leave(&self) {
+        tracing::info!("leaving the cluster");
+        self.node.with(|engine, now| {
+            if self.config.expire_on_shutdown {
+                engine.end_all(now);
+            }
+            engine.leave(now);
+        });
+        let drained = async {
+            while !self.node.with(|engine, _| engine.is_drained()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // Handed to the links' tasks; they need a moment to hand it to the kernel.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        if tokio::time::timeout(LEAVE_PATIENCE, drained).await.is_err() {
+            tracing::warn!("some peers took no goodbye in time");
+        }
+    }
+}
+
+fn load_tls(config: &Config) -> Result<Tls, StartError> {
+    let tls = Tls::load(&config.tls)?;
+    let own = identity::of_cluster(Some(std::slice::from_ref(&tls.certificate)), &config.cluster)?;
+    if own.node != config.node.as_str() {
+        return Err(StartError::OtherNode {
+            found: own.node,
+            expected: config.node.to_string(),
+        });
+    }
+    Ok(tls)
+}
+
+async fn bind_cluster(addr: SocketAddr, autobind: u16) -> Result<TcpListener, StartError> {
+    let mut tried = TcpListener::bind(addr).await;
+    for next in 1..=autobind {
+        match (&tried, addr.port().checked_add(next)) {
+            (Err(error), Some(port)) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                tried = TcpListener::bind((addr.ip(), port)).await;
+            }
+            _ => break,
+        }
+    }
+    tried.map_err(|source| StartError::Cluster {
+        addr,
+        autobind,
+        source,
+    })
+}
+
+fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
+    let workers = config.workers.iter().map(|worker| DeclaredWorker {
+        route: worker.route.clone(),
+        url: worker.url.clone(),
+        addr: worker.addr.clone(),
+        weight: worker.weight,
+        healthy: false, // until its first check
+    });
+    EngineConfig {
+        node: config.node.clone(),
+        cluster: config.cluster.clone(),
+        addr,
+        swim: SwimConfig {
+            probe_interval: config.probe_interval,
+            drop_time: config.drop_time,
+        },
+        seeds: config.seeds.iter().cloned().collect(),
+        queue_bytes: config.queue_bytes,
+        state_transfer_timeout: config.state_transfer_timeout,
+        max_inactive: config.max_inactive,
+        max_active: config.max_active,
+        touch_interval: config.touch_interval,
+        workers: workers.collect(),
+        seed: rand::random(),
+    }
+}

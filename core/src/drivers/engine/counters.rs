@@ -1,0 +1,28 @@
+//! What the engine counts; shown by `GET /metrics` and nowhere else.
+
+/// What the engine counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counters {
+    /// Sessions that began, here or elsewhere.
+    pub created: u64,
+    /// Sessions that ended, in any way.
+    pub ended: u64,
+    /// Sessions this node found idle for too long.
+    pub expired: u64,
+    /// Sessions bound to another worker than before.
+    pub rebound: u64,
+    /// Changes sent to peers.
+    pub deltas_sent: u64,
+    /// Changes received from peers.
+    pub deltas_received: u64,
+    /// Records received because they were asked for.
+    pub transfer_sessions_received: u64,
+    /// Changes refused because their stamp was too far ahead.
+    pub skew_refused: u64,
+    /// Times a peer's outbox overflowed.
+    pub behind: u64,
+    /// Transfers begun because tables differed.
+    pub repairs: u64,
+    /// Buckets found different when tables were last compared.
+    pub mismatched_buckets: u64,
+}

@@ -1,0 +1,191 @@
+//! How sessions end by themselves, and how their use is told to others.
+//!
+//! A session past its idle lifetime is not served from that moment on. A moment later, so that a touch under way
+//! still counts, one node says so to all: the one whose worker it is bound to, or else the best placed one. Should
+//! that node be gone, every other one does it itself a little later.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use limpet_wire::placement;
+use limpet_wire::report::IdleLimit;
+
+use super::{Engine, Phase};
+use crate::base::clock::Now;
+use crate::base::id::SessionKey;
+use crate::base::limits::{EXPIRY_GRACE, TOMBSTONE_LIFE};
+use crate::session::Record;
+use crate::store::Deadlines;
+
+/// How often to look at a session that has no end, in case it got one.
+const LOOK_AGAIN_MS: u64 = 3_600_000;
+/// How many ends one tick handles; the rest waits for the next.
+const ENDS_PER_TICK: usize = 10_000;
+
+/// Which sessions' use was told to other nodes lately, so that the next use is told later.
+#[derive(Debug, Default)]
+pub(super) struct Touches {
+    told_ms: HashMap<SessionKey, u64>,
+    again: Deadlines,
+}
+
+impl Touches {
+    /// Whether a use of `key` need not be told now.
+    pub(super) fn is_told_later(&self, key: &SessionKey) -> bool {
+        self.told_ms.contains_key(key)
+    }
+
+    /// The use of `key` at `now_ms` is being told. The next is told after `interval`, or a third of the session's
+    /// idle lifetime if that is less, so that every node knows of it in time.
+    pub(super) fn told(&mut self, key: SessionKey, idle: Option<IdleLimit>, interval: Duration, now_ms: u64) {
+        let interval = ms(interval);
+        let wait = match idle {
+            Some(IdleLimit::Millis(idle)) => interval.min(idle / 3),
+            _ => interval,
+        };
+        self.again.add(now_ms + wait, key.clone());
+        self.told_ms.insert(key, now_ms);
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Engine {
+    /// Tells the uses that were held back long enough.
+    pub(super) fn flush_touches(&mut self, now: Now) {
+        while let Some((key, _)) = self.touches.again.pop_due(now.wall_ms) {
+            let told = self.touches.told_ms.remove(&key).unwrap_or(0);
+            let Some(record) = self.table.get(&key) else {
+                continue;
+            };
+            let Some(touched) = record.touched.clone().filter(|touched| touched.value > told) else {
+                continue;
+            };
+            let idle = record.max_inactive.as_ref().map(|r| r.value);
+            let (value, stamp) = (touched.value, touched.stamp);
+            self.touches
+                .told(key.clone(), idle, self.config.touch_interval, value.max(told));
+            let delta = Record {
+                touched: Some(touched),
+                ..Record::default()
+            };
+            self.commit(&key, delta, stamp, now);
+        }
+    }
+
+    /// Makes sure the end of a record that changed is looked at in time.
+    pub(super) fn watch_end(&mut self, key: &SessionKey, new: bool, before: Option<u64>, now: Now) {
+        let Some(record) = self.table.get(key) else { return };
+        let at = self.look_at(key, record, now);
+        let moved_forward = match (before, record.expires_ms()) {
+            (Some(before), Some(after)) => after < before,
+            (None, Some(_)) => true,
+            _ => false,
+        };
+        if new {
+            self.ends.add(at, key.clone());
+        } else if moved_forward {
+            self.ends.add_once(at, key.clone());
+        }
+    }
+
+    /// When to look at a record next, in milliseconds since 1970.
+    fn look_at(&self, key: &SessionKey, record: &Record, now: Now) -> u64 {
+        if !record.is_alive() {
+            return record.deleted.wall_ms().saturating_add(ms(TOMBSTONE_LIFE));
+        }
+        match record.expires_ms() {
+            None => now.wall_ms + LOOK_AGAIN_MS,
+            Some(end) => {
+                let patience = if self.ends_here(key, record) {
+                    EXPIRY_GRACE
+                } else {
+                    EXPIRY_GRACE + self.config.swim.drop_time
+                };
+                end.saturating_add(ms(patience))
+            }
+        }
+    }
+
+    /// Whether this node is the one to say that the session is over.
+    fn ends_here(&self, key: &SessionKey, record: &Record) -> bool {
+        let ready = |node: &str| {
+            node == self.config.node.as_str()
+                || self
+                    .roster
+                    .active()
+                    .any(|(id, member)| id.as_str() == node && member.ready)
+        };
+        let owner = record
+            .route
+            .as_ref()
+            .and_then(|route| self.owner_of(&route.value));
+        if let Some(owner) = owner.filter(|owner| ready(owner)) {
+            return owner == self.config.node.as_str();
+        }
+        let mut nodes: Vec<&str> = self
+            .roster
+            .active()
+            .filter(|(_, m)| m.ready)
+            .map(|(node, _)| node.as_str())
+            .collect();
+        nodes.push(self.config.node.as_str());
+        placement::rank(&mut nodes, &key.app, &key.id);
+        nodes
+            .first()
+            .is_some_and(|first| *first == self.config.node.as_str())
+    }
+
+    /// Ends what is over and forgets tombstones that have outlived every copy.
+    pub(super) fn end_due(&mut self, now: Now) {
+        for _ in 0..ENDS_PER_TICK {
+            let Some((key, lasting)) = self.ends.pop_due(now.wall_ms) else {
+                break;
+            };
+            let Some(record) = self.table.get(&key) else {
+                continue;
+            };
+            let look = self.look_at(&key, record, now);
+            if look > now.wall_ms {
+                if lasting {
+                    self.ends.add(look, key);
+                }
+                continue;
+            }
+            if !record.is_alive() {
+                self.table.forget(&key);
+                continue;
+            }
+            let stamp = self.hlc.stamp(now.wall_ms);
+            if self.phase == Phase::Ready {
+                self.counters.expired += 1;
+                self.commit(&key, Record::tombstone(stamp), stamp, now);
+            }
+            if lasting {
+                let at = now.wall_ms
+                    + if self.phase == Phase::Ready {
+                        ms(TOMBSTONE_LIFE)
+                    } else {
+                        1000
+                    };
+                self.ends.add(at, key);
+            }
+        }
+    }
+
+    /// Ends every session, because the configuration asks for it when the node stops.
+    pub fn end_all(&mut self, now: Now) {
+        let keys: Vec<_> = self
+            .table
+            .iter()
+            .filter(|(key, record)| record.is_alive() && !key.is_reserved())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            let stamp = self.hlc.stamp(now.wall_ms);
+            self.commit(&key, Record::tombstone(stamp), stamp, now);
+        }
+    }
+}

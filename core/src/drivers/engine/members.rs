@@ -1,0 +1,125 @@
+//! Membership's events, and what they mean for peers, waits and routes.
+
+use super::{Engine, Output};
+use crate::base::clock::Now;
+use crate::base::id::NodeId;
+use crate::base::limits::REDIAL_DOWN_FOR;
+use crate::membership::{Event, Identity, Timer, Todo};
+use crate::replication::message::Message;
+
+impl Engine {
+    /// A timer that was asked for is due.
+    pub fn fire(&mut self, timer: Timer, now: Now) {
+        let todo = self.swim.fire(timer);
+        self.carry_out(todo, now);
+    }
+
+    /// A seed was tried for the first time: it answered, or it cannot be reached.
+    pub fn seed_tried(&mut self, seed: &str, now: Now) {
+        if self.seeds_untried.remove(seed) {
+            self.progress_join(now);
+        }
+    }
+
+    /// Where links should be kept to, beside the seeds.
+    #[must_use]
+    pub fn wanted_links(&self, now: Now) -> Vec<std::net::SocketAddr> {
+        self.roster.addresses(now.mono, REDIAL_DOWN_FOR)
+    }
+
+    pub(super) fn carry_out(&mut self, todo: Todo, now: Now) {
+        self.outputs.extend(
+            todo.timers
+                .into_iter()
+                .map(|(after, timer)| Output::Timer(after, timer)),
+        );
+        let changed = !todo.events.is_empty();
+        for event in todo.events {
+            self.member_event(event, now);
+        }
+        for (to, bytes) in todo.datagrams {
+            let Ok(node) = NodeId::parse(&to.node) else {
+                continue;
+            };
+            if self.peers.get(&node).is_some_and(super::Peer::is_linked) {
+                self.say(&node, Message::Gossip(bytes));
+            } else {
+                // Like a datagram that is lost; the link it needed is being made.
+                self.outputs.push(Output::Dial(to.addr));
+            }
+        }
+        if changed {
+            self.progress_join(now);
+            self.refresh_table();
+        }
+    }
+
+    fn member_event(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Up(identity) => self.member_up(identity, now),
+            Event::Down(identity) => self.member_down(&identity, now),
+            Event::Replaced { old, new } => {
+                tracing::info!(peer = %old.node, "came back as a later run of itself");
+                if let Ok(node) = NodeId::parse(&new.node)
+                    && self
+                        .roster
+                        .get(&node)
+                        .is_some_and(|m| m.identity.incarnation < new.incarnation)
+                {
+                    self.forget_peer(&node);
+                    self.roster.note(&node, new, now.mono);
+                }
+            }
+            Event::Rejoined(identity) => {
+                tracing::warn!(
+                    incarnation = identity.incarnation,
+                    "was declared down by mistake; joined again"
+                );
+                self.announce();
+            }
+        }
+    }
+
+    fn member_up(&mut self, identity: Identity, now: Now) {
+        let Ok(node) = NodeId::parse(&identity.node) else {
+            return;
+        };
+        let addr = identity.addr;
+        let Some(member) = self.roster.note(&node, identity, now.mono) else {
+            tracing::warn!(peer = %node, "the roster is full; this member is not tracked");
+            return;
+        };
+        member.active = true;
+        member.since = now.mono;
+        tracing::info!(peer = %node, %addr, "member up");
+        let queue_bytes = self.config.queue_bytes;
+        self.peers
+            .entry(node)
+            .or_insert_with(|| super::Peer::new(queue_bytes));
+        self.outputs.push(Output::Dial(addr));
+    }
+
+    fn member_down(&mut self, identity: &Identity, now: Now) {
+        let Ok(node) = NodeId::parse(&identity.node) else {
+            return;
+        };
+        let Some(member) = self.roster.get_mut(&node) else {
+            return;
+        };
+        if member.identity.incarnation != identity.incarnation {
+            return; // an earlier run of it
+        }
+        member.active = false;
+        member.ready = false;
+        member.since = now.mono;
+        tracing::warn!(peer = %node, left = member.leaving, "member down");
+        self.forget_peer(&node);
+        if self
+            .transfer
+            .as_ref()
+            .is_some_and(|transfer| *transfer.donor() == node)
+        {
+            self.replace_donor(now);
+        }
+    }
+}

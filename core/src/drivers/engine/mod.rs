@@ -1,0 +1,278 @@
+//! The engine: everything a node decides, as one value without sockets, tasks or clocks.
+//!
+//! Callers hand in what happened and the time; what there is to do collects in [`Output`]s, which the caller takes
+//! and carries out after the call. Sessions change in [`sessions`], messages of peers arrive in [`peers`],
+//! membership lives in [`members`], state transfer and repair in [`repair`], ends of sessions in [`expiry`], and
+//! the table that filters see in [`workers`].
+
+mod counters;
+pub mod expiry;
+pub mod keys;
+pub mod members;
+pub mod peers;
+pub mod repair;
+pub mod sessions;
+pub mod workers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use limpet_wire::report::IdleLimit;
+use limpet_wire::table::TableVersion;
+
+use crate::base::clock::Now;
+use crate::base::id::NodeId;
+use crate::base::limits::SKEW_MAX;
+use crate::membership::{Identity, Roster, Swim, SwimConfig, Timer};
+use crate::replication::acks::{Acks, Waiter};
+use crate::replication::message::{Announce, DeclaredWorker};
+use crate::replication::transfer::Transfer;
+use crate::session::{Hlc, Stamp};
+use crate::store::{Deadlines, Memory};
+
+pub use counters::Counters;
+pub use peers::Peer;
+
+/// What the engine needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// This node.
+    pub node: NodeId,
+    /// Its cluster.
+    pub cluster: String,
+    /// Where other nodes reach it.
+    pub addr: SocketAddr,
+    /// How fast a silent member is found.
+    pub swim: SwimConfig,
+    /// Seeds as written; each has to be tried before a node alone calls itself the first.
+    pub seeds: BTreeSet<String>,
+    /// Bytes of changes kept for one peer.
+    pub queue_bytes: usize,
+    /// How long to wait for somebody who has the table before starting without it.
+    pub state_transfer_timeout: Duration,
+    /// The idle lifetime of sessions that are given none.
+    pub max_inactive: IdleLimit,
+    /// The most sessions; `None` for no limit.
+    pub max_active: Option<usize>,
+    /// How often at most a session's use is told to other nodes.
+    pub touch_interval: Duration,
+    /// This node's workers.
+    pub workers: Vec<DeclaredWorker>,
+    /// Seeds the choices of membership.
+    pub seed: u64,
+}
+
+/// What there is to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Keep a link to this address.
+    Dial(SocketAddr),
+    /// Messages wait for this peer.
+    Wake(NodeId),
+    /// End the link to this peer.
+    Close(NodeId),
+    /// Hand the timer back after the time.
+    Timer(Duration, Timer),
+    /// A caller's wait is over, with this many copies.
+    Copies(Waiter, usize),
+    /// The worker table has a new version.
+    Table(TableVersion),
+}
+
+/// How far this node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// It does not have the whole table yet.
+    Joining {
+        /// When it began.
+        since: Duration,
+    },
+    /// It has.
+    Ready,
+    /// It is about to stop.
+    Leaving,
+}
+
+/// See the module page.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    phase: Phase,
+    hlc: Hlc,
+    table: Memory,
+    ends: Deadlines,
+    touches: expiry::Touches,
+    swim: Swim,
+    roster: Roster,
+    peers: BTreeMap<NodeId, Peer>,
+    seeds_untried: BTreeSet<String>,
+    acks: Acks,
+    transfer: Option<Transfer>,
+    next_request: u64,
+    next_repair: Duration,
+    workers: Vec<DeclaredWorker>,
+    announced: BTreeMap<NodeId, Vec<DeclaredWorker>>,
+    table_version: TableVersion,
+    last_routes: Vec<limpet_wire::table::Worker>,
+    shown_keys: Stamp,
+    counters: Counters,
+    outputs: Vec<Output>,
+}
+
+impl Engine {
+    /// A node that has just started.
+    #[must_use]
+    pub fn new(config: EngineConfig, now: Now) -> Self {
+        let identity = Identity {
+            node: config.node.as_str().to_owned(),
+            addr: config.addr,
+            incarnation: now.wall_ms,
+        };
+        let skew_max_ms = u64::try_from(SKEW_MAX.as_millis()).unwrap_or(u64::MAX);
+        let mut engine = Self {
+            phase: Phase::Joining { since: now.mono },
+            hlc: Hlc::new(config.node.tag(), skew_max_ms),
+            table: Memory::default(),
+            ends: Deadlines::default(),
+            touches: expiry::Touches::default(),
+            swim: Swim::new(identity, config.swim, config.seed),
+            roster: Roster::default(),
+            peers: BTreeMap::new(),
+            seeds_untried: config.seeds.clone(),
+            acks: Acks::default(),
+            transfer: None,
+            next_request: config.seed | 1,
+            next_repair: now.mono,
+            workers: config.workers.clone(),
+            announced: BTreeMap::new(),
+            table_version: TableVersion {
+                epoch: now.wall_ms,
+                number: 1,
+            },
+            last_routes: Vec::new(),
+            shown_keys: Stamp::ZERO,
+            counters: Counters::default(),
+            outputs: Vec::new(),
+            config,
+        };
+        engine.refresh_table();
+        engine.progress_join(now);
+        engine
+    }
+
+    /// What there is to do since this was last asked.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Time passes: whatever was waiting for it. To be called about every 50 ms.
+    pub fn tick(&mut self, now: Now) {
+        for (waiter, copies) in self.acks.expired(now.mono) {
+            self.outputs.push(Output::Copies(waiter, copies));
+        }
+        self.flush_touches(now);
+        self.end_due(now);
+        self.progress_join(now);
+        self.progress_repair(now);
+        self.rotate_keys(now);
+    }
+
+    /// How far this node is.
+    #[must_use]
+    pub const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Why the node is not ready, in a sentence; `None` when it is.
+    #[must_use]
+    pub fn not_ready_reason(&self) -> Option<String> {
+        match (&self.phase, &self.transfer) {
+            (Phase::Ready, _) => None,
+            (Phase::Leaving, _) => Some("leaving the cluster".into()),
+            (Phase::Joining { .. }, Some(transfer)) => Some(format!(
+                "receiving sessions from {}: {} so far",
+                transfer.donor(),
+                transfer.received()
+            )),
+            (Phase::Joining { .. }, None) if !self.seeds_untried.is_empty() => Some(format!(
+                "waiting for {} of the seeds to answer",
+                self.seeds_untried.len()
+            )),
+            (Phase::Joining { .. }, None) => Some("waiting for a member that has the sessions".into()),
+        }
+    }
+
+    /// The session table.
+    #[must_use]
+    pub const fn table(&self) -> &Memory {
+        &self.table
+    }
+
+    /// The other members.
+    #[must_use]
+    pub const fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The peers something is sent to.
+    #[must_use]
+    pub const fn peers(&self) -> &BTreeMap<NodeId, Peer> {
+        &self.peers
+    }
+
+    /// This node's present identity.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        self.swim.identity()
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn node(&self) -> &NodeId {
+        &self.config.node
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub const fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    /// What it counted.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many callers wait for copies.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.acks.len()
+    }
+
+    /// This node leaves: it says so to every peer, and is not ready from now on.
+    pub fn leave(&mut self, now: Now) {
+        self.phase = Phase::Leaving;
+        let todo = self.swim.leave();
+        self.carry_out(todo, now);
+        self.announce();
+        self.refresh_table();
+    }
+
+    /// Whether everything that was to be said to linked peers has been handed to their links.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.peers
+            .values()
+            .all(|peer| !peer.is_linked() || !peer.has_waiting())
+    }
+
+    pub(super) fn announcement(&self) -> Announce {
+        Announce {
+            ready: self.phase == Phase::Ready,
+            leaving: self.phase == Phase::Leaving,
+            workers: self.workers.clone(),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The engine behind a lock, with somebody to carry out what it asks for.
+//!
+//! Every caller locks, makes one pure call, unlocks, and carries out the outputs: no lock is ever held across an
+//! await, and nothing the engine asks for can run before the call that asked has returned.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use limpet_wire::table::TableVersion;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::engine::{Engine, EngineConfig, Output};
+use crate::base::clock::{Clock, Now};
+use crate::base::id::NodeId;
+use crate::membership::Timer;
+use crate::replication::acks::{Level, Slots, Waiter};
+
+/// How often the engine is told that time passes.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// What the link tasks are asked to do.
+#[derive(Debug)]
+pub enum LinkCommand {
+    /// Keep a link to this address.
+    Dial(SocketAddr),
+}
+
+/// What a link's writer is told.
+#[derive(Debug, Default)]
+pub struct LinkSignal {
+    /// Messages wait.
+    pub wake: Notify,
+    /// The link is to be closed.
+    pub close: Notify,
+}
+
+/// A node: the engine, shared by all tasks.
+#[derive(Debug)]
+pub struct Node {
+    clock: Clock,
+    engine: Mutex<Engine>,
+    waiters: Mutex<HashMap<Waiter, oneshot::Sender<usize>>>,
+    links: Mutex<HashMap<NodeId, Arc<LinkSignal>>>,
+    commands: mpsc::UnboundedSender<LinkCommand>,
+    timers: mpsc::UnboundedSender<(Duration, Timer)>,
+    table: watch::Sender<TableVersion>,
+}
+
+/// The receiving ends of what a node asks for.
+#[derive(Debug)]
+pub struct Requests {
+    /// For [`super::links`].
+    pub links: mpsc::UnboundedReceiver<LinkCommand>,
+    /// For [`run_timers`]. One per timer SWIM has running, which is a few per member.
+    pub timers: mpsc::UnboundedReceiver<(Duration, Timer)>,
+}
+
+impl Node {
+    /// A node that has just started.
+    #[must_use]
+    pub fn start(config: EngineConfig) -> (Arc<Self>, Requests) {
+        let clock = Clock::start();
+        let engine = Engine::new(config, clock.now());
+        let (commands, links) = mpsc::unbounded_channel();
+        let (timers, due) = mpsc::unbounded_channel();
+        let table = watch::Sender::new(engine.table_version());
+        let node = Arc::new(Self {
+            clock,
+            engine: Mutex::new(engine),
+            waiters: Mutex::new(HashMap::new()),
+            links: Mutex::new(HashMap::new()),
+            commands,
+            timers,
+            table,
+        });
+        node.with(|_, _| ());
+        (node, Requests { links, timers: due })
+    }
+
+    /// One call of the engine, and what follows from it.
+    pub fn with<T>(&self, call: impl FnOnce(&mut Engine, Now) -> T) -> T {
+        let (result, outputs) = {
+            let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = call(&mut engine, self.clock.now());
+            (result, engine.take_outputs())
+        };
+        outputs.into_iter().for_each(|output| self.carry_out(output));
+        result
+    }
+
+    fn carry_out(&self, output: Output) {
+        match output {
+            Output::Dial(addr) => {
+                let _ = self.commands.send(LinkCommand::Dial(addr)); // closed: the daemon is stopping
+            }
+            Output::Wake(node) => {
+                if let Some(link) = self.links().get(&node) {
+                    link.wake.notify_one();
+                }
+            }
+            Output::Close(node) => {
+                if let Some(link) = self.links().get(&node) {
+                    link.close.notify_one();
+                }
+            }
+            Output::Timer(after, timer) => {
+                let _ = self.timers.send((after, timer)); // closed: the daemon is stopping
+            }
+            Output::Copies(waiter, copies) => {
+                let waiting = self
+                    .waiters
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&waiter);
+                if let Some(waiting) = waiting {
+                    let _ = waiting.send(copies); // gone: the caller went away
+                }
+            }
+            Output::Table(version) => {
+                self.table.send_replace(version);
+            }
+        }
+    }
+
+    /// Waits until `level` copies of a change are known, or `timeout` has passed; says how many are.
+    pub async fn copies(&self, level: Level, timeout: Duration, slots: Slots) -> usize {
+        let receiver = {
+            // The waiter is registered before anybody can settle it: both happen under the engine's lock.
+            let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+            match engine.wait_for(level, timeout, slots, self.clock.now()) {
+                Err(copies) => return copies,
+                Ok(waiter) => {
+                    let (sender, receiver) = oneshot::channel();
+                    self.waiters
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(waiter, sender);
+                    receiver
+                }
+            }
+        };
+        receiver.await.unwrap_or(1)
+    }
+
+    /// A link to `node` is up; its writer listens to the returned signal.
+    pub fn register_link(&self, node: &NodeId) -> Arc<LinkSignal> {
+        let signal = Arc::new(LinkSignal::default());
+        self.links().insert(node.clone(), signal.clone());
+        signal
+    }
+
+    /// The link that listens to `signal` is down.
+    pub fn remove_link(&self, node: &NodeId, signal: &Arc<LinkSignal>) {
+        let mut links = self.links();
+        if links
+            .get(node)
+            .is_some_and(|current| Arc::ptr_eq(current, signal))
+        {
+            links.remove(node);
+        }
+    }
+
+    /// Follows the worker table's version.
+    #[must_use]
+    pub fn table_versions(&self) -> watch::Receiver<TableVersion> {
+        self.table.subscribe()
+    }
+
+    fn links(&self) -> std::sync::MutexGuard<'_, HashMap<NodeId, Arc<LinkSignal>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells the engine that time passes, until the task is dropped.
+pub async fn run_ticks(node: Arc<Node>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        node.with(|engine, now| engine.tick(now));
+    }
+}
+
+/// Hands membership's timers back when they are due, until the node is gone.
+pub async fn run_timers(node: Arc<Node>, mut timers: mpsc::UnboundedReceiver<(Duration, Timer)>) {
+    while let Some((after, timer)) = timers.recv().await {
+        let node = node.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            node.with(|engine, now| engine.fire(timer, now));
+        });
+    }
+}

@@ -1,0 +1,188 @@
+//! `foca` behind five nouns: what comes in ([`Swim::hear`], [`Swim::fire`]), what goes out (datagrams, timers,
+//! [`Event`]s) and its [`SwimConfig`].
+
+use std::num::{NonZeroU8, NonZeroUsize};
+use std::time::Duration;
+
+use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, OwnedNotification, PeriodicParams, PostcardCodec};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use super::Identity;
+
+/// A timer SWIM asked for; to be handed back when it is due.
+pub type Timer = foca::Timer<Identity>;
+
+/// How fast a silent member is found.
+#[derive(Debug, Clone, Copy)]
+pub struct SwimConfig {
+    /// How often one member is probed.
+    pub probe_interval: Duration,
+    /// How long a member may be silent before it is down: the probe that finds it and the time to refute it.
+    pub drop_time: Duration,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A member is active.
+    Up(Identity),
+    /// A member is down, or has left.
+    Down(Identity),
+    /// A member came back as a later run of itself.
+    Replaced {
+        /// The run that ended.
+        old: Identity,
+        /// The run that goes on.
+        new: Identity,
+    },
+    /// This node was declared down by mistake and goes on under this identity.
+    Rejoined(Identity),
+}
+
+/// What there is to do after a call.
+#[derive(Debug, Default)]
+pub struct Todo {
+    /// Bytes to send, to whom.
+    pub datagrams: Vec<(Identity, Vec<u8>)>,
+    /// Timers to start.
+    pub timers: Vec<(Duration, Timer)>,
+    /// What changed.
+    pub events: Vec<Event>,
+}
+
+/// This node's view of the membership.
+pub struct Swim {
+    identity: Identity,
+    foca: Foca<Identity, PostcardCodec, StdRng, NoCustomBroadcast>,
+    runtime: AccumulatingRuntime<Identity>,
+}
+
+impl std::fmt::Debug for Swim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Swim")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Swim {
+    /// A node alone, which draws its choices from `seed`.
+    #[must_use]
+    pub fn new(identity: Identity, config: SwimConfig, seed: u64) -> Self {
+        let foca = Foca::new(
+            identity.clone(),
+            foca_config(config),
+            StdRng::seed_from_u64(seed),
+            PostcardCodec,
+        );
+        Self {
+            identity,
+            foca,
+            runtime: AccumulatingRuntime::new(),
+        }
+    }
+
+    /// This node's present identity.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// A link to `peer` is up: tell it we are here.
+    pub fn meet(&mut self, peer: Identity) -> Todo {
+        self.run("meet", |foca, runtime| foca.announce(peer, runtime))
+    }
+
+    /// `peer` refuses connections: its process is gone. Known to everybody at the speed of gossip; a node that is
+    /// alive after all refutes it.
+    pub fn declare_down(&mut self, peer: &Identity) -> Todo {
+        let known = self.foca.iter_members().find(|member| member.id() == peer);
+        let Some(incarnation) = known.map(foca::Member::incarnation) else {
+            return Todo::default();
+        };
+        let down = foca::Member::new(peer.clone(), incarnation, foca::State::Down);
+        self.run("declare down", |foca, mut runtime| {
+            foca.apply_many(std::iter::once(down), true, &mut runtime)?;
+            foca.gossip(runtime)
+        })
+    }
+
+    /// Bytes from a peer. Bytes that are none of SWIM's are counted by the caller and change nothing.
+    pub fn hear(&mut self, bytes: &[u8]) -> Todo {
+        self.run("hear", |foca, runtime| foca.handle_data(bytes, runtime))
+    }
+
+    /// A timer is due.
+    pub fn fire(&mut self, timer: Timer) -> Todo {
+        self.run("fire", |foca, runtime| foca.handle_timer(timer, runtime))
+    }
+
+    /// This node leaves.
+    pub fn leave(&mut self) -> Todo {
+        self.run("leave", |foca, runtime| foca.leave_cluster(runtime))
+    }
+
+    fn run(
+        &mut self,
+        what: &'static str,
+        call: impl FnOnce(
+            &mut Foca<Identity, PostcardCodec, StdRng, NoCustomBroadcast>,
+            &mut AccumulatingRuntime<Identity>,
+        ) -> Result<(), foca::Error>,
+    ) -> Todo {
+        if let Err(error) = call(&mut self.foca, &mut self.runtime) {
+            tracing::debug!(%error, what, "membership ignored a message");
+        }
+        let mut todo = Todo::default();
+        while let Some((to, bytes)) = self.runtime.to_send() {
+            todo.datagrams.push((to, bytes.to_vec()));
+        }
+        while let Some((after, timer)) = self.runtime.to_schedule() {
+            todo.timers.push((after, timer));
+        }
+        while let Some(notification) = self.runtime.to_notify() {
+            todo.events.extend(match notification {
+                OwnedNotification::MemberUp(id) => Some(Event::Up(id)),
+                OwnedNotification::MemberDown(id) => Some(Event::Down(id)),
+                OwnedNotification::Rename(old, new) => Some(Event::Replaced { old, new }),
+                OwnedNotification::Rejoin(id) => {
+                    self.identity = id.clone();
+                    Some(Event::Rejoined(id))
+                }
+                OwnedNotification::Active | OwnedNotification::Idle | OwnedNotification::Defunct => None,
+            });
+        }
+        todo
+    }
+}
+
+/// One probe fits into an interval, two intervals pass before a silent member is noticed at the latest when there
+/// are two, and the rest of `drop_time` is left for it to refute the suspicion.
+fn foca_config(config: SwimConfig) -> foca::Config {
+    let two = NonZeroUsize::MIN.saturating_add(1);
+    let mut foca = foca::Config::simple();
+    foca.probe_period = config.probe_interval;
+    foca.probe_rtt = config.probe_interval * 2 / 5;
+    foca.suspect_to_down_after = config
+        .drop_time
+        .saturating_sub(config.probe_interval * 2)
+        .max(config.probe_interval);
+    foca.max_transmissions = NonZeroU8::MIN.saturating_add(9);
+    foca.max_packet_size = NonZeroUsize::MIN.saturating_add(60_000);
+    foca.remove_down_after = Some(Duration::from_secs(3600));
+    foca.notify_down_members = true;
+    foca.periodic_gossip = Some(PeriodicParams {
+        frequency: Duration::from_millis(200),
+        num_members: two.saturating_add(1),
+    });
+    foca.periodic_announce = Some(PeriodicParams {
+        frequency: Duration::from_secs(10),
+        num_members: two,
+    });
+    foca.periodic_announce_to_down_members = Some(PeriodicParams {
+        frequency: Duration::from_secs(5),
+        num_members: two,
+    });
+    foca
+}

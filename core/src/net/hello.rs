@@ -1,0 +1,111 @@
+//! The first frame on every link, in both directions: which run of which node is speaking, and where it listens.
+//! Everything in it must agree with the certificate; it adds only what a certificate cannot know.
+
+use std::net::SocketAddr;
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{Decode, Encode};
+
+const HELLO_MAX: usize = 1024;
+const MAGIC: [u8; 6] = *b"limpet";
+const VERSION: u8 = 1;
+type Config = Configuration<LittleEndian, Varint, Limit<HELLO_MAX>>;
+const CONFIG: Config = bincode::config::standard().with_limit::<HELLO_MAX>();
+
+/// What a node says of itself when a link begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// Its name, which must be the one in its certificate.
+    pub node: String,
+    /// Its domain; empty for none. Only nodes of one domain link.
+    pub domain: String,
+    /// When this run of it began, in milliseconds since 1970.
+    pub incarnation: u64,
+    /// Where other nodes reach it.
+    pub addr: SocketAddr,
+}
+
+/// Why the first frame is no hello. The link is closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a hello of version {VERSION}: {0}")]
+pub struct HelloError(String);
+
+#[derive(Encode, Decode)]
+struct Spelled {
+    magic: [u8; 6],
+    version: u8,
+    node: String,
+    domain: String,
+    incarnation: u64,
+    addr: SocketAddr,
+}
+
+impl Hello {
+    /// The frame's body.
+    ///
+    /// # Errors
+    /// When names are too long to be sent.
+    pub fn encode(&self) -> Result<Vec<u8>, HelloError> {
+        let Self {
+            node,
+            domain,
+            incarnation,
+            addr,
+        } = self.clone();
+        let spelled = Spelled {
+            magic: MAGIC,
+            version: VERSION,
+            node,
+            domain,
+            incarnation,
+            addr,
+        };
+        bincode::encode_to_vec(spelled, CONFIG).map_err(|e| HelloError(e.to_string()))
+    }
+
+    /// Reads a frame's body.
+    ///
+    /// # Errors
+    /// When it is anything but a hello of this version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, HelloError> {
+        let (spelled, _): (Spelled, usize) =
+            bincode::decode_from_slice(bytes, CONFIG).map_err(|e| HelloError(e.to_string()))?;
+        if spelled.magic != MAGIC || spelled.version != VERSION {
+            return Err(HelloError(format!("version {}", spelled.version)));
+        }
+        let Spelled {
+            node,
+            domain,
+            incarnation,
+            addr,
+            ..
+        } = spelled;
+        Ok(Self {
+            node,
+            domain,
+            incarnation,
+            addr,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips_and_refuses_everything_else() {
+        let hello = Hello {
+            node: "a".into(),
+            domain: String::new(),
+            incarnation: 7,
+            addr: "[::1]:4000".parse().unwrap(),
+        };
+        let bytes = hello.encode().unwrap();
+        assert_eq!(Hello::decode(&bytes), Ok(hello));
+        for cut in 0..bytes.len() {
+            assert!(Hello::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        assert!(Hello::decode(b"GET / HTTP/1.1\r\n\r\n").is_err());
+    }
+}

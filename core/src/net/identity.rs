@@ -1,0 +1,115 @@
+//! Who a certificate says its holder is: the SAN URI `limpet://<cluster>/node/<id>`.
+
+use rustls::pki_types::CertificateDer;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// The identity in a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertifiedNode {
+    /// The cluster it belongs to.
+    pub cluster: String,
+    /// The node.
+    pub node: String,
+}
+
+/// Why a certificate that its CA vouches for still is nobody here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// No certificate was shown.
+    #[error("the peer shows no certificate")]
+    NoCertificate,
+    /// Not readable.
+    #[error("the peer's certificate cannot be read")]
+    Unreadable,
+    /// Not issued by `limpet-core pki issue`, or by something that names nodes as it does.
+    #[error("the certificate names no node: a SAN URI limpet://<cluster>/node/<id> is missing")]
+    NoName,
+    /// Of another cluster.
+    #[error("the certificate is of cluster {found}, this is {expected}")]
+    OtherCluster {
+        /// The certificate's cluster.
+        found: String,
+        /// This cluster.
+        expected: String,
+    },
+}
+
+/// The URI that names `node` of `cluster`.
+#[must_use]
+pub fn uri(cluster: &str, node: &str) -> String {
+    format!("limpet://{cluster}/node/{node}")
+}
+
+/// The node `certificate` names.
+///
+/// # Errors
+/// See [`IdentityError`].
+pub fn certified(certificate: &CertificateDer<'_>) -> Result<CertifiedNode, IdentityError> {
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| IdentityError::Unreadable)?;
+    let names = parsed
+        .subject_alternative_name()
+        .map_err(|_| IdentityError::Unreadable)?;
+    let uris = names
+        .into_iter()
+        .flat_map(|names| &names.value.general_names)
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        });
+    uris.filter_map(parse).next().ok_or(IdentityError::NoName)
+}
+
+fn parse(uri: &str) -> Option<CertifiedNode> {
+    let (cluster, node) = uri.strip_prefix("limpet://")?.split_once("/node/")?;
+    let whole = !cluster.is_empty() && !node.is_empty() && !cluster.contains('/') && !node.contains('/');
+    whole.then(|| CertifiedNode {
+        cluster: cluster.to_owned(),
+        node: node.to_owned(),
+    })
+}
+
+/// The node the first of `certificates` names, if it is of `cluster`.
+///
+/// # Errors
+/// See [`IdentityError`].
+pub fn of_cluster(
+    certificates: Option<&[CertificateDer<'_>]>,
+    cluster: &str,
+) -> Result<CertifiedNode, IdentityError> {
+    let first = certificates
+        .and_then(<[_]>::first)
+        .ok_or(IdentityError::NoCertificate)?;
+    let node = certified(first)?;
+    if node.cluster == cluster {
+        Ok(node)
+    } else {
+        Err(IdentityError::OtherCluster {
+            found: node.cluster,
+            expected: cluster.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_names_are_names() {
+        let node = CertifiedNode {
+            cluster: "shop".into(),
+            node: "a".into(),
+        };
+        assert_eq!(parse(&uri("shop", "a")), Some(node));
+        for bad in [
+            "limpet://shop/node/",
+            "limpet:///node/a",
+            "limpet://shop/a",
+            "https://shop/node/a",
+            "limpet://s/x/node/a",
+        ] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Mutual TLS 1.3 between nodes. The CA vouches for a certificate, its validity is checked by rustls, and who the
+//! holder is stands in [`super::identity`]: host names and addresses play no part, so a node may move.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
+
+/// The name clients put into the handshake; it selects nothing.
+pub const SERVER_NAME: &str = "limpet";
+
+/// Where the certificates lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The cluster's CA.
+    pub ca: PathBuf,
+    /// This node's certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Both sides of a node's TLS, and the certificate they show.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// For links others make.
+    pub server: Arc<ServerConfig>,
+    /// For links this node makes.
+    pub client: Arc<ClientConfig>,
+    /// What this node shows.
+    pub certificate: CertificateDer<'static>,
+}
+
+/// What is wrong with a file. The operator can put it right.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or holds nothing of the kind.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The files do not fit each other.
+    #[error("{}: {source}", path.display())]
+    Mismatch {
+        /// The certificate.
+        path: PathBuf,
+        /// What rustls says.
+        source: Error,
+    },
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for ca in certificates(&files.ca)? {
+            roots.add(ca).map_err(|source| TlsError::Mismatch {
+                path: files.ca.clone(),
+                source,
+            })?;
+        }
+        let chain = certificates(&files.cert)?;
+        let certificate = chain
+            .first()
+            .cloned()
+            .ok_or_else(|| file(&files.cert, "holds no certificate"))?;
+        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| file(&files.key, e))?;
+        let mismatch = |source| TlsError::Mismatch {
+            path: files.cert.clone(),
+            source,
+        };
+
+        let provider = Arc::new(ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone())
+            .build()
+            .map_err(|e| file(&files.ca, e))?;
+        let mut server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(mismatch)?
+            .with_client_cert_verifier(clients)
+            .with_single_cert(chain.clone(), key.clone_key())
+            .map_err(mismatch)?;
+        server.send_tls13_tickets = 0; // links are few and long; nothing to resume
+        let verifier = Arc::new(AnyNodeOfTheCa {
+            roots,
+            algorithms: algorithms(&provider),
+        });
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(mismatch)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_client_auth_cert(chain, key)
+            .map_err(mismatch)?;
+        client.resumption = rustls::client::Resumption::disabled();
+        Ok(Self {
+            server: Arc::new(server),
+            client: Arc::new(client),
+            certificate,
+        })
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(path).map_err(|e| file(path, e))?;
+    let all: Vec<_> = read.collect::<Result<_, _>>().map_err(|e| file(path, e))?;
+    if all.is_empty() {
+        Err(file(path, "holds no certificate"))
+    } else {
+        Ok(all)
+    }
+}
+
+fn file(path: &Path, problem: impl ToString) -> TlsError {
+    TlsError::File {
+        path: path.to_owned(),
+        problem: problem.to_string(),
+    }
+}
+
+fn algorithms(provider: &CryptoProvider) -> WebPkiSupportedAlgorithms {
+    provider.signature_verification_algorithms
+}
+
+/// Accepts a server whose certificate the CA signed and whose time is not over, whatever it is called: who it is
+/// gets decided by its SAN URI, after the handshake.
+#[derive(Debug)]
+struct AnyNodeOfTheCa {
+    roots: RootCertStore,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for AnyNodeOfTheCa {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        verify_server_cert_signed_by_trust_anchor(
+            &certificate,
+            &self.roots,
+            intermediates,
+            now,
+            self.algorithms.all,
+        )?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::InvalidCertificate(
+            CertificateError::ApplicationVerificationFailure,
+        )) // TLS 1.3 only
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

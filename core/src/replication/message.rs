@@ -1,0 +1,465 @@
+//! What one node says to another, and how it becomes bytes: a version byte, then bincode 2 in its standard
+//! configuration. The wire's types are its own; nothing inside the daemon is encoded as it happens to be.
+//!
+//! The frame around a message (a length before it) belongs to the net.
+
+use std::sync::Arc;
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{Decode, Encode};
+use bytes::Bytes;
+use limpet_wire::report::IdleLimit;
+
+use super::digest::Buckets;
+use super::outbox::Slot;
+use super::transfer::{Cursor, Pull};
+use crate::base::id::SessionKey;
+use crate::base::limits::FRAME_MAX;
+use crate::session::{Record, Register, Stamp};
+
+/// The version of every message between nodes.
+pub const PROTOCOL: u8 = 1;
+
+type Config = Configuration<LittleEndian, Varint, Limit<FRAME_MAX>>;
+const CONFIG: Config = bincode::config::standard().with_limit::<FRAME_MAX>();
+
+/// A message between two nodes that know each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Membership's own bytes.
+    Gossip(Vec<u8>),
+    /// What the sender is and which workers it declares. Replaces the one before it.
+    Announce(Announce),
+    /// Changes; to be acknowledged by `slot` once applied.
+    Deltas {
+        /// The last slot of the batch.
+        slot: Slot,
+        /// The changes, in order.
+        changes: Vec<(SessionKey, Record)>,
+    },
+    /// Every slot up to this one is applied.
+    Ack(Slot),
+    /// Send a chunk of the table.
+    Pull(Pull),
+    /// A chunk of the table.
+    Chunk {
+        /// The request it answers.
+        request: u64,
+        /// The records, tombstones included.
+        records: Vec<(SessionKey, Record)>,
+        /// Where to go on; `None` at the end.
+        next: Option<Cursor>,
+    },
+    /// The digest of every bucket of the sender's table.
+    Digest(Vec<u64>),
+}
+
+/// A node's word about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Announce {
+    /// Whether it has the whole table.
+    pub ready: bool,
+    /// Whether it is about to stop.
+    pub leaving: bool,
+    /// The workers it declares.
+    pub workers: Vec<DeclaredWorker>,
+}
+
+/// A worker as its own node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DeclaredWorker {
+    /// Its name in session ids.
+    pub route: String,
+    /// Its base URL.
+    pub url: String,
+    /// `ip:port` of that URL.
+    pub addr: String,
+    /// Its share of new sessions.
+    pub weight: u32,
+    /// Whether it passes its health check.
+    pub healthy: bool,
+}
+
+/// Why bytes from a peer are not a message. The link is closed; nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// The peer speaks another version; upgrade the older side.
+    #[error("protocol version {found} where {PROTOCOL} was expected")]
+    Version {
+        /// The first byte of the frame.
+        found: u8,
+    },
+    /// No message of this version: an unknown type, or a known one cut short or garbled.
+    #[error("malformed message: {0}")]
+    Malformed(String),
+}
+
+/// Encodes `message`.
+///
+/// # Errors
+/// When it would pass [`FRAME_MAX`].
+pub fn encode(message: &Message) -> Result<Vec<u8>, MessageError> {
+    let mut bytes = vec![PROTOCOL];
+    let body = bincode::encode_to_vec(Spelled::from(message), CONFIG)
+        .map_err(|e| MessageError::Malformed(e.to_string()))?;
+    bytes.extend_from_slice(&body);
+    if bytes.len() > FRAME_MAX {
+        return Err(MessageError::Malformed(format!(
+            "{} bytes where {FRAME_MAX} are allowed",
+            bytes.len()
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Decodes a message that fills `bytes` exactly.
+///
+/// # Errors
+/// See [`MessageError`].
+pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
+    let malformed = |what: &str| MessageError::Malformed(what.to_owned());
+    let (version, body) = bytes.split_first().ok_or_else(|| malformed("empty frame"))?;
+    if *version != PROTOCOL {
+        return Err(MessageError::Version { found: *version });
+    }
+    let (spelled, read): (Spelled, usize) =
+        bincode::decode_from_slice(body, CONFIG).map_err(|e| MessageError::Malformed(e.to_string()))?;
+    if read != body.len() {
+        return Err(malformed("bytes after the end of the message"));
+    }
+    Message::try_from(spelled)
+}
+
+// === the wire's own types ===
+
+#[derive(Encode, Decode)]
+enum Spelled {
+    Gossip(Vec<u8>),
+    Announce(Announce),
+    Deltas(u64, Vec<(WireKey, WireRecord)>),
+    Ack(u64),
+    Pull {
+        request: u64,
+        buckets: Vec<u64>,
+        cursor: WireCursor,
+    },
+    Chunk {
+        request: u64,
+        records: Vec<(WireKey, WireRecord)>,
+        next: Option<WireCursor>,
+    },
+    Digest(Vec<u64>),
+}
+
+#[derive(Encode, Decode)]
+struct WireKey(String, String);
+
+#[derive(Encode, Decode)]
+struct WireCursor(u32, Option<WireKey>);
+
+#[derive(Encode, Decode)]
+struct WireStamp(u64, u64);
+
+#[derive(Encode, Decode)]
+struct WireRegister<T>(WireStamp, WireStamp, T);
+
+#[derive(Encode, Decode)]
+struct WireRecord {
+    deleted: Option<WireStamp>,
+    touched: Option<WireRegister<u64>>,
+    max_inactive: Option<WireRegister<IdleLimit>>,
+    route: Option<WireRegister<String>>,
+    attributes: Vec<(String, WireRegister<Option<Vec<u8>>>)>,
+}
+
+impl From<&SessionKey> for WireKey {
+    fn from(key: &SessionKey) -> Self {
+        Self(key.app.to_string(), key.id.to_string())
+    }
+}
+
+impl TryFrom<WireKey> for SessionKey {
+    type Error = MessageError;
+
+    fn try_from(WireKey(app, id): WireKey) -> Result<Self, MessageError> {
+        let key = Self {
+            app: app.into(),
+            id: id.into(),
+        };
+        if key.is_well_formed() {
+            Ok(key)
+        } else {
+            Err(MessageError::Malformed("not a session key".into()))
+        }
+    }
+}
+
+impl From<&Cursor> for WireCursor {
+    fn from(cursor: &Cursor) -> Self {
+        Self(
+            u32::try_from(cursor.bucket).unwrap_or(u32::MAX),
+            cursor.after.as_ref().map(WireKey::from),
+        )
+    }
+}
+
+impl TryFrom<WireCursor> for Cursor {
+    type Error = MessageError;
+
+    fn try_from(WireCursor(bucket, after): WireCursor) -> Result<Self, MessageError> {
+        let bucket = usize::try_from(bucket).unwrap_or(usize::MAX);
+        Ok(Self {
+            bucket,
+            after: after.map(SessionKey::try_from).transpose()?,
+        })
+    }
+}
+
+impl From<Stamp> for WireStamp {
+    fn from(stamp: Stamp) -> Self {
+        Self(stamp.time, stamp.node)
+    }
+}
+
+impl From<WireStamp> for Stamp {
+    fn from(WireStamp(time, node): WireStamp) -> Self {
+        Self { time, node }
+    }
+}
+
+fn spell<T, U>(register: &Register<T>, value: impl FnOnce(&T) -> U) -> WireRegister<U> {
+    WireRegister(
+        register.life.into(),
+        register.stamp.into(),
+        value(&register.value),
+    )
+}
+
+fn read<T, U>(WireRegister(life, stamp, value): WireRegister<U>, inside: impl FnOnce(U) -> T) -> Register<T> {
+    Register {
+        life: life.into(),
+        stamp: stamp.into(),
+        value: inside(value),
+    }
+}
+
+impl From<&Record> for WireRecord {
+    fn from(record: &Record) -> Self {
+        Self {
+            deleted: (record.deleted != Stamp::ZERO).then(|| record.deleted.into()),
+            touched: record.touched.as_ref().map(|r| spell(r, |v| *v)),
+            max_inactive: record.max_inactive.as_ref().map(|r| spell(r, |v| *v)),
+            route: record.route.as_ref().map(|r| spell(r, |v| v.to_string())),
+            attributes: record
+                .attributes
+                .iter()
+                .map(|(name, r)| (name.to_string(), spell(r, |v| v.as_ref().map(|b| b.to_vec()))))
+                .collect(),
+        }
+    }
+}
+
+impl From<WireRecord> for Record {
+    /// Joins into an empty record, so that what a peer sends is in normal form whatever it sent.
+    fn from(wire: WireRecord) -> Self {
+        let mut record = Self::tombstone(wire.deleted.map_or(Stamp::ZERO, Stamp::from));
+        record.join(&Self {
+            deleted: Stamp::ZERO,
+            touched: wire.touched.map(|r| read(r, |v| v)),
+            max_inactive: wire.max_inactive.map(|r| read(r, |v| v)),
+            route: wire.route.map(|r| read(r, Arc::from)),
+            attributes: wire
+                .attributes
+                .into_iter()
+                .map(|(name, r)| (Arc::from(name), read(r, |v| v.map(Bytes::from))))
+                .collect(),
+        });
+        record
+    }
+}
+
+fn spell_all(changes: &[(SessionKey, Record)]) -> Vec<(WireKey, WireRecord)> {
+    changes
+        .iter()
+        .map(|(key, record)| (key.into(), record.into()))
+        .collect()
+}
+
+fn read_all(changes: Vec<(WireKey, WireRecord)>) -> Result<Vec<(SessionKey, Record)>, MessageError> {
+    changes
+        .into_iter()
+        .map(|(key, record)| Ok((key.try_into()?, record.into())))
+        .collect()
+}
+
+impl From<&Message> for Spelled {
+    fn from(message: &Message) -> Self {
+        match message {
+            Message::Gossip(bytes) => Self::Gossip(bytes.clone()),
+            Message::Announce(announce) => Self::Announce(announce.clone()),
+            Message::Deltas { slot, changes } => Self::Deltas(*slot, spell_all(changes)),
+            Message::Ack(slot) => Self::Ack(*slot),
+            Message::Pull(pull) => Self::Pull {
+                request: pull.request,
+                buckets: pull.buckets.words().to_vec(),
+                cursor: (&pull.cursor).into(),
+            },
+            Message::Chunk {
+                request,
+                records,
+                next,
+            } => Self::Chunk {
+                request: *request,
+                records: spell_all(records),
+                next: next.as_ref().map(WireCursor::from),
+            },
+            Message::Digest(digests) => Self::Digest(digests.clone()),
+        }
+    }
+}
+
+impl TryFrom<Spelled> for Message {
+    type Error = MessageError;
+
+    fn try_from(spelled: Spelled) -> Result<Self, MessageError> {
+        Ok(match spelled {
+            Spelled::Gossip(bytes) => Self::Gossip(bytes),
+            Spelled::Announce(announce) => Self::Announce(announce),
+            Spelled::Deltas(slot, changes) => Self::Deltas {
+                slot,
+                changes: read_all(changes)?,
+            },
+            Spelled::Ack(slot) => Self::Ack(slot),
+            Spelled::Pull {
+                request,
+                buckets,
+                cursor,
+            } => Self::Pull(Pull {
+                request,
+                buckets: Buckets::from_words(&buckets),
+                cursor: cursor.try_into()?,
+            }),
+            Spelled::Chunk {
+                request,
+                records,
+                next,
+            } => Self::Chunk {
+                request,
+                records: read_all(records)?,
+                next: next.map(Cursor::try_from).transpose()?,
+            },
+            Spelled::Digest(digests) => Self::Digest(digests),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stamps() -> impl Strategy<Value = Stamp> {
+        (1_u64..=u64::MAX, any::<u64>()).prop_map(|(time, node)| Stamp { time, node })
+    }
+
+    fn keys() -> impl Strategy<Value = SessionKey> {
+        ("[a-z]{1,8}", "[!-~]{1,40}").prop_map(|(app, id)| SessionKey {
+            app: app.into(),
+            id: id.into(),
+        })
+    }
+
+    fn records() -> impl Strategy<Value = Record> {
+        let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..50));
+        let attribute = ("[a-z]{1,8}", stamps(), stamps(), value);
+        let idle = prop_oneof![Just(IdleLimit::Forever), any::<u64>().prop_map(IdleLimit::Millis)];
+        (
+            prop::collection::vec(attribute, 0..4),
+            prop::option::of((stamps(), idle)),
+            "[a-z]{0,4}",
+        )
+            .prop_map(|(attributes, idle, route)| Record {
+                max_inactive: idle.map(|(s, value)| Register {
+                    life: s,
+                    stamp: s,
+                    value,
+                }),
+                route: (!route.is_empty()).then(|| Register {
+                    life: Stamp { time: 9, node: 9 },
+                    stamp: Stamp { time: 10, node: 9 },
+                    value: route.into(),
+                }),
+                attributes: attributes
+                    .into_iter()
+                    .map(|(name, life, stamp, v)| {
+                        (
+                            name.into(),
+                            Register {
+                                life,
+                                stamp,
+                                value: v.map(Bytes::from),
+                            },
+                        )
+                    })
+                    .collect::<BTreeMap<_, _>>(),
+                ..Record::default()
+            })
+    }
+
+    fn messages() -> impl Strategy<Value = Message> {
+        let changes = prop::collection::vec((keys(), records()), 0..4).boxed();
+        let cursor = (0_usize..2000, prop::option::of(keys()))
+            .prop_map(|(bucket, after)| Cursor { bucket, after })
+            .boxed();
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..100).prop_map(Message::Gossip),
+            any::<u64>().prop_map(Message::Ack),
+            (any::<u64>(), changes.clone()).prop_map(|(slot, changes)| Message::Deltas { slot, changes }),
+            (any::<u64>(), cursor.clone()).prop_map(|(request, cursor)| Message::Pull(Pull {
+                request,
+                buckets: Buckets::ALL,
+                cursor
+            })),
+            (any::<u64>(), changes, prop::option::of(cursor)).prop_map(|(request, records, next)| {
+                Message::Chunk {
+                    request,
+                    records,
+                    next,
+                }
+            }),
+            prop::collection::vec(any::<u64>(), 0..10).prop_map(Message::Digest),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_round_trips(message in messages()) {
+            prop_assert_eq!(decode(&encode(&message).unwrap()), Ok(message));
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_an_answer_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn a_message_cut_short_is_refused(message in messages(), cut in any::<prop::sample::Index>()) {
+            let bytes = encode(&message).unwrap();
+            prop_assert!(decode(&bytes[..cut.index(bytes.len())]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_length_that_claims_the_world_allocates_nothing() {
+        let claim = [PROTOCOL, 0, 253, 255, 255, 255, 255, 255, 255, 255, 127];
+        assert!(matches!(decode(&claim), Err(MessageError::Malformed(_))));
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        assert_eq!(decode(&[9, 3, 1]), Err(MessageError::Version { found: 9 }));
+    }
+}

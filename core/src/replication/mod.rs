@@ -1,0 +1,14 @@
+//! How changes reach the other nodes, as pure values: what waits for whom, what was acknowledged, what is missing.
+//!
+//! ```text
+//! local change ─► outbox of every peer ─► batch ─► link          (net, elsewhere)
+//!                        ▲                                 │
+//!                   settled by ◄────────── ack ◄───────────┘
+//! ```
+//! Deliberately absent: sockets, tasks, timers, and the table itself.
+
+pub mod acks;
+pub mod digest;
+pub mod message;
+pub mod outbox;
+pub mod transfer;

@@ -1,0 +1,263 @@
+//! What one peer still has to be told: bounded, coalescing, in order per session.
+//!
+//! A change takes a *slot*; slots are sent in rising order. A change to a session whose slot has not been sent yet
+//! joins it, so a slow peer costs one slot per session, not one per change. What was sent stays until the peer
+//! acknowledges it, and is sent again after a reconnect; joining twice does nothing.
+//! Past `bytes_max` everything is dropped and the outbox is *behind*: the peer is then repaired from the table.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::base::id::SessionKey;
+use crate::session::Record;
+
+/// Numbers a slot; never used twice by one outbox.
+pub type Slot = u64;
+
+#[derive(Debug)]
+struct Pending {
+    slot: Slot,
+    key: SessionKey,
+    delta: Record,
+    size: usize,
+}
+
+/// See the module page.
+#[derive(Debug)]
+pub struct Outbox {
+    waiting: VecDeque<Pending>,
+    sent: VecDeque<Pending>,
+    by_key: HashMap<SessionKey, Slot>,
+    next: Slot,
+    acked: Slot,
+    bytes: usize,
+    bytes_max: usize,
+    behind: bool,
+    dropped: u64,
+}
+
+impl Outbox {
+    /// An outbox that holds up to `bytes_max` bytes.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            sent: VecDeque::new(),
+            by_key: HashMap::new(),
+            next: 1,
+            acked: 0,
+            bytes: 0,
+            bytes_max,
+            behind: false,
+            dropped: 0,
+        }
+    }
+
+    /// Adds a change; returns the slot whose acknowledgement means the peer has it, or `None` if the outbox is
+    /// behind and the change was dropped.
+    pub fn push(&mut self, key: &SessionKey, delta: &Record) -> Option<Slot> {
+        if let Some(slot) = self.by_key.get(key).copied() {
+            let first = self.waiting.front()?.slot;
+            let pending = self.waiting.get_mut(usize::try_from(slot - first).ok()?)?;
+            pending.delta.join(delta);
+            let size = pending.delta.size() + key.id.len();
+            self.bytes = self.bytes + size - pending.size;
+            pending.size = size;
+            return self.bound().then_some(slot);
+        }
+        let slot = self.next;
+        self.next += 1;
+        let size = delta.size() + key.id.len();
+        self.bytes += size;
+        self.by_key.insert(key.clone(), slot);
+        self.waiting.push_back(Pending {
+            slot,
+            key: key.clone(),
+            delta: delta.clone(),
+            size,
+        });
+        self.bound().then_some(slot)
+    }
+
+    /// Drops everything if the bound is passed; says whether there was no need to.
+    fn bound(&mut self) -> bool {
+        if self.bytes <= self.bytes_max {
+            return true;
+        }
+        self.dropped += (self.waiting.len() + self.sent.len()) as u64;
+        self.waiting.clear();
+        self.sent.clear();
+        self.by_key.clear();
+        self.bytes = 0;
+        self.behind = true;
+        false
+    }
+
+    /// The next batch of about `bytes` bytes, in order, and the slot its acknowledgement will name.
+    pub fn batch(&mut self, bytes: usize) -> Option<(Slot, Vec<(SessionKey, Record)>)> {
+        let (mut batch, mut taken, mut last) = (Vec::new(), 0, 0);
+        while taken < bytes {
+            let Some(pending) = self.waiting.pop_front() else {
+                break;
+            };
+            self.by_key.remove(&pending.key);
+            taken += pending.size;
+            last = pending.slot;
+            batch.push((pending.key.clone(), pending.delta.clone()));
+            self.sent.push_back(pending);
+        }
+        (!batch.is_empty()).then_some((last, batch))
+    }
+
+    /// The peer has applied every slot up to `slot`. A number it cannot know is ignored.
+    pub fn acknowledge(&mut self, slot: Slot) {
+        if slot >= self.next {
+            return;
+        }
+        self.acked = self.acked.max(slot);
+        while self.sent.front().is_some_and(|pending| pending.slot <= slot) {
+            if let Some(pending) = self.sent.pop_front() {
+                self.bytes -= pending.size;
+            }
+        }
+    }
+
+    /// The link is new: what was sent without an answer is to be sent again, before anything else.
+    pub fn rewind(&mut self) {
+        while let Some(pending) = self.sent.pop_back() {
+            self.waiting.push_front(pending);
+        }
+        // Slots leave only from the front, so those waiting are contiguous again. Of several slots of one session
+        // the youngest is the one to join.
+        self.by_key = self
+            .waiting
+            .iter()
+            .map(|pending| (pending.key.clone(), pending.slot))
+            .collect();
+    }
+
+    /// Every slot up to this one is known to be applied.
+    #[must_use]
+    pub const fn acked(&self) -> Slot {
+        self.acked
+    }
+
+    /// Whether something waits to be sent.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Bytes waiting or sent without an answer.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Changes dropped so far because the bound was passed.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Whether changes were dropped since this was last asked.
+    pub fn take_behind(&mut self) -> bool {
+        std::mem::take(&mut self.behind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::session::{Register, Stamp};
+
+    fn key(id: &str) -> SessionKey {
+        SessionKey::parse("default", id).unwrap()
+    }
+
+    fn write(time: u64, len: usize) -> Record {
+        let stamp = Stamp { time, node: 1 };
+        let register = Register {
+            life: stamp,
+            stamp,
+            value: Some(Bytes::from(vec![b'v'; len])),
+        };
+        Record {
+            attributes: BTreeMap::from([("a".into(), register)]),
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn changes_to_one_session_share_a_slot_until_it_is_sent() {
+        let mut outbox = Outbox::new(1 << 20);
+        let first = outbox.push(&key("S1"), &write(1, 8));
+        assert_eq!(outbox.push(&key("S1"), &write(2, 8)), first);
+        assert_eq!(outbox.batch(usize::MAX).unwrap().1, [(key("S1"), write(2, 8))]);
+        assert_ne!(outbox.push(&key("S1"), &write(3, 8)), first);
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_is_sent_again_in_order() {
+        let mut outbox = Outbox::new(1 << 20);
+        outbox.push(&key("S1"), &write(1, 8));
+        outbox.push(&key("S2"), &write(2, 8));
+        let (slot, _) = outbox.batch(1).unwrap();
+        outbox.batch(1).unwrap();
+        outbox.push(&key("S2"), &write(3, 8));
+        outbox.acknowledge(slot);
+        outbox.rewind();
+        outbox.push(&key("S2"), &write(4, 8));
+        let (_, batch) = outbox.batch(usize::MAX).unwrap();
+        assert_eq!(batch, [(key("S2"), write(2, 8)), (key("S2"), write(4, 8))]);
+    }
+
+    #[test]
+    fn past_its_bound_it_is_empty_and_behind_once() {
+        let mut outbox = Outbox::new(1000);
+        for n in 0..4 {
+            outbox.push(&key(&format!("S{n}")), &write(1, 200));
+        }
+        assert!(outbox.bytes() <= 1000, "{}", outbox.bytes());
+        assert!(outbox.take_behind());
+        assert!(!outbox.take_behind());
+        assert!(outbox.dropped() > 0);
+    }
+
+    #[test]
+    fn one_change_larger_than_the_bound_does_not_wedge_it() {
+        let mut outbox = Outbox::new(1000);
+        assert_eq!(outbox.push(&key("big"), &write(1, 2000)), None);
+        assert!(outbox.push(&key("small"), &write(2, 10)).is_some());
+        assert_eq!(outbox.batch(usize::MAX).unwrap().1.len(), 1);
+    }
+
+    #[test]
+    fn an_acknowledgement_of_a_slot_never_given_is_ignored() {
+        let mut outbox = Outbox::new(1000);
+        outbox.push(&key("S1"), &write(1, 8));
+        outbox.acknowledge(99);
+        assert_eq!(outbox.acked(), 0);
+    }
+
+    #[test]
+    fn bytes_return_to_zero_when_everything_is_acknowledged() {
+        let mut outbox = Outbox::new(1 << 20);
+        for n in 0..100 {
+            outbox.push(&key(&format!("S{}", n % 7)), &write(n, n as usize));
+            if n % 13 == 0 {
+                outbox.batch(50);
+            }
+            if n % 17 == 0 {
+                outbox.rewind();
+            }
+        }
+        while let Some((slot, _)) = outbox.batch(300) {
+            outbox.acknowledge(slot);
+        }
+        assert_eq!(outbox.bytes(), 0);
+    }
+}

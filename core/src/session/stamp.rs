@@ -1,0 +1,21 @@
+//! When something was written, and by whom: a total order all nodes agree on.
+
+/// A hybrid logical time and the node that took it. Greater is later; equal only for one and the same write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Stamp {
+    /// Milliseconds since 1970 in the upper 48 bits, a counter in the lower 16.
+    pub time: u64,
+    /// [`crate::base::id::NodeId::tag`] of the writer; decides between writes of the same time.
+    pub node: u64,
+}
+
+impl Stamp {
+    /// Before every write.
+    pub const ZERO: Self = Self { time: 0, node: 0 };
+
+    /// The wall-clock part, in milliseconds since 1970.
+    #[must_use]
+    pub const fn wall_ms(self) -> u64 {
+        self.time >> 16
+    }
+}

@@ -1,0 +1,155 @@
+//! `limpet-core status`: asks a node's API and shows what it says.
+
+use std::fmt;
+
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::base::limits::API_BODY_MAX;
+
+/// Why there is no status. The sentence names the address.
+#[derive(Debug, thiserror::Error)]
+#[error("{api}: {problem}")]
+pub struct StatusError {
+    api: String,
+    problem: String,
+}
+
+/// What a node says of itself and its cluster.
+#[derive(Debug, Clone)]
+pub struct Status {
+    members: Value,
+    workers: Value,
+    digest: Value,
+}
+
+/// Asks the API at `api`: `http://ip:port` or `unix:/path`.
+///
+/// # Errors
+/// When it does not answer as an API does.
+pub async fn fetch(api: &str) -> Result<Status, StatusError> {
+    let fail = |problem: String| StatusError {
+        api: api.to_owned(),
+        problem,
+    };
+    Ok(Status {
+        members: get(api, "/v1/members").await.map_err(fail)?,
+        workers: get(api, "/v1/workers").await.map_err(fail)?,
+        digest: get(api, "/v1/digest").await.map_err(fail)?,
+    })
+}
+
+async fn get(api: &str, path: &str) -> Result<Value, String> {
+    if let Some(socket) = api.strip_prefix("unix:") {
+        let stream = UnixStream::connect(socket)
+            .await
+            .map_err(|error| error.to_string())?;
+        return exchange(stream, "localhost", path).await;
+    }
+    let host = api
+        .strip_prefix("http://")
+        .ok_or("http://ip:port or unix:/path is expected")?;
+    let host = host.strip_suffix('/').unwrap_or(host);
+    let stream = TcpStream::connect(host)
+        .await
+        .map_err(|error| error.to_string())?;
+    exchange(stream, host, path).await
+}
+
+async fn exchange<S>(stream: S, host: &str, path: &str) -> Result<Value, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    tokio::spawn(connection);
+    let request = Request::get(path)
+        .header(header::HOST, host)
+        .body(Empty::<bytes::Bytes>::new());
+    let reply = sender
+        .send_request(request.map_err(|e| e.to_string())?)
+        .await
+        .map_err(|e| e.to_string())?;
+    let status = reply.status();
+    let body = Limited::new(reply.into_body(), API_BODY_MAX)
+        .collect()
+        .await
+        .map_err(|e| e.to_string())?;
+    if !status.is_success() {
+        return Err(format!("{path} answered {status}"));
+    }
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| format!("{path} answered no JSON: {error}"))
+}
+
+impl Status {
+    /// All of it, as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "members": self.members.get("members"),
+            "workers": self.workers.get("workers"),
+            "sessions": self.digest.get("sessions"),
+            "hash": self.digest.get("hash"),
+        })
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |value: &Value, key: &str| match value.get(key) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => "-".into(),
+        };
+        let rows = |value: &Value, key: &str| {
+            value
+                .get(key)
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default()
+        };
+        writeln!(
+            f,
+            "{:<20} {:<24} {:<9} waiting for it (bytes)",
+            "MEMBER", "ADDRESS", "STATE"
+        )?;
+        for member in rows(&self.members, "members") {
+            let (id, addr, state) = (text(&member, "id"), text(&member, "addr"), text(&member, "state"));
+            writeln!(
+                f,
+                "{id:<20} {addr:<24} {state:<9} {}",
+                text(&member, "queue_bytes")
+            )?;
+        }
+        writeln!(
+            f,
+            "\n{:<20} {:<24} {:<9} {:<6} URL",
+            "WORKER", "NODE", "STATUS", "WEIGHT"
+        )?;
+        for worker in rows(&self.workers, "workers") {
+            let (route, node, status) = (
+                text(&worker, "route"),
+                text(&worker, "node"),
+                text(&worker, "status"),
+            );
+            writeln!(
+                f,
+                "{route:<20} {node:<24} {status:<9} {:<6} {}",
+                text(&worker, "weight"),
+                text(&worker, "url")
+            )?;
+        }
+        writeln!(
+            f,
+            "\n{} sessions, table {}",
+            text(&self.digest, "sessions"),
+            text(&self.digest, "hash")
+        )
+    }
+}

@@ -1,0 +1,208 @@
+//! The session table in memory.
+//!
+//! Sessions lie in [`BUCKETS`] buckets by a hash of their key that is the same on every node. A bucket knows the
+//! digest of what it holds, so two nodes find out what differs by comparing [`BUCKETS`] numbers, and a state
+//! transfer walks buckets in order and can be resumed at any key by any donor.
+
+use std::collections::HashMap;
+
+use crate::base::id::{BUCKETS, SessionKey};
+use crate::session::Record;
+
+/// A part of the table.
+#[derive(Debug, Default)]
+pub struct Bucket {
+    records: HashMap<SessionKey, Record>,
+    digest: u64,
+}
+
+impl Bucket {
+    /// The sum of the digests of its live sessions.
+    #[must_use]
+    pub const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Its records in the order of their keys, after `after`.
+    #[must_use]
+    pub fn ordered(&self, after: Option<&SessionKey>) -> Vec<(&SessionKey, &Record)> {
+        let mut records: Vec<_> = self
+            .records
+            .iter()
+            .filter(|(key, _)| after.is_none_or(|after| *key > after))
+            .collect();
+        records.sort_unstable_by_key(|(key, _)| *key);
+        records
+    }
+}
+
+/// What a change did to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Anything at all.
+    pub changed: bool,
+    /// There was no record before, of any kind.
+    pub new: bool,
+    /// There was a session before.
+    pub was_alive: bool,
+    /// There is one now.
+    pub is_alive: bool,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Memory {
+    buckets: Vec<Bucket>,
+    alive: usize,
+    records: usize,
+    bytes: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(),
+            alive: 0,
+            records: 0,
+            bytes: 0,
+        }
+    }
+}
+
+impl Memory {
+    /// The record of `key`, which may be a tombstone.
+    #[must_use]
+    pub fn get(&self, key: &SessionKey) -> Option<&Record> {
+        self.buckets.get(key.bucket())?.records.get(key)
+    }
+
+    /// Joins `delta` into the record of `key`.
+    pub fn join(&mut self, key: &SessionKey, delta: &Record) -> Change {
+        let Some(bucket) = self.buckets.get_mut(key.bucket()) else {
+            return Change {
+                changed: false,
+                new: false,
+                was_alive: false,
+                is_alive: false,
+            };
+        };
+        let (new, record) = match bucket.records.get_mut(key) {
+            Some(record) => (false, record),
+            None => (true, bucket.records.entry(key.clone()).or_default()),
+        };
+        let (was_alive, before, size) = (record.is_alive(), record.digest(), record.size());
+        let changed = record.join(delta);
+        let is_alive = record.is_alive();
+        bucket.digest ^= if was_alive { before } else { 0 } ^ if is_alive { record.digest() } else { 0 };
+        self.bytes = self.bytes + record.size() - if new { 0 } else { size };
+        self.records += usize::from(new);
+        self.alive = self.alive + usize::from(is_alive) - usize::from(was_alive);
+        Change {
+            changed,
+            new,
+            was_alive,
+            is_alive,
+        }
+    }
+
+    /// Forgets a tombstone. A session that is alive stays.
+    pub fn forget(&mut self, key: &SessionKey) {
+        let Some(bucket) = self.buckets.get_mut(key.bucket()) else {
+            return;
+        };
+        if bucket.records.get(key).is_some_and(|record| !record.is_alive())
+            && let Some(record) = bucket.records.remove(key)
+        {
+            self.records -= 1;
+            self.bytes -= record.size();
+        }
+    }
+
+    /// One bucket; `None` past the last.
+    #[must_use]
+    pub fn bucket(&self, index: usize) -> Option<&Bucket> {
+        self.buckets.get(index)
+    }
+
+    /// Every bucket's digest.
+    pub fn digests(&self) -> impl Iterator<Item = u64> {
+        self.buckets.iter().map(Bucket::digest)
+    }
+
+    /// How many sessions there are, tombstones not counted.
+    #[must_use]
+    pub const fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// How many tombstones there are.
+    #[must_use]
+    pub const fn tombstones(&self) -> usize {
+        self.records - self.alive
+    }
+
+    /// About how many bytes the records cost.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Every record, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&SessionKey, &Record)> {
+        self.buckets.iter().flat_map(|bucket| bucket.records.iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::session::{Register, Stamp};
+
+    fn key(id: usize) -> SessionKey {
+        SessionKey::parse("default", &format!("S{id}")).unwrap()
+    }
+
+    fn write(time: u64) -> Record {
+        let stamp = Stamp { time, node: 1 };
+        let register = Register {
+            life: stamp,
+            stamp,
+            value: Some(Bytes::from_static(b"v")),
+        };
+        Record {
+            attributes: BTreeMap::from([("a".into(), register)]),
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn digests_do_not_depend_on_the_order_of_writes() {
+        let (mut one, mut two) = (Memory::default(), Memory::default());
+        let writes: Vec<_> = (0..500).map(|n| (key(n % 100), write(n as u64 + 1))).collect();
+        for (key, delta) in &writes {
+            one.join(key, delta);
+        }
+        for (key, delta) in writes.iter().rev() {
+            two.join(key, delta);
+        }
+        assert!(one.digests().eq(two.digests()));
+        assert_eq!(one.alive(), 100);
+    }
+
+    #[test]
+    fn a_table_that_lost_everything_equals_an_empty_one() {
+        let mut table = Memory::default();
+        for n in 0..50 {
+            table.join(&key(n), &write(n as u64 + 1));
+            table.join(&key(n), &Record::tombstone(Stamp { time: 1000, node: 1 }));
+        }
+        assert_eq!((table.alive(), table.tombstones()), (0, 50));
+        assert!(table.digests().all(|digest| digest == 0));
+        (0..50).for_each(|n| table.forget(&key(n)));
+        assert_eq!((table.bytes(), table.tombstones()), (0, 0));
+    }
+}
