@@ -33,7 +33,15 @@ pub enum ConfigError {
 /// # Errors
 /// See [`ConfigError::Syntax`].
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ConfigError> {
-    let bytes = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes };
+    let bytes = bytes.trim_ascii();
+    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    // A list would be taken for the values in their order, without their names.
+    if !bytes.starts_with(b"{") {
+        return Err(ConfigError::Value {
+            key: "configuration",
+            problem: "must be a JSON object",
+        });
+    }
     Ok(serde_json::from_slice(bytes)?)
 }
 
@@ -107,7 +115,10 @@ impl SessionConfig {
 pub fn check_token(key: &'static str, name: &str) -> Result<(), ConfigError> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || name.len() > limpet_wire::report::NAME_MAX || !name.bytes().all(token) {
-        return Err(ConfigError::Value { key, problem: "must be a name of letters, digits, - and _" });
+        return Err(ConfigError::Value {
+            key,
+            problem: "must be a name of letters, digits, - and _",
+        });
     }
     Ok(())
 }
@@ -118,7 +129,10 @@ pub fn check_token(key: &'static str, name: &str) -> Result<(), ConfigError> {
 /// See [`ConfigError::Value`].
 pub fn check_app(app: &str) -> Result<(), ConfigError> {
     if app.is_empty() || app.len() > limpet_wire::report::NAME_MAX {
-        return Err(ConfigError::Value { key: "app", problem: "must have 1 to 128 bytes" });
+        return Err(ConfigError::Value {
+            key: "app",
+            problem: "must have 1 to 128 bytes",
+        });
     }
     Ok(())
 }
@@ -148,8 +162,11 @@ impl Millis {
 impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| D::Error::custom(format!("{text:?} is no duration such as \"500ms\", \"60s\" or \"30m\"")))
+        Self::parse(&text).ok_or_else(|| {
+            D::Error::custom(format!(
+                "{text:?} is no duration such as \"500ms\", \"60s\" or \"30m\""
+            ))
+        })
     }
 }
 
@@ -167,24 +184,44 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused_by_name() {
-        let error = read::<SessionConfig>(br#"{"cooky":"X"}"#).unwrap_err().to_string();
+        let error = read::<SessionConfig>(br#"{"cooky":"X"}"#)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("cooky"), "{error}");
     }
 
     #[test]
     fn names_that_would_break_a_header_are_refused() {
         for bad in ["", "a b", "a;b", "a=b", "\u{e4}"] {
-            let config = SessionConfig { cookie: bad.into(), ..SessionConfig::default() };
+            let config = SessionConfig {
+                cookie: bad.into(),
+                ..SessionConfig::default()
+            };
             assert!(config.check().is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn durations() {
-        for (text, millis) in [("500ms", 500), ("0s", 0), ("60s", 60_000), ("30m", 1_800_000), ("7d", 604_800_000)] {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("0s", 0),
+            ("60s", 60_000),
+            ("30m", 1_800_000),
+            ("7d", 604_800_000),
+        ] {
             assert_eq!(Millis::parse(text), Some(Millis(millis)), "{text}");
         }
-        for bad in ["", "60", "s", "-1s", "1.5s", "1 s", "99999999999999999999s", "18446744073709551615d"] {
+        for bad in [
+            "",
+            "60",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
             assert_eq!(Millis::parse(bad), None, "{bad:?}");
         }
     }

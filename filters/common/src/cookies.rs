@@ -19,7 +19,11 @@ pub fn values<'a>(headers: &[&'a [u8]], name: &str) -> impl Iterator<Item = &'a 
 /// nothing is left.
 #[must_use]
 pub fn without(headers: &[&[u8]], name: &str) -> Option<Vec<u8>> {
-    let cookies = || headers.iter().flat_map(|header| header.split(|byte| *byte == b';'));
+    let cookies = || {
+        headers
+            .iter()
+            .flat_map(|header| header.split(|byte| *byte == b';'))
+    };
     cookies().find(|cookie| value_of(cookie, name).is_some())?;
     let mut kept = Vec::with_capacity(headers.iter().map(|header| header.len() + 2).sum());
     for cookie in cookies().filter(|cookie| value_of(cookie, name).is_none()) {
@@ -41,7 +45,10 @@ fn value_of<'a>(cookie: &'a [u8], name: &str) -> Option<&'a [u8]> {
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {
-    value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
+    value
+        .strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""))
+        .unwrap_or(value)
 }
 
 /// A `Set-Cookie` header, in parts.
@@ -57,9 +64,15 @@ impl<'a> SetCookie<'a> {
     /// Reads a `Set-Cookie` header that sets `name`; `None` when it sets another cookie.
     #[must_use]
     pub fn parse(header: &'a [u8], name: &str) -> Option<Self> {
-        let end = header.iter().position(|byte| *byte == b';').unwrap_or(header.len());
+        let end = header
+            .iter()
+            .position(|byte| *byte == b';')
+            .unwrap_or(header.len());
         let (cookie, attributes) = header.split_at_checked(end)?;
-        Some(Self { value: value_of(cookie, name)?, attributes })
+        Some(Self {
+            value: value_of(cookie, name)?,
+            attributes,
+        })
     }
 
     /// Whether it takes the cookie away: an empty value, `Max-Age` of zero or less, or an `Expires` in 1970.
@@ -94,7 +107,9 @@ mod tests {
 
     fn all(headers: &[&str], name: &str) -> Vec<String> {
         let headers: Vec<&[u8]> = headers.iter().map(|header| header.as_bytes()).collect();
-        values(&headers, name).map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+        values(&headers, name)
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect()
     }
 
     #[test]
@@ -124,7 +139,10 @@ mod tests {
     fn removal_says_whether_anything_changed() {
         assert_eq!(without(&[b"a=1; b=2"], "c"), None);
         assert_eq!(without(&[b"a=1"], "a"), Some(Vec::new()));
-        assert_eq!(without(&[b"a=1; b=2", b"a=3; c=4"], "a"), Some(b"b=2; c=4".to_vec()));
+        assert_eq!(
+            without(&[b"a=1; b=2", b"a=3; c=4"], "a"),
+            Some(b"b=2; c=4".to_vec())
+        );
     }
 
     #[test]
@@ -133,18 +151,37 @@ mod tests {
         let cookie = SetCookie::parse(header, "JSESSIONID").unwrap();
         assert_eq!(cookie.value, b"abc.n1");
         assert!(!cookie.deletes());
-        assert_eq!(cookie.with_value("JSESSIONID", "abc.n2"), b"JSESSIONID=abc.n2; Path=/shop; HttpOnly");
+        assert_eq!(
+            cookie.with_value("JSESSIONID", "abc.n2"),
+            b"JSESSIONID=abc.n2; Path=/shop; HttpOnly"
+        );
         assert_eq!(SetCookie::parse(header, "OTHER"), None);
         assert_eq!(SetCookie::parse(b"JSESSIONID", "JSESSIONID"), None);
     }
 
     #[test]
     fn deletions() {
-        for header in ["a=", "a=x; Max-Age=0", "a=x; max-age=-1", "a=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT"] {
-            assert!(SetCookie::parse(header.as_bytes(), "a").unwrap().deletes(), "{header}");
+        for header in [
+            "a=",
+            "a=x; Max-Age=0",
+            "a=x; max-age=-1",
+            "a=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        ] {
+            assert!(
+                SetCookie::parse(header.as_bytes(), "a").unwrap().deletes(),
+                "{header}"
+            );
         }
-        for header in ["a=x", "a=x; Max-Age=10", "a=x; Max-Age=", "a=x; Expires=Thu, 01 Jan 2099 00:00:00 GMT"] {
-            assert!(!SetCookie::parse(header.as_bytes(), "a").unwrap().deletes(), "{header}");
+        for header in [
+            "a=x",
+            "a=x; Max-Age=10",
+            "a=x; Max-Age=",
+            "a=x; Expires=Thu, 01 Jan 2099 00:00:00 GMT",
+        ] {
+            assert!(
+                !SetCookie::parse(header.as_bytes(), "a").unwrap().deletes(),
+                "{header}"
+            );
         }
     }
 

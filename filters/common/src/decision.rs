@@ -59,14 +59,28 @@ impl Decision {
     /// Reads bytes back; `None` for anything [`Self::encode`] did not write.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let [VERSION, flags, rest @ ..] = bytes else { return None };
+        let [VERSION, flags, rest @ ..] = bytes else {
+            return None;
+        };
         let has = |flag| flags & flag != 0;
-        let mut decision = Self { session: None, primary: has(PRIMARY), moved: has(MOVED) };
+        let mut decision = Self {
+            session: None,
+            primary: has(PRIMARY),
+            moved: has(MOVED),
+        };
         let mut rest = rest;
         if has(SESSION) {
             let id = take_text(&mut rest)?;
-            let route = if has(ROUTE) { Some(take_text(&mut rest)?) } else { None };
-            let source = if has(FROM_PATH) { Source::Path } else { Source::Cookie };
+            let route = if has(ROUTE) {
+                Some(take_text(&mut rest)?)
+            } else {
+                None
+            };
+            let source = if has(FROM_PATH) {
+                Source::Path
+            } else {
+                Source::Cookie
+            };
             decision.session = Some(Session { id, route, source });
         }
         rest.is_empty().then_some(decision)

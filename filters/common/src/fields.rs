@@ -98,8 +98,16 @@ impl Lines {
         let mut delta = Delta::default();
         keep(&mut delta.set, read_set(&self.set), &mut errors);
         keep(&mut delta.remove, read_remove(&self.remove), &mut errors);
-        keep(&mut delta.max_inactive, read_max_inactive(&self.max_inactive), &mut errors);
-        keep(&mut delta.invalidate, read_invalidate(&self.invalidate), &mut errors);
+        keep(
+            &mut delta.max_inactive,
+            read_max_inactive(&self.max_inactive),
+            &mut errors,
+        );
+        keep(
+            &mut delta.invalidate,
+            read_invalidate(&self.invalidate),
+            &mut errors,
+        );
         Some((delta, errors))
     }
 }
@@ -113,14 +121,23 @@ fn keep<T>(place: &mut T, read: Result<T, FieldError>, errors: &mut Vec<FieldErr
 
 fn read_set(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, FieldError> {
     let field = SESSION_SET;
-    let members: Dictionary = Parser::new(text).parse().map_err(|error| malformed(field, &error))?;
+    let members: Dictionary = Parser::new(text)
+        .parse()
+        .map_err(|error| malformed(field, &error))?;
     if members.len() > ATTRIBUTES_MAX {
         return Err(FieldError::Limit { field });
     }
     let mut set = Vec::with_capacity(members.len());
     for (name, member) in members {
-        let ListEntry::Item(Item { bare_item: BareItem::ByteSequence(value), .. }) = member else {
-            return Err(FieldError::Type { field, expected: "byte sequence" });
+        let ListEntry::Item(Item {
+            bare_item: BareItem::ByteSequence(value),
+            ..
+        }) = member
+        else {
+            return Err(FieldError::Type {
+                field,
+                expected: "byte sequence",
+            });
         };
         if name.as_str().len() > NAME_MAX || value.len() > VALUE_MAX {
             return Err(FieldError::Limit { field });
@@ -132,16 +149,29 @@ fn read_set(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, FieldError> {
 
 fn read_remove(text: &[u8]) -> Result<Vec<String>, FieldError> {
     let field = SESSION_REMOVE;
-    let members: List = Parser::new(text).parse().map_err(|error| malformed(field, &error))?;
+    let members: List = Parser::new(text)
+        .parse()
+        .map_err(|error| malformed(field, &error))?;
     if members.len() > ATTRIBUTES_MAX {
         return Err(FieldError::Limit { field });
     }
     let mut remove = Vec::with_capacity(members.len());
     for member in members {
         let name = match member {
-            ListEntry::Item(Item { bare_item: BareItem::String(name), .. }) => name.as_str().to_owned(),
-            ListEntry::Item(Item { bare_item: BareItem::Token(name), .. }) => name.as_str().to_owned(),
-            _ => return Err(FieldError::Type { field, expected: "string or token" }),
+            ListEntry::Item(Item {
+                bare_item: BareItem::String(name),
+                ..
+            }) => name.as_str().to_owned(),
+            ListEntry::Item(Item {
+                bare_item: BareItem::Token(name),
+                ..
+            }) => name.as_str().to_owned(),
+            _ => {
+                return Err(FieldError::Type {
+                    field,
+                    expected: "string or token",
+                });
+            }
         };
         if name.is_empty() || name.len() > NAME_MAX {
             return Err(FieldError::Limit { field });
@@ -156,9 +186,14 @@ fn read_max_inactive(text: &[u8]) -> Result<Option<IdleLimit>, FieldError> {
         return Ok(None);
     }
     let field = SESSION_MAX_INACTIVE;
-    let item: Item = Parser::new(text).parse().map_err(|error| malformed(field, &error))?;
+    let item: Item = Parser::new(text)
+        .parse()
+        .map_err(|error| malformed(field, &error))?;
     let BareItem::Integer(seconds) = item.bare_item else {
-        return Err(FieldError::Type { field, expected: "integer" });
+        return Err(FieldError::Type {
+            field,
+            expected: "integer",
+        });
     };
     Ok(Some(match u64::try_from(i64::from(seconds)) {
         Ok(seconds @ 1..) => IdleLimit::Millis(seconds.saturating_mul(1_000)),
@@ -171,15 +206,23 @@ fn read_invalidate(text: &[u8]) -> Result<bool, FieldError> {
         return Ok(false);
     }
     let field = SESSION_INVALIDATE;
-    let item: Item = Parser::new(text).parse().map_err(|error| malformed(field, &error))?;
+    let item: Item = Parser::new(text)
+        .parse()
+        .map_err(|error| malformed(field, &error))?;
     match item.bare_item {
         BareItem::Boolean(ends) => Ok(ends),
-        _ => Err(FieldError::Type { field, expected: "boolean" }),
+        _ => Err(FieldError::Type {
+            field,
+            expected: "boolean",
+        }),
     }
 }
 
 fn malformed(field: &'static str, error: &sfv::Error) -> FieldError {
-    FieldError::Malformed { field, problem: error.to_string() }
+    FieldError::Malformed {
+        field,
+        problem: error.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -205,7 +248,10 @@ mod tests {
             ("limpet-session-invalidate", b"?0"),
         ]);
         assert_eq!(errors, []);
-        assert_eq!(delta.set, [("cart".into(), b"abc".to_vec()), ("user".into(), b"x".to_vec())]);
+        assert_eq!(
+            delta.set,
+            [("cart".into(), b"abc".to_vec()), ("user".into(), b"x".to_vec())]
+        );
         assert_eq!(delta.remove, ["Old One", "draft"]);
         assert_eq!(delta.max_inactive, Some(IdleLimit::Millis(1_800_000)));
         assert!(!delta.invalidate);
@@ -214,7 +260,10 @@ mod tests {
     #[test]
     fn no_idle_limit_is_for_ever() {
         for text in [&b"0"[..], b"-1"] {
-            assert_eq!(read(&[(SESSION_MAX_INACTIVE, text)]).0.max_inactive, Some(IdleLimit::Forever));
+            assert_eq!(
+                read(&[(SESSION_MAX_INACTIVE, text)]).0.max_inactive,
+                Some(IdleLimit::Forever)
+            );
         }
     }
 
@@ -227,7 +276,13 @@ mod tests {
             (SESSION_INVALIDATE, b"1"),
         ]);
         assert_eq!(errors.len(), 3, "{errors:?}");
-        assert_eq!(delta, Delta { remove: vec!["gone".into()], ..Delta::default() });
+        assert_eq!(
+            delta,
+            Delta {
+                remove: vec!["gone".into()],
+                ..Delta::default()
+            }
+        );
     }
 
     #[test]
@@ -236,7 +291,10 @@ mod tests {
         let (_, errors) = read(&[(SESSION_SET, many.trim_end_matches(',').as_bytes())]);
         assert_eq!(errors, [FieldError::Limit { field: SESSION_SET }]);
         let long = format!("{}=:eA==:", "a".repeat(NAME_MAX + 1));
-        assert_eq!(read(&[(SESSION_SET, long.as_bytes())]).1, [FieldError::Limit { field: SESSION_SET }]);
+        assert_eq!(
+            read(&[(SESSION_SET, long.as_bytes())]).1,
+            [FieldError::Limit { field: SESSION_SET }]
+        );
     }
 
     proptest! {

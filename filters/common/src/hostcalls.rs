@@ -73,7 +73,9 @@ pub fn set_tick_period(millis: u32) -> bool {
 #[must_use]
 pub fn buffer(buffer: Buffer) -> Option<Vec<u8>> {
     // SAFETY: out pointers come from `receive` and are live; no other pointers.
-    receive(|data, size| unsafe { sys::proxy_get_buffer_bytes(buffer as u32, 0, i32::MAX as usize, data, size) })
+    receive(|data, size| unsafe {
+        sys::proxy_get_buffer_bytes(buffer as u32, 0, i32::MAX as usize, data, size)
+    })
 }
 
 /// A header map in the encoding that [`crate::pairs`] reads; empty where the map is empty.
@@ -96,7 +98,8 @@ pub fn header(map: Map, name: &[u8]) -> Option<Vec<u8>> {
 pub fn add_header(map: Map, name: &[u8], value: &[u8]) -> bool {
     // SAFETY: pointers and lengths describe `name` and `value`, which outlive the call.
     unsafe {
-        sys::proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) == OK
+        sys::proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+            == OK
     }
 }
 
@@ -105,8 +108,13 @@ pub fn add_header(map: Map, name: &[u8], value: &[u8]) -> bool {
 pub fn replace_header(map: Map, name: &[u8], value: &[u8]) -> bool {
     // SAFETY: pointers and lengths describe `name` and `value`, which outlive the call.
     unsafe {
-        sys::proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
-            == OK
+        sys::proxy_replace_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        ) == OK
     }
 }
 
@@ -174,7 +182,10 @@ pub fn set_shared_data(key: &str, value: &[u8], cas: u32) -> bool {
     // SAFETY: pointers and lengths describe `key` and `value`, which outlive the call.
     let status =
         unsafe { sys::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) };
-    debug_assert!(status != CAS_MISMATCH || cas != 0, "without a stamp a value is always set");
+    debug_assert!(
+        status != CAS_MISMATCH || cas != 0,
+        "without a stamp a value is always set"
+    );
     status == OK
 }
 
@@ -197,7 +208,13 @@ pub fn increment_metric(id: u32, by: i64) -> bool {
 /// Calls the core: the reply comes to the context that is running now, under the returned token. `None` when the
 /// call failed at once (no such cluster, nobody listens); no reply comes then.
 #[must_use]
-pub fn http_call(cluster: &str, method: &str, path: &str, body: Option<&[u8]>, timeout: Duration) -> Option<u32> {
+pub fn http_call(
+    cluster: &str,
+    method: &str,
+    path: &str,
+    body: Option<&[u8]>,
+    timeout: Duration,
+) -> Option<u32> {
     let headers = vec![
         (":method", method),
         (":path", path),
@@ -238,6 +255,7 @@ mod sys {
             }
             $(
                 #[cfg(not(target_arch = "wasm32"))]
+                #[allow(clippy::too_many_arguments, reason = "the ABI counts them, not this module")]
                 pub(super) unsafe fn $name($(_: $kind),*) -> u32 {
                     UNIMPLEMENTED
                 }

@@ -29,7 +29,9 @@ pub struct Session {
 /// Splits at the first dot. A route that is empty, too long or not visible ASCII is none.
 #[must_use]
 pub fn split(text: &[u8]) -> (&[u8], Option<&str>) {
-    let Some(dot) = text.iter().position(|byte| *byte == b'.') else { return (text, None) };
+    let Some(dot) = text.iter().position(|byte| *byte == b'.') else {
+        return (text, None);
+    };
     let (id, rest) = text.split_at_checked(dot).unwrap_or((text, &[]));
     (id, rest.get(1..).and_then(|route| visible(route, NAME_MAX)))
 }
@@ -44,8 +46,14 @@ pub fn valid(id: &[u8]) -> Option<&str> {
 fn visible(text: &[u8], max: usize) -> Option<&str> {
     let fits = !text.is_empty()
         && text.len() <= max
-        && text.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'\\'));
-    if fits { std::str::from_utf8(text).ok() } else { None }
+        && text
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b';' | b',' | b'"' | b'\\'));
+    if fits {
+        std::str::from_utf8(text).ok()
+    } else {
+        None
+    }
 }
 
 /// The value of the first path parameter `name`, in any segment before the query. An empty `name` finds nothing.
@@ -79,7 +87,15 @@ mod tests {
     #[test]
     fn ids_are_visible_ascii_within_the_limit() {
         assert_eq!(valid(b"F00"), Some("F00"));
-        for bad in [&b""[..], b"a b", b"a\x00", b"\xc3\xa4", b"a;b", b"a\"b", &[b'a'; ID_MAX + 1]] {
+        for bad in [
+            &b""[..],
+            b"a b",
+            b"a\x00",
+            b"\xc3\xa4",
+            b"a;b",
+            b"a\"b",
+            &[b'a'; ID_MAX + 1],
+        ] {
             assert_eq!(valid(bad), None, "{bad:?}");
         }
     }
@@ -90,7 +106,13 @@ mod tests {
         assert_eq!(found("/a;jsessionid=x.n1/b"), Some(b"x.n1".to_vec()));
         assert_eq!(found("/a/b;v=1;jsessionid=x.n1?q"), Some(b"x.n1".to_vec()));
         assert_eq!(found("/;jsessionid=one/;jsessionid=two"), Some(b"one".to_vec()));
-        for none in ["/a?b;jsessionid=x", "/a%3Bjsessionid=x", "/jsessionid=x", "/a;JSESSIONID=x", "/a;xjsessionid=x"] {
+        for none in [
+            "/a?b;jsessionid=x",
+            "/a%3Bjsessionid=x",
+            "/jsessionid=x",
+            "/a;JSESSIONID=x",
+            "/a;xjsessionid=x",
+        ] {
             assert_eq!(found(none), None, "{none}");
         }
     }

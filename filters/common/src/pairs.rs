@@ -18,13 +18,21 @@ impl<'a> Pairs<'a> {
     /// Starts a walk. Bytes that are no encoding give an empty one.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self::start(bytes).unwrap_or(Self { left: 0, lengths: &[], data: &[] })
+        Self::start(bytes).unwrap_or(Self {
+            left: 0,
+            lengths: &[],
+            data: &[],
+        })
     }
 
     fn start(bytes: &'a [u8]) -> Option<Self> {
         let (count, rest) = take_u32(bytes)?;
         let (lengths, data) = rest.split_at_checked(usize::try_from(count).ok()?.checked_mul(8)?)?;
-        Some(Self { left: count, lengths, data })
+        Some(Self {
+            left: count,
+            lengths,
+            data,
+        })
     }
 
     fn step(&mut self) -> Option<(&'a [u8], &'a [u8])> {

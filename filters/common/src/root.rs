@@ -61,7 +61,9 @@ impl Root {
             return Ok(Box::new(TableService));
         }
         let build = PLUGINS.with_borrow(|plugins| {
-            let mut found = plugins.iter().filter(|(name, _)| root_id.is_empty() || *name == root_id);
+            let mut found = plugins
+                .iter()
+                .filter(|(name, _)| root_id.is_empty() || *name == root_id);
             found.next().map(|(_, build)| *build)
         });
         build.ok_or_else(|| ConfigError::Root(root_id.to_owned()))?(configuration)
@@ -81,7 +83,10 @@ impl RootContext for Root {
             }
         }
         if !hostcalls::set_tick_period(TICK_MS) {
-            hostcalls::log(Level::Error, "the proxy gives no ticks, so the worker table will never arrive");
+            hostcalls::log(
+                Level::Error,
+                "the proxy gives no ticks, so the worker table will never arrive",
+            );
         }
         true
     }
@@ -100,7 +105,11 @@ impl RootContext for Root {
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
         // Never `None`, which the SDK answers with a panic.
-        Some(self.plugin.as_ref().map_or_else(|| Box::new(Passive) as Box<dyn HttpContext>, |it| it.stream()))
+        Some(
+            self.plugin
+                .as_ref()
+                .map_or_else(|| Box::new(Passive) as Box<dyn HttpContext>, |it| it.stream()),
+        )
     }
 }
 
@@ -108,10 +117,9 @@ impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, _: usize, _: usize) {
         let now = clock::now_ms();
         let status = call_status(num_headers);
-        if !tables::reply(token, status, now) {
-            if let Some(plugin) = &mut self.plugin {
-                plugin.reply(token, status, now);
-            }
+        let ours = !tables::reply(token, status, now);
+        if let (true, Some(plugin)) = (ours, &mut self.plugin) {
+            plugin.reply(token, status, now);
         }
     }
 }

@@ -103,7 +103,9 @@ pub fn reply(token: u32, status: Option<u16>, now: u64) -> bool {
 
 impl State {
     fn load(&mut self) {
-        let Some((bytes, _)) = hostcalls::shared_data(KEY) else { return };
+        let Some((bytes, _)) = hostcalls::shared_data(KEY) else {
+            return;
+        };
         match codec::decode::<WorkerTable>(&bytes) {
             Ok(table) => {
                 self.put(table);
@@ -111,7 +113,10 @@ impl State {
                     counters.loads.increment();
                 }
             }
-            Err(error) => hostcalls::log(Level::Error, &format!("the shared worker table is unusable: {error}")),
+            Err(error) => hostcalls::log(
+                Level::Error,
+                &format!("the shared worker table is unusable: {error}"),
+            ),
         }
     }
 
@@ -126,7 +131,9 @@ impl State {
             Some((bytes, cas)) => (bytes.try_into().ok().map(u64::from_le_bytes), cas),
             None => (None, 0),
         };
-        let Some(until) = self.watch.lease(found, now) else { return false };
+        let Some(until) = self.watch.lease(found, now) else {
+            return false;
+        };
         let won = hostcalls::set_shared_data(LEASE_KEY, &until.to_le_bytes(), cas);
         self.watch.leased(until, won, now)
     }
@@ -159,7 +166,10 @@ impl State {
         let published = hostcalls::set_shared_data(KEY, body, 0)
             && hostcalls::set_shared_data(VERSION_KEY, table.version.to_string().as_bytes(), 0);
         if !published {
-            hostcalls::log(Level::Error, "the worker table could not be shared with the other VMs");
+            hostcalls::log(
+                Level::Error,
+                "the worker table could not be shared with the other VMs",
+            );
         }
         self.put(table);
         if let Some(counters) = self.counters {
@@ -181,7 +191,10 @@ impl State {
             counters.failed.increment();
         }
         if !std::mem::replace(&mut self.said_failed, true) {
-            hostcalls::log(Level::Warn, &format!("no new worker table: {why}; the last one stays in use"));
+            hostcalls::log(
+                Level::Warn,
+                &format!("no new worker table: {why}; the last one stays in use"),
+            );
         }
     }
 }

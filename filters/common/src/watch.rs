@@ -68,7 +68,10 @@ impl Watch {
 
     /// A tick at `now`, with the published version as it stands.
     pub fn tick(&mut self, published: Option<&[u8]>, now: u64) -> Wants {
-        if self.call.is_some_and(|call| now.saturating_sub(call.started) >= CALL_LOST_MS) {
+        if self
+            .call
+            .is_some_and(|call| now.saturating_sub(call.started) >= CALL_LOST_MS)
+        {
             self.failed(now);
         }
         let load = published.is_some_and(|version| version != self.seen);
@@ -141,7 +144,9 @@ impl Watch {
     /// The core did not answer, or with nothing that can be used.
     pub fn failed(&mut self, now: u64) {
         self.call = None;
-        let pause = BACKOFF_FIRST_MS.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX_MS);
+        let pause = BACKOFF_FIRST_MS
+            .saturating_mul(1 << self.failures.min(10))
+            .min(BACKOFF_MAX_MS);
         self.failures = self.failures.saturating_add(1);
         self.fetch_at = now.saturating_add(pause);
     }
@@ -149,7 +154,8 @@ impl Watch {
     /// Whether `fetched` may take the place of the table in use: another core's, or a later one of the same.
     #[must_use]
     pub fn is_news(&self, fetched: TableVersion) -> bool {
-        self.have.is_none_or(|have| have.epoch != fetched.epoch || have.number < fetched.number)
+        self.have
+            .is_none_or(|have| have.epoch != fetched.epoch || have.number < fetched.number)
     }
 }
 
@@ -164,7 +170,9 @@ mod tests {
         if !watch.tick(None, now).lease {
             return false;
         }
-        let Some(until) = watch.lease(*shared, now) else { return false };
+        let Some(until) = watch.lease(*shared, now) else {
+            return false;
+        };
         *shared = Some(until);
         watch.leased(until, true, now)
     }
@@ -177,11 +185,19 @@ mod tests {
         assert!(!step(&mut two, &mut shared, T0));
         for now in (T0..T0 + 4_000).step_by(10) {
             assert!(!step(&mut one, &mut shared, now), "a call is under way");
-            assert!(!step(&mut two, &mut shared, now), "the first one renews its lease");
+            assert!(
+                !step(&mut two, &mut shared, now),
+                "the first one renews its lease"
+            );
         }
         let died = T0 + 4_000;
-        let takeover = (died..died + 10_000).step_by(10).find(|now| step(&mut two, &mut shared, *now));
-        assert!(takeover.is_some_and(|now| now <= died + LEASE_MS + LOOK_MS), "{takeover:?}");
+        let takeover = (died..died + 10_000)
+            .step_by(10)
+            .find(|now| step(&mut two, &mut shared, *now));
+        assert!(
+            takeover.is_some_and(|now| now <= died + LEASE_MS + LOOK_MS),
+            "{takeover:?}"
+        );
     }
 
     #[test]
@@ -230,7 +246,9 @@ mod tests {
         let (mut watch, mut shared) = (Watch::default(), None);
         assert!(step(&mut watch, &mut shared, T0));
         watch.called(Some(4), T0);
-        let again = (T0..T0 + 20_000).step_by(10).find(|now| step(&mut watch, &mut shared, *now));
+        let again = (T0..T0 + 20_000)
+            .step_by(10)
+            .find(|now| step(&mut watch, &mut shared, *now));
         assert!(again.is_some_and(|now| now >= T0 + CALL_LOST_MS), "{again:?}");
         assert!(!watch.take_call(4), "a late reply is nobody's");
     }
@@ -256,7 +274,13 @@ mod tests {
         let version = |epoch, number| TableVersion { epoch, number };
         assert!(watch.is_news(version(5, 5)));
         watch.loaded(version(5, 5));
-        for (epoch, number, news) in [(5, 5, false), (5, 4, false), (5, 6, true), (4, 9, true), (6, 0, true)] {
+        for (epoch, number, news) in [
+            (5, 5, false),
+            (5, 4, false),
+            (5, 6, true),
+            (4, 9, true),
+            (6, 0, true),
+        ] {
             assert_eq!(watch.is_news(version(epoch, number)), news, "{epoch}.{number}");
         }
     }

@@ -71,7 +71,10 @@ impl Config {
         check_app(&config.app)?;
         config.session.check()?;
         if !(1..=ACK_TIMEOUT_MAX_MS).contains(&config.ack_timeout.0) {
-            return Err(ConfigError::Value { key: "ack_timeout", problem: "must be between \"1ms\" and \"5m\"" });
+            return Err(ConfigError::Value {
+                key: "ack_timeout",
+                problem: "must be between \"1ms\" and \"5m\"",
+            });
         }
         Ok(config)
     }

@@ -13,6 +13,7 @@ use limpet_filters_common::fields::{FieldError, Lines};
 use limpet_filters_common::id::{self, Session, Source};
 use limpet_wire::names;
 use limpet_wire::report::Operation;
+use sticky_router::decide::read_id;
 
 use crate::config::Config;
 
@@ -67,8 +68,12 @@ where
             }
         }
     }
-    let own = set_cookies.iter().find_map(|header| SetCookie::parse(header, &config.session.cookie));
-    let begun = own.filter(|cookie| !cookie.deletes()).and_then(|cookie| read_id(cookie.value, &config.session));
+    let own = set_cookies
+        .iter()
+        .find_map(|header| SetCookie::parse(header, &config.session.cookie));
+    let begun = own
+        .filter(|cookie| !cookie.deletes())
+        .and_then(|cookie| read_id(cookie.value, &config.session));
 
     if let (Some(session), Some(served)) = (response.session, response.served) {
         let moved = session.route.as_deref().is_some_and(|route| route != served);
@@ -93,11 +98,18 @@ where
         // What ends is the session of the request; what is set belongs to the one the client has from now on.
         if delta.invalidate {
             match old.or(new.as_deref()) {
-                Some(id) => actions.deltas.push(Operation { invalidate: true, ..ended(config, id) }),
+                Some(id) => actions.deltas.push(Operation {
+                    invalidate: true,
+                    ..ended(config, id)
+                }),
                 None => actions.homeless = true,
             }
         }
-        let lives = if delta.invalidate { new.as_deref().filter(|_| old.is_some()) } else { new.as_deref().or(old) };
+        let lives = if delta.invalidate {
+            new.as_deref().filter(|_| old.is_some())
+        } else {
+            new.as_deref().or(old)
+        };
         match lives {
             Some(id) if delta.changes() => actions.deltas.push(Operation {
                 set: delta.set,
@@ -111,7 +123,9 @@ where
     }
     // A delta tells the core everything a binding or a touch would, and nothing is told of a session that ended.
     let told = |other: &Option<Operation>, deltas: &[Operation]| {
-        other.as_ref().is_some_and(|other| deltas.iter().any(|delta| delta.id == other.id))
+        other
+            .as_ref()
+            .is_some_and(|other| deltas.iter().any(|delta| delta.id == other.id))
     };
     if told(&actions.binding, &actions.deltas) {
         actions.binding = None;
@@ -137,7 +151,9 @@ fn rebind(
     let mut cookies: Vec<Vec<u8>> = set_cookies
         .iter()
         .map(|header| {
-            let Some(cookie) = SetCookie::parse(header, name) else { return header.to_vec() };
+            let Some(cookie) = SetCookie::parse(header, name) else {
+                return header.to_vec();
+            };
             own = true;
             match id::split(cookie.value) {
                 (id, Some(route)) if route != served && !cookie.deletes() => match id::valid(id) {
@@ -159,17 +175,20 @@ fn rebind(
     (changed || !own).then_some(cookies)
 }
 
-fn read_id(value: &[u8], config: &SessionConfig) -> Option<String> {
-    let id = if config.route { id::split(value).0 } else { value };
-    id::valid(id).map(str::to_owned)
-}
-
 fn operation(config: &Config, id: &str, served: Option<&str>) -> Operation {
-    Operation { route: served.map(str::to_owned), touch: true, ..ended(config, id) }
+    Operation {
+        route: served.map(str::to_owned),
+        touch: true,
+        ..ended(config, id)
+    }
 }
 
 fn ended(config: &Config, id: &str) -> Operation {
-    Operation { app: config.app.clone(), id: id.to_owned(), ..Operation::default() }
+    Operation {
+        app: config.app.clone(),
+        id: id.to_owned(),
+        ..Operation::default()
+    }
 }
 
 #[cfg(test)]

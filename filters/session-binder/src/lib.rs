@@ -52,7 +52,10 @@ static REGISTER: extern "C" fn() = {
 };
 
 /// Makes the plugin.
-#[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "registered in the module only"))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    expect(dead_code, reason = "registered in the module only")
+)]
 fn build(configuration: &[u8]) -> Result<Box<dyn Plugin>, ConfigError> {
     let config = Config::read(configuration)?;
     let binder = Binder {
@@ -73,7 +76,9 @@ impl Plugin for BinderPlugin {
     }
 
     fn tick(&mut self, now: u64) {
-        let Some(report) = self.0.reporter.borrow_mut().next(now) else { return };
+        let Some(report) = self.0.reporter.borrow_mut().next(now) else {
+            return;
+        };
         let Ok(body) = codec::encode(&report) else {
             let dropped = self.0.reporter.borrow_mut().drop_batch();
             self.0.counters.dropped.add(dropped as u64);
@@ -101,7 +106,10 @@ impl Plugin for BinderPlugin {
                 counters.reports_refused.increment();
                 counters.dropped.add(count as u64);
                 let status = status.unwrap_or(0);
-                hostcalls::log(Level::Warn, &format!("the core refused a report with {status}: {count} operations lost"));
+                hostcalls::log(
+                    Level::Warn,
+                    &format!("the core refused a report with {status}: {count} operations lost"),
+                );
             }
             Some(Outcome::Retry) => counters.reports_failed.increment(),
         }
@@ -128,13 +136,19 @@ impl Binder {
     }
 
     fn touch_due(&self, id: &str, now: u64) -> bool {
-        self.touches.borrow_mut().due(id, now, self.config.touch_interval.0)
+        self.touches
+            .borrow_mut()
+            .due(id, now, self.config.touch_interval.0)
     }
 
     /// Counts the operations that the core, in the reply that is being delivered, says it did not apply.
     fn refusals(&self) {
-        let Some(body) = hostcalls::buffer(Buffer::CallResponseBody) else { return };
-        let Ok(reply) = codec::decode::<Reply>(&body) else { return };
+        let Some(body) = hostcalls::buffer(Buffer::CallResponseBody) else {
+            return;
+        };
+        let Ok(reply) = codec::decode::<Reply>(&body) else {
+            return;
+        };
         self.counters.refused.add(reply.refused.len() as u64);
         if let Some((_, why)) = reply.refused.first() {
             self.complain(&format!("the core did not apply an operation: {why}"));
@@ -169,7 +183,8 @@ struct Counters {
 
 impl Counters {
     fn define() -> Self {
-        let reports = |result| Counter::define(&format!("limpet_binder_reports_total{{result=\"{result}\"}}"));
+        let reports =
+            |result| Counter::define(&format!("limpet_binder_reports_total{{result=\"{result}\"}}"));
         let acks = |result| Counter::define(&format!("limpet_binder_acks_total{{result=\"{result}\"}}"));
         Self {
             takeovers: Counter::define("limpet_binder_takeovers_total"),

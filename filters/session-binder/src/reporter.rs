@@ -66,7 +66,9 @@ impl Reporter {
     fn trim(&mut self) -> usize {
         let mut dropped = 0;
         while self.waiting.len() > QUEUE_MAX || (self.bytes > QUEUE_BYTES_MAX && self.waiting.len() > 1) {
-            let Some(oldest) = self.waiting.pop_front() else { break };
+            let Some(oldest) = self.waiting.pop_front() else {
+                break;
+            };
             self.bytes = self.bytes.saturating_sub(size(&oldest));
             dropped += 1;
         }
@@ -87,7 +89,10 @@ impl Reporter {
 
     /// The next batch, if it is time for one. It is under way from now; follow with [`Self::called`].
     pub fn next(&mut self, now: u64) -> Option<Report> {
-        if self.call.is_some_and(|call| now.saturating_sub(call.started) >= CALL_LOST_MS) {
+        if self
+            .call
+            .is_some_and(|call| now.saturating_sub(call.started) >= CALL_LOST_MS)
+        {
             self.retry(now);
         }
         // A pause far longer than any was made before the clock was set back.
@@ -104,8 +109,13 @@ impl Reporter {
             self.bytes = self.bytes.saturating_sub(size(first));
             self.sent.extend(self.waiting.pop_front());
         }
-        self.call = Some(Call { token: None, started: now });
-        Some(Report { operations: self.sent.clone() })
+        self.call = Some(Call {
+            token: None,
+            started: now,
+        });
+        Some(Report {
+            operations: self.sent.clone(),
+        })
     }
 
     /// The batch went out under `token`, or could not.
@@ -158,7 +168,9 @@ impl Reporter {
             self.waiting.push_front(operation);
         }
         self.call = None;
-        let pause = BACKOFF_FIRST_MS.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX_MS);
+        let pause = BACKOFF_FIRST_MS
+            .saturating_mul(1 << self.failures.min(10))
+            .min(BACKOFF_MAX_MS);
         self.failures = self.failures.saturating_add(1);
         self.send_at = now.saturating_add(pause);
     }
@@ -167,7 +179,11 @@ impl Reporter {
 /// Roughly the bytes an operation takes, in memory and on the wire.
 fn size(operation: &Operation) -> usize {
     let texts = operation.app.len() + operation.id.len() + operation.route.as_ref().map_or(0, String::len);
-    let set: usize = operation.set.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+    let set: usize = operation
+        .set
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 8)
+        .sum();
     let remove: usize = operation.remove.iter().map(|name| name.len() + 4).sum();
     64 + texts + set + remove
 }
@@ -181,7 +197,11 @@ trait PartitionInto: Iterator + Sized {
     {
         let (mut ones, mut others) = (A::default(), B::default());
         for item in self {
-            if first(&item) { ones.extend(Some(item)) } else { others.extend(Some(item)) }
+            if first(&item) {
+                ones.extend(Some(item))
+            } else {
+                others.extend(Some(item))
+            }
         }
         (ones, others)
     }
@@ -194,11 +214,19 @@ mod tests {
     use super::*;
 
     fn operation(id: &str, bytes: usize) -> Operation {
-        Operation { id: id.into(), set: vec![("a".into(), vec![0; bytes])], ..Operation::default() }
+        Operation {
+            id: id.into(),
+            set: vec![("a".into(), vec![0; bytes])],
+            ..Operation::default()
+        }
     }
 
     fn ids(report: &Report) -> Vec<&str> {
-        report.operations.iter().map(|operation| operation.id.as_str()).collect()
+        report
+            .operations
+            .iter()
+            .map(|operation| operation.id.as_str())
+            .collect()
     }
 
     #[test]
@@ -253,7 +281,11 @@ mod tests {
         assert_eq!(reporter.next(CALL_LOST_MS - 1), None);
         assert_eq!(reporter.next(CALL_LOST_MS), None, "a pause first");
         assert_eq!(ids(&reporter.next(reporter.send_at).unwrap()), ["a"]);
-        assert_eq!(reporter.replied(4, Some(200), CALL_LOST_MS), None, "the late reply is nobody's");
+        assert_eq!(
+            reporter.replied(4, Some(200), CALL_LOST_MS),
+            None,
+            "the late reply is nobody's"
+        );
     }
 
     #[test]
@@ -265,7 +297,11 @@ mod tests {
         }
         assert!(dropped >= 12, "{dropped}");
         assert!(reporter.bytes <= QUEUE_BYTES_MAX);
-        assert_eq!(ids(&reporter.next(0).unwrap()), [dropped.to_string()], "one large operation is a batch");
+        assert_eq!(
+            ids(&reporter.next(0).unwrap()),
+            [dropped.to_string()],
+            "one large operation is a batch"
+        );
     }
 
     #[test]

@@ -42,12 +42,18 @@ struct Held {
 
 impl Stream {
     pub(crate) fn new(binder: Rc<Binder>) -> Self {
-        Self { binder, decision: Decision::default(), held: None }
+        Self {
+            binder,
+            decision: Decision::default(),
+            held: None,
+        }
     }
 
     /// Without a router in front, the binder does what is left of its work.
     fn read_request(&self) -> Decision {
-        let Some(headers) = hostcalls::header_pairs(Map::RequestHeaders) else { return Decision::default() };
+        let Some(headers) = hostcalls::header_pairs(Map::RequestHeaders) else {
+            return Decision::default();
+        };
         let mut request = Request::default();
         let mut reserved: Vec<&[u8]> = Vec::new();
         for (name, value) in Pairs::new(&headers) {
@@ -64,12 +70,20 @@ impl Stream {
         }
         let table = tables::current();
         let (session, _) = session(&request, &self.binder.config.session, table.as_deref());
-        Decision { session, primary: false, moved: false }
+        Decision {
+            session,
+            primary: false,
+            moved: false,
+        }
     }
 
     fn tell_worker(&self) {
-        let Some(session) = &self.decision.session else { return };
-        let add = |name: &str, value: &str| hostcalls::add_header(Map::RequestHeaders, name.as_bytes(), value.as_bytes());
+        let Some(session) = &self.decision.session else {
+            return;
+        };
+        let add = |name: &str, value: &str| {
+            hostcalls::add_header(Map::RequestHeaders, name.as_bytes(), value.as_bytes())
+        };
         add(SESSION_ID, &session.id);
         add(PRIMARY, if self.decision.primary { "?1" } else { "?0" });
         if let (true, Some(route)) = (self.decision.moved, &session.route) {
@@ -78,13 +92,21 @@ impl Stream {
     }
 
     fn read_response(&mut self) -> Action {
-        let Some(headers) = hostcalls::header_pairs(Map::ResponseHeaders) else { return Action::Continue };
+        let Some(headers) = hostcalls::header_pairs(Map::ResponseHeaders) else {
+            return Action::Continue;
+        };
         let table = tables::current();
         let address = hostcalls::property(b"upstream\0address").unwrap_or_default();
         let address = std::str::from_utf8(&address).unwrap_or_default();
-        let served = table.as_ref().and_then(|table| table.by_addr(address)).map(|worker| worker.route.as_str());
-        let response =
-            Response { session: self.decision.session.as_ref(), served, headers: Pairs::new(&headers) };
+        let served = table
+            .as_ref()
+            .and_then(|table| table.by_addr(address))
+            .map(|worker| worker.route.as_str());
+        let response = Response {
+            session: self.decision.session.as_ref(),
+            served,
+            headers: Pairs::new(&headers),
+        };
         let actions = respond(&self.binder.config, &response);
         for name in &actions.remove {
             hostcalls::remove_header(Map::ResponseHeaders, name);
@@ -99,8 +121,11 @@ impl Stream {
         if let Some(error) = actions.errors.first() {
             binder.complain(&error.to_string());
         }
-        let touch = actions.touch.filter(|touch| binder.touch_due(&touch.id, clock::now_ms()));
-        let news = actions.binding.is_some() || !actions.deltas.is_empty() || actions.takeover || touch.is_some();
+        let touch = actions
+            .touch
+            .filter(|touch| binder.touch_due(&touch.id, clock::now_ms()));
+        let news =
+            actions.binding.is_some() || !actions.deltas.is_empty() || actions.takeover || touch.is_some();
         // A reply the proxy made itself names an address too when it could not connect there.
         if news && hostcalls::property(b"response\0code_details").as_deref() != Some(b"via_upstream") {
             return Action::Continue;
@@ -143,19 +168,29 @@ impl Stream {
         operations.extend(deltas);
         let report = Report { operations };
         let config = &binder.config;
-        let path = format!("{REPORT_PATH}?ack={}&timeout_ms={}", config.ack.name(), config.ack_timeout.0);
+        let path = format!(
+            "{REPORT_PATH}?ack={}&timeout_ms={}",
+            config.ack.name(),
+            config.ack_timeout.0
+        );
         let timeout = Duration::from_millis(config.ack_timeout.0) + GRACE;
         let token = codec::encode(&report)
             .ok()
             .and_then(|body| hostcalls::http_call(CORE_CLUSTER, "POST", &path, Some(&body), timeout));
         match token {
             Some(token) => {
-                self.held = Some(Held { token, operations: report.operations });
+                self.held = Some(Held {
+                    token,
+                    operations: report.operations,
+                });
                 Action::Pause
             }
             None => {
                 binder.counters.acks_unreachable.increment();
-                report.operations.into_iter().for_each(|operation| binder.queue(operation));
+                report
+                    .operations
+                    .into_iter()
+                    .for_each(|operation| binder.queue(operation));
                 Action::Continue
             }
         }
@@ -177,7 +212,9 @@ impl HttpContext for Stream {
 
 impl Context for Stream {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, _: usize, _: usize) {
-        let Some(held) = self.held.take_if(|held| held.token == token) else { return };
+        let Some(held) = self.held.take_if(|held| held.token == token) else {
+            return;
+        };
         let counters = &self.binder.counters;
         match root::call_status(num_headers) {
             Some(200..=299) => {
@@ -186,11 +223,16 @@ impl Context for Stream {
             }
             Some(status @ 400..=499) => {
                 counters.acks_refused.increment();
-                hostcalls::log(Level::Warn, &format!("the core refused a report with {status}; it is dropped"));
+                hostcalls::log(
+                    Level::Warn,
+                    &format!("the core refused a report with {status}; it is dropped"),
+                );
             }
             _ => {
                 counters.acks_failed.increment();
-                held.operations.into_iter().for_each(|operation| self.binder.queue(operation));
+                held.operations
+                    .into_iter()
+                    .for_each(|operation| self.binder.queue(operation));
             }
         }
         // The last step on every way through here: afterwards the response is no longer this filter's.
@@ -204,7 +246,9 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             self.binder.counters.acks_abandoned.increment();
-            held.operations.into_iter().for_each(|operation| self.binder.queue(operation));
+            held.operations
+                .into_iter()
+                .for_each(|operation| self.binder.queue(operation));
         }
     }
 }

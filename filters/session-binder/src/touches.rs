@@ -44,7 +44,10 @@ mod tests {
     fn once_in_an_interval() {
         let mut touches = Touches::default();
         let mut due = |now| touches.due("a", now, 60);
-        assert_eq!([due(100), due(101), due(159), due(160), due(161), due(50)], [true, false, false, true, false, true]);
+        assert_eq!(
+            [due(100), due(101), due(159), due(160), due(161), due(50)],
+            [true, false, false, true, false, true]
+        );
     }
 
     #[test]

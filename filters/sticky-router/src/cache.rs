@@ -4,6 +4,7 @@
 //! table may have other keys, and then every token is opened anew.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use limpet_wire::table::{TableVersion, WorkerTable};
 use limpet_wire::token::{self, Claims};
@@ -15,24 +16,24 @@ pub const TOKENS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub struct TokenCache {
     of: TableVersion,
-    opened: HashMap<Vec<u8>, Claims>,
+    opened: HashMap<Vec<u8>, Rc<Claims>>,
 }
 
 impl TokenCache {
     /// Opens `text` under the keys of `table`; `None` when it is no token of this cluster.
-    pub fn open(&mut self, text: &[u8], table: &WorkerTable) -> Option<Claims> {
+    pub fn open(&mut self, text: &[u8], table: &WorkerTable) -> Option<Rc<Claims>> {
         if self.of != table.version {
             self.of = table.version;
             self.opened.clear();
         }
         if let Some(claims) = self.opened.get(text) {
-            return Some(claims.clone());
+            return Some(Rc::clone(claims));
         }
-        let claims = token::open(text, &table.cluster, &table.keys).ok()?;
+        let claims = Rc::new(token::open(text, &table.cluster, &table.keys).ok()?);
         if self.opened.len() >= TOKENS_MAX {
             self.opened.clear();
         }
-        self.opened.insert(text.to_vec(), claims.clone());
+        self.opened.insert(text.to_vec(), Rc::clone(&claims));
         Some(claims)
     }
 }
@@ -46,7 +47,10 @@ mod tests {
         WorkerTable {
             cluster: "shop".into(),
             version: TableVersion { epoch: 1, number },
-            keys: vec![TokenKey { id: 1, secret: [key; 32] }],
+            keys: vec![TokenKey {
+                id: 1,
+                secret: [key; 32],
+            }],
             workers: Vec::new(),
         }
     }
@@ -63,7 +67,10 @@ mod tests {
         let text = token::seal(&claims, "shop", &table(1, 7).keys[0], [1; 24]).unwrap();
         let mut cache = TokenCache::default();
         for _ in 0..2 {
-            assert_eq!(cache.open(text.as_bytes(), &table(1, 7)), Some(claims.clone()));
+            assert_eq!(
+                cache.open(text.as_bytes(), &table(1, 7)),
+                Some(Rc::new(claims.clone()))
+            );
         }
         assert_eq!(cache.open(text.as_bytes(), &table(2, 8)), None);
         assert_eq!(cache.open(b"forged", &table(2, 8)), None);

@@ -5,24 +5,16 @@
 //! 2 route      the route in the session id, if a worker has it            ┘ the nodes that hold a copy
 //! - balance    the proxy's balancer; among usable workers only
 //! ```
-//! A worker that is down, disabled or not ready is never named. Not here: opening tokens (handed in), headers,
-//! time, and what the response says.
+//! Not here: opening tokens (their worth is handed in), headers, time, and what the response says.
 
+use limpet_filters_common::config::{Prefer, SessionConfig};
 use limpet_filters_common::cookies;
 use limpet_filters_common::id::{self, Session, Source};
-use limpet_filters_common::config::{Prefer, SessionConfig};
-use limpet_wire::placement;
 use limpet_wire::table::{Worker, WorkerTable};
-use limpet_wire::token::Claims;
 
 use crate::config::Config;
-
-/// The most destinations named to the proxy.
-pub const DESTINATIONS_MAX: usize = 4;
-/// The most cookies of the token's name that are tried; each costs a decryption.
-pub const TOKENS_MAX: usize = 4;
-/// How far the clocks of two proxies may differ, in seconds.
-pub const SKEW_SECS: u64 = 60;
+use crate::destinations::{Destinations, balance};
+use crate::token::Token;
 
 /// What of a request the router reads.
 #[derive(Debug, Clone, Default)]
@@ -44,35 +36,17 @@ pub enum Level {
     Balance,
 }
 
-/// What the token cookie was worth.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Token {
-    /// The request has none, or no table says how to open it.
-    #[default]
-    Absent,
-    /// Opened, of this app, and not too old.
-    Valid(Claims),
-    /// Opened and too old, or from the future.
-    Expired,
-    /// Opened and made for another app.
-    OtherApp,
-    /// Does not open.
-    Refused,
-}
-
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice<'t> {
     /// Which level decided.
     pub level: Level,
-    /// Best first, at most [`DESTINATIONS_MAX`]; empty: the balancer decides alone.
+    /// Best first; empty: the balancer decides alone.
     pub workers: Vec<&'t Worker>,
-    /// The route the session is bound to, as far as known.
+    /// The route the request is bound to, as far as known.
     pub bound: Option<String>,
     /// The session the request carries.
     pub session: Option<Session>,
-    /// What the token cookie was worth.
-    pub token: Token,
     /// Cookie and path name different routes.
     pub conflict: bool,
     /// `strict` is set and the bound worker cannot serve: answer 503.
@@ -116,14 +90,14 @@ impl Choice<'_> {
     }
 }
 
-/// Decides. `token` is what the cookie was worth ([`token`]); `turn` differs from request to request and spreads
-/// those without a binding.
+/// Decides. `token` is what the token cookie is worth; `turn` differs from request to request and spreads those
+/// without a binding.
 #[must_use]
 pub fn choose<'t>(
     request: &Request<'_>,
     config: &Config,
     table: Option<&'t WorkerTable>,
-    token: Token,
+    token: &Token,
     turn: u64,
 ) -> Choice<'t> {
     let (session, conflict) = session(request, &config.session, table);
@@ -132,74 +106,47 @@ pub fn choose<'t>(
         workers: Vec::new(),
         bound: None,
         session,
-        token,
         conflict,
         refused: false,
     };
     let Some(table) = table else { return choice };
-    let named = choice.session.as_ref().and_then(|session| session.route.clone());
-    let mut order = Order { table, workers: Vec::new() };
-    match (&choice.token, named) {
+    let named = choice
+        .session
+        .as_ref()
+        .and_then(|session| session.route.as_deref());
+    let mut destinations = Destinations::new(table);
+    choice.bound = match (token, named) {
         (Token::Valid(claims), named) => {
             choice.level = Level::Token;
-            choice.bound = Some(claims.route.clone());
-            order.push(&claims.route);
+            destinations.push(&claims.route);
             // The id may know of a later move than the token does.
-            named.iter().chain(&claims.fallbacks).for_each(|route| order.push(route));
+            named.into_iter().for_each(|route| destinations.push(route));
+            claims.fallbacks.iter().for_each(|route| destinations.push(route));
+            Some(claims.route.clone())
         }
         (_, Some(route)) => {
-            let known = table.by_route(&route).is_some();
-            choice.level = if known { Level::Route } else { Level::Balance };
-            order.push(&route);
-            choice.bound = Some(route);
+            if table.by_route(route).is_some() {
+                choice.level = Level::Route;
+            }
+            destinations.push(route);
+            Some(route.to_owned())
         }
-        (_, None) => {
-            choice.workers = balance(table, turn);
-            return choice;
+        (_, None) => None,
+    };
+    if let Some(bound) = &choice.bound {
+        let usable = table.by_route(bound).map(Worker::takes_bound);
+        choice.refused = config.strict && usable == Some(false);
+        let id = choice.session.as_ref().map_or("", |session| session.id.as_str());
+        // Of a route nobody has and no session to look for there is nothing to prefer: the request is as if new.
+        if usable.is_some() || !id.is_empty() {
+            destinations.push_holders(&config.app, id, bound);
         }
     }
-    let bound = choice.bound.as_deref().unwrap_or_default();
-    let usable = table.by_route(bound).map(Worker::takes_bound);
-    choice.refused = config.strict && usable == Some(false);
-    let id = choice.session.as_ref().map_or("", |session| session.id.as_str());
-    if usable.is_some() || !id.is_empty() {
-        order.holders(&config.app, id, bound);
-    }
-    choice.workers = order.workers;
+    choice.workers = destinations.into_workers();
     if choice.workers.is_empty() {
-        // Bound to a worker nobody knows any more, with no session to look for: as if new.
         choice.workers = balance(table, turn);
     }
     choice
-}
-
-/// What the request's token cookie is worth at `now` (seconds since 1970). `open` opens one token's text.
-pub fn token(
-    request: &Request<'_>,
-    config: &Config,
-    now: u64,
-    mut open: impl FnMut(&[u8]) -> Option<Claims>,
-) -> Token {
-    if !config.token.enabled {
-        return Token::Absent;
-    }
-    let mut worth = Token::Absent;
-    for text in cookies::values(&request.cookies, &config.token.cookie).take(TOKENS_MAX) {
-        worth = match open(text) {
-            None => Token::Refused,
-            Some(claims) if claims.app != config.app => Token::OtherApp,
-            Some(claims) if too_old(&claims, config, now) => Token::Expired,
-            Some(claims) => return Token::Valid(claims),
-        };
-    }
-    worth
-}
-
-fn too_old(claims: &Claims, config: &Config, now: u64) -> bool {
-    let past = |since: u64, limit: u64| limit > 0 && now > since.saturating_add(limit / 1_000 + SKEW_SECS);
-    claims.last_seen > now.saturating_add(SKEW_SECS)
-        || past(claims.last_seen, config.token.idle.0)
-        || past(claims.first_seen, config.token.lifetime.0)
 }
 
 /// The session a request carries, and whether cookie and path disagree about its route. Of several cookies the
@@ -211,11 +158,15 @@ pub fn session(
     table: Option<&WorkerTable>,
 ) -> (Option<Session>, bool) {
     let known = |session: &Session| {
-        table.zip(session.route.as_deref()).is_some_and(|(table, route)| table.by_route(route).is_some())
+        table
+            .zip(session.route.as_deref())
+            .is_some_and(|(table, route)| table.by_route(route).is_some())
     };
     let mut cookie: Option<Session> = None;
     for value in cookies::values(&request.cookies, &config.cookie) {
-        let Some(found) = read_session(value, config, Source::Cookie) else { continue };
+        let Some(found) = read_session(value, config, Source::Cookie) else {
+            continue;
+        };
         if known(&found) {
             cookie = Some(found);
             break;
@@ -239,95 +190,227 @@ pub fn read_id(text: &[u8], config: &SessionConfig) -> Option<String> {
 }
 
 fn read_session(text: &[u8], config: &SessionConfig, source: Source) -> Option<Session> {
-    let (id, route) = if config.route { id::split(text) } else { (text, None) };
-    Some(Session { id: id::valid(id)?.to_owned(), route: route.map(str::to_owned), source })
-}
-
-/// The routes to go to when the worker of `bound` is lost, best first: one worker of every other node, in the
-/// order in which the nodes hold the session `(app, id)`.
-#[must_use]
-pub fn fallbacks(table: &WorkerTable, app: &str, id: &str, bound: &str, max: usize) -> Vec<String> {
-    let mut order = Order { table, workers: Vec::new() };
-    order.holders(app, id, bound);
-    order.workers.into_iter().map(|worker| worker.route.clone()).filter(|route| route != bound).take(max).collect()
-}
-
-/// Destinations being collected: usable, without duplicates, not too many.
-struct Order<'t> {
-    table: &'t WorkerTable,
-    workers: Vec<&'t Worker>,
-}
-
-impl<'t> Order<'t> {
-    fn push(&mut self, route: &str) {
-        if let Some(worker) = self.table.by_route(route) {
-            self.push_worker(worker);
-        }
-    }
-
-    fn push_worker(&mut self, worker: &'t Worker) {
-        let known = self.workers.iter().any(|other| other.addr == worker.addr);
-        if worker.takes_bound() && !known && self.workers.len() < DESTINATIONS_MAX {
-            self.workers.push(worker);
-        }
-    }
-
-    /// Adds the workers of the nodes that hold `(app, id)`: one of each other node by rank, then the rest of them,
-    /// then those on the bound worker's own node. Workers that are drained come after all others.
-    fn holders(&mut self, app: &str, id: &str, bound: &str) {
-        if self.workers.len() >= DESTINATIONS_MAX {
-            return;
-        }
-        let home = self.table.by_route(bound).map(|worker| worker.node.as_str());
-        let mut nodes: Vec<&'t str> = Vec::new();
-        for worker in &self.table.workers {
-            if !nodes.contains(&worker.node.as_str()) {
-                nodes.push(&worker.node);
-            }
-        }
-        placement::rank(&mut nodes, app, id);
-        let place = |worker: &Worker| nodes.iter().position(|node| *node == worker.node);
-        let mut all: Vec<&'t Worker> = self.table.workers.iter().collect();
-        all.sort_by_cached_key(|worker| {
-            let score = placement::score(&worker.route, app, id);
-            (!worker.takes_new(), place(worker), std::cmp::Reverse(score))
-        });
-        let mut served: Vec<&str> = Vec::new();
-        let mut later: Vec<&'t Worker> = Vec::new();
-        for worker in all {
-            let first_of_node = !served.contains(&worker.node.as_str());
-            if first_of_node && home != Some(worker.node.as_str()) && worker.takes_bound() {
-                served.push(&worker.node);
-                self.push_worker(worker);
-            } else {
-                later.push(worker);
-            }
-        }
-        later.sort_by_key(|worker| home == Some(worker.node.as_str()));
-        later.into_iter().for_each(|worker| self.push_worker(worker));
-    }
-}
-
-/// Destinations of a request without a binding: none when every worker takes it, because then the proxy's own
-/// balancer knows best; else those that do, from a different one each turn, by weight.
-fn balance(table: &WorkerTable, turn: u64) -> Vec<&Worker> {
-    let eligible: Vec<&Worker> = table.workers.iter().filter(|worker| worker.takes_new()).collect();
-    if eligible.len() == table.workers.len() {
-        return Vec::new();
-    }
-    let total: u64 = eligible.iter().map(|worker| u64::from(worker.weight.max(1))).sum();
-    // The golden ratio's multiples are spread evenly over any stretch of turns (Weyl).
-    let point = (turn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32).wrapping_mul(total) >> 32;
-    let mut passed = 0;
-    let start = eligible
-        .iter()
-        .position(|worker| {
-            passed += u64::from(worker.weight.max(1));
-            point < passed
-        })
-        .unwrap_or(0);
-    eligible.iter().cycle().skip(start).take(eligible.len().min(DESTINATIONS_MAX)).copied().collect()
+    let (id, route) = if config.route {
+        id::split(text)
+    } else {
+        (text, None)
+    };
+    Some(Session {
+        id: id::valid(id)?.to_owned(),
+        route: route.map(str::to_owned),
+        source,
+    })
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::fixture::table;
+    use limpet_wire::table::WorkerStatus::{self, Disabled, Down, Draining, NotReady, Up};
+    use limpet_wire::token::Claims;
+    use proptest::prelude::*;
+    use std::rc::Rc;
+
+    fn valid(route: &str, fallbacks: &[&str]) -> Token {
+        Token::Valid(Rc::new(Claims {
+            app: "default".into(),
+            route: route.into(),
+            fallbacks: fallbacks.iter().map(|route| (*route).to_owned()).collect(),
+            first_seen: 0,
+            last_seen: 0,
+        }))
+    }
+
+    fn request<'a>(path: &'a str, cookie: &'a str) -> Request<'a> {
+        Request {
+            path: path.as_bytes(),
+            cookies: vec![cookie.as_bytes()],
+        }
+    }
+
+    /// Level and destinations for a request.
+    fn decided(workers: &[(&str, WorkerStatus)], path: &str, cookie: &str, token: &Token) -> (Level, String) {
+        let table = table(workers);
+        let choice = choose(&request(path, cookie), &Config::default(), Some(&table), token, 0);
+        (
+            choice.level,
+            choice.destination().unwrap_or_default().replace(":80", ""),
+        )
+    }
+
+    #[test]
+    fn levels_in_their_order() {
+        const ALL: &[(&str, WorkerStatus)] = &[("n1", Up), ("n2", Up)];
+        let none = Token::Absent;
+        for (path, cookie, token, expected) in [
+            ("/", "", &none, (Level::Balance, "")),
+            ("/", "", &valid("n1", &["n2"]), (Level::Token, "n1,n2")),
+            ("/", "JSESSIONID=abc.n2", &none, (Level::Route, "n2,n1")),
+            ("/", "JSESSIONID=\"abc.n2\"", &none, (Level::Route, "n2,n1")),
+            ("/a;jsessionid=abc.n2/b", "", &none, (Level::Route, "n2,n1")),
+            ("/a?;jsessionid=abc.n2", "", &none, (Level::Balance, "")),
+            (
+                "/",
+                "JSESSIONID=abc.n2",
+                &valid("n1", &[]),
+                (Level::Token, "n1,n2"),
+            ),
+            (
+                "/;jsessionid=abc.n1",
+                "JSESSIONID=abc.n2",
+                &none,
+                (Level::Route, "n2,n1"),
+            ),
+            ("/", "JSESSIONID=abc", &none, (Level::Balance, "")),
+            ("/", "JSESSIONID=abc.N2", &none, (Level::Balance, "n1,n2")),
+            (
+                "/",
+                "JSESSIONID=x.gone; JSESSIONID=y.n2",
+                &none,
+                (Level::Route, "n2,n1"),
+            ),
+            ("/", "JSESSIONID=abc.n2", &Token::Refused, (Level::Route, "n2,n1")),
+            ("/", "", &Token::Expired, (Level::Balance, "")),
+        ] {
+            let (level, destinations) = decided(ALL, path, cookie, token);
+            // Where only copies are left to choose from, their order is the placement's business.
+            let same = destinations == expected.1 || (destinations.len() == 5 && cookie.ends_with("N2"));
+            assert!(
+                level == expected.0 && same,
+                "{path} {cookie} {token:?}: {level:?} {destinations}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_cannot_serve_is_passed_over() {
+        for status in [Down, Disabled, NotReady] {
+            let workers = [("n1", status), ("n2", Up), ("n3", Up)];
+            let (_, destinations) = decided(&workers, "/", "JSESSIONID=abc.n1", &Token::Absent);
+            assert_eq!(
+                destinations.matches("n1").count(),
+                0,
+                "{status:?}: {destinations}"
+            );
+            let (level, destinations) = decided(&workers, "/", "", &valid("n1", &["n3", "n2"]));
+            assert_eq!((level, destinations.as_str()), (Level::Token, "n3,n2"));
+            let (_, destinations) = decided(&workers, "/", "JSESSIONID=abc.n2", &valid("n1", &["n3"]));
+            assert_eq!(destinations, "n2,n3", "the id knows of a later move");
+            let (_, destinations) = decided(&workers, "/", "", &Token::Absent);
+            assert!(
+                !destinations.contains("n1") && destinations.len() == 5,
+                "{destinations}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_draining_worker_keeps_its_own() {
+        let workers = [("n1", Draining), ("n2", Up)];
+        assert_eq!(
+            decided(&workers, "/", "JSESSIONID=abc.n1", &Token::Absent).1,
+            "n1,n2"
+        );
+        assert_eq!(decided(&workers, "/", "", &Token::Absent).1, "n2");
+    }
+
+    #[test]
+    fn without_a_table_or_a_usable_worker_nothing_is_said() {
+        let choice = choose(
+            &request("/", "JSESSIONID=abc.n1"),
+            &Config::default(),
+            None,
+            &Token::Absent,
+            0,
+        );
+        assert_eq!((choice.level, choice.destination()), (Level::Balance, None));
+        assert_eq!(choice.session.unwrap().id, "abc");
+        assert_eq!(
+            decided(&[("n1", Down)], "/", "JSESSIONID=abc.n1", &Token::Absent).1,
+            ""
+        );
+        assert_eq!(decided(&[], "/", "JSESSIONID=abc.n1", &Token::Absent).1, "");
+    }
+
+    #[test]
+    fn strict_refuses_only_what_a_known_worker_cannot_serve() {
+        let table = table(&[("n1", Down), ("n2", Up)]);
+        let config = Config {
+            strict: true,
+            ..Config::default()
+        };
+        for (cookie, refused) in [
+            ("abc.n1", true),
+            ("abc.n2", false),
+            ("abc.gone", false),
+            ("abc", false),
+        ] {
+            let cookie = format!("JSESSIONID={cookie}");
+            let choice = choose(&request("/", &cookie), &config, Some(&table), &Token::Absent, 0);
+            assert_eq!(choice.refused, refused, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn primary_and_moved() {
+        let table = table(&[("n1", Up), ("n2", Down), ("n3", Draining)]);
+        for (cookie, token, primary, moved) in [
+            ("JSESSIONID=abc.n1", Token::Absent, true, false),
+            ("JSESSIONID=abc.n2", Token::Absent, false, true),
+            ("JSESSIONID=abc", Token::Absent, false, false),
+            ("JSESSIONID=abc", valid("n1", &[]), true, false),
+            ("JSESSIONID=abc.n3", valid("n1", &[]), true, true),
+            ("", valid("n1", &[]), false, false),
+        ] {
+            let choice = choose(&request("/", cookie), &Config::default(), Some(&table), &token, 0);
+            assert_eq!(
+                (choice.primary(), choice.moved()),
+                (primary, moved),
+                "{cookie} {token:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn cookie_and_path_that_disagree() {
+        let both = request("/;jsessionid=two.n2", "JSESSIONID=one.n1");
+        let mut config = SessionConfig::default();
+        let (session_one, conflict) = session(&both, &config, None);
+        assert!(conflict && session_one.unwrap().id == "one", "Tomcat's rule");
+        config.prefer = Prefer::Path;
+        let (session_two, conflict) = session(&both, &config, None);
+        assert!(
+            conflict && session_two.unwrap().source == Source::Path,
+            "httpd's rule"
+        );
+        assert!(!session(&request("/;jsessionid=b.n1", "JSESSIONID=a.n1"), &config, None).1);
+    }
+
+    #[test]
+    fn ids_with_dots_of_their_own() {
+        let config = SessionConfig {
+            route: false,
+            ..SessionConfig::default()
+        };
+        let (found, _) = session(&request("/", "JSESSIONID=s:abc.n1"), &config, None);
+        assert_eq!(
+            found,
+            Some(Session {
+                id: "s:abc.n1".into(),
+                route: None,
+                source: Source::Cookie
+            })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn survives_any_bytes(path: Vec<u8>, cookie: Vec<u8>, turn: u64) {
+            let table = table(&[("n1", Up), ("n2", Down)]);
+            let cookie = [b"JSESSIONID=", cookie.as_slice()].concat();
+            let request = Request { path: &path, cookies: vec![&cookie] };
+            let choice = choose(&request, &Config::default(), Some(&table), &Token::Absent, turn);
+            prop_assert_eq!(choice.destination(), Some("n1:80".to_owned()));
+        }
+    }
+}

@@ -10,7 +10,11 @@
 pub mod cache;
 pub mod config;
 pub mod decide;
+pub mod destinations;
+#[cfg(test)]
+mod fixture;
 mod stream;
+pub mod token;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -24,8 +28,9 @@ use proxy_wasm::traits::HttpContext;
 
 use crate::cache::TokenCache;
 use crate::config::Config;
-use crate::decide::{Choice, Level, Token};
+use crate::decide::{Choice, Level};
 use crate::stream::Stream;
+use crate::token::Token;
 
 /// The plugin's root id.
 pub const ROOT_ID: &str = "sticky_router";
@@ -74,18 +79,18 @@ impl Router {
         turn
     }
 
-    fn open(&self, text: &[u8], table: &WorkerTable) -> Option<Claims> {
+    fn open(&self, text: &[u8], table: &WorkerTable) -> Option<Rc<Claims>> {
         self.tokens.borrow_mut().open(text, table)
     }
 
-    fn count(&self, choice: &Choice<'_>) {
+    fn count(&self, choice: &Choice<'_>, token: &Token) {
         let counters = &self.counters;
         match choice.level {
             Level::Token => counters.by_token.increment(),
             Level::Route => counters.by_route.increment(),
             Level::Balance => counters.by_balance.increment(),
         }
-        match choice.token {
+        match token {
             Token::Absent | Token::Valid(_) => {}
             Token::Expired => counters.tokens_expired.increment(),
             Token::OtherApp => counters.tokens_other_app.increment(),
@@ -118,8 +123,13 @@ struct Counters {
 
 impl Counters {
     fn define() -> Self {
-        let decisions = |level| Counter::define(&format!("limpet_router_decisions_total{{level=\"{level}\"}}"));
-        let unusable = |reason| Counter::define(&format!("limpet_router_tokens_unusable_total{{reason=\"{reason}\"}}"));
+        let decisions =
+            |level| Counter::define(&format!("limpet_router_decisions_total{{level=\"{level}\"}}"));
+        let unusable = |reason| {
+            Counter::define(&format!(
+                "limpet_router_tokens_unusable_total{{reason=\"{reason}\"}}"
+            ))
+        };
         Self {
             by_token: decisions("token"),
             by_route: decisions("route"),

@@ -12,15 +12,13 @@ use limpet_filters_common::hostcalls::{self, Map};
 use limpet_filters_common::pairs::Pairs;
 use limpet_filters_common::{clock, cookies, random, tables};
 use limpet_wire::names::{self, DESTINATION};
-use limpet_wire::token::{self, Claims, FALLBACKS_MAX};
+use limpet_wire::token::{Claims, seal};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::Router;
-use crate::decide::{self, Request, Token};
-
-/// The age at which a token gets a new last-seen stamp, in seconds.
-const REFRESH_SECS: u64 = 60;
+use crate::decide::{self, Request};
+use crate::token::{self, Token};
 
 /// The context of one request.
 pub(crate) struct Stream {
@@ -30,7 +28,7 @@ pub(crate) struct Stream {
 }
 
 struct Seen {
-    token: Option<Claims>,
+    token: Option<Rc<Claims>>,
     session_id: Option<String>,
 }
 
@@ -40,7 +38,9 @@ impl Stream {
     }
 
     fn route(&mut self) -> Action {
-        let Some(headers) = hostcalls::header_pairs(Map::RequestHeaders) else { return Action::Continue };
+        let Some(headers) = hostcalls::header_pairs(Map::RequestHeaders) else {
+            return Action::Continue;
+        };
         let mut request = Request::default();
         let mut reserved: Vec<&[u8]> = Vec::new();
         for (name, value) in Pairs::new(&headers) {
@@ -56,31 +56,47 @@ impl Stream {
         let config = &router.config;
         let table = tables::current();
         let now = clock::now_ms() / 1_000;
-        let worth = match &table {
-            Some(table) => decide::token(&request, config, now, |text| router.open(text, table)),
+        let token = match &table {
+            Some(table) => token::read(&request.cookies, config, now, |text| router.open(text, table)),
             None => Token::Absent,
         };
-        let choice = decide::choose(&request, config, table.as_deref(), worth, router.next_turn());
-        router.count(&choice);
+        let choice = decide::choose(&request, config, table.as_deref(), &token, router.next_turn());
+        router.count(&choice, &token);
 
         for name in reserved {
             hostcalls::remove_header(Map::RequestHeaders, name);
         }
         if choice.refused {
-            hostcalls::send_local_response(503, "limpet_bound_worker_unusable", "the session's worker is not available\n");
+            hostcalls::send_local_response(
+                503,
+                "limpet_bound_worker_unusable",
+                "the session's worker is not available\n",
+            );
             return Action::Pause;
         }
         if config.token.enabled {
             hide_token(&request, &config.token.cookie);
         }
         if let Some(destination) = choice.destination() {
-            hostcalls::add_header(Map::RequestHeaders, DESTINATION.as_bytes(), destination.as_bytes());
+            hostcalls::add_header(
+                Map::RequestHeaders,
+                DESTINATION.as_bytes(),
+                destination.as_bytes(),
+            );
         }
         let (primary, moved) = (choice.primary(), choice.moved());
         let session_id = choice.session.as_ref().map(|session| session.id.clone());
-        let told = Decision { session: choice.session, primary, moved };
+        let told = Decision {
+            session: choice.session,
+            primary,
+            moved,
+        };
         hostcalls::set_property(decision::PROPERTY, &told.encode());
-        let token = if let Token::Valid(claims) = choice.token { Some(claims) } else { None };
+        let token = if let Token::Valid(claims) = token {
+            Some(claims)
+        } else {
+            None
+        };
         self.seen = Some(Seen { token, session_id });
         Action::Continue
     }
@@ -94,12 +110,8 @@ impl Stream {
         let served = hostcalls::property(b"upstream\0address")?;
         let served = &table.by_addr(std::str::from_utf8(&served).ok()?)?.route;
         let now = clock::now_ms() / 1_000;
-        let same = seen.token.as_ref().filter(|claims| claims.route == *served);
-        let refresh = match config.token.idle.0 / 2_000 {
-            0 => REFRESH_SECS,
-            half => half.min(REFRESH_SECS),
-        };
-        if same.is_some_and(|claims| now < claims.last_seen.saturating_add(refresh)) {
+        let old = seen.token.as_deref();
+        if !token::is_due(old, served, &config.token, now) {
             return Some(());
         }
         if hostcalls::property(b"response\0code_details")? != b"via_upstream" {
@@ -107,19 +119,13 @@ impl Stream {
         }
         let nonce = random::nonce()?;
         // Without a session yet, the nonce spreads the fallbacks of different clients.
-        let id = seen.session_id.or_else(|| self.new_session()).unwrap_or_else(|| format!("{nonce:x?}"));
-        let claims = Claims {
-            app: config.app.clone(),
-            route: served.clone(),
-            fallbacks: decide::fallbacks(&table, &config.app, &id, served, FALLBACKS_MAX),
-            first_seen: same.map_or(now, |claims| claims.first_seen),
-            last_seen: now,
-        };
-        let text = token::seal(&claims, &table.cluster, table.keys.first()?, nonce).ok()?;
-        let secure = if config.token.secure { "; Secure" } else { "" };
-        let name = &config.token.cookie;
-        let cookie =
-            format!("{name}={text}; Path=/; HttpOnly; SameSite={}{secure}", config.token.same_site.name());
+        let id = seen
+            .session_id
+            .or_else(|| self.new_session())
+            .unwrap_or_else(|| format!("{nonce:x?}"));
+        let claims = token::renew(old, served, &id, &table, config, now);
+        let text = seal(&claims, &table.cluster, table.keys.first()?, nonce).ok()?;
+        let cookie = token::set_cookie(&text, &config.token);
         hostcalls::add_header(Map::ResponseHeaders, b"set-cookie", cookie.as_bytes());
         self.router.counters.tokens_set.increment();
         Some(())
@@ -138,7 +144,9 @@ impl Stream {
 
 /// The worker has no use for the token.
 fn hide_token(request: &Request<'_>, name: &str) {
-    let Some(left) = cookies::without(&request.cookies, name) else { return };
+    let Some(left) = cookies::without(&request.cookies, name) else {
+        return;
+    };
     match (request.cookies.len(), left.is_empty()) {
         (1, false) => {
             hostcalls::replace_header(Map::RequestHeaders, b"cookie", &left);

@@ -1,0 +1,226 @@
+//! Which workers a request may go to, best first.
+//!
+//! For a bound session the order is its worker, then the nodes that hold a copy, by the same rendezvous placement
+//! the cores use; for a request without a binding it is nobody's business unless some worker takes no new ones.
+//! A worker that may not be sent to is never in the list.
+
+use std::cmp::Reverse;
+
+use limpet_wire::placement;
+use limpet_wire::table::{Worker, WorkerTable};
+
+/// The most destinations named to the proxy; more retries than that help nobody.
+pub const DESTINATIONS_MAX: usize = 4;
+
+/// Destinations being collected: usable, without duplicates, at most [`DESTINATIONS_MAX`].
+#[derive(Debug)]
+pub struct Destinations<'t> {
+    table: &'t WorkerTable,
+    workers: Vec<&'t Worker>,
+}
+
+impl<'t> Destinations<'t> {
+    /// An empty list over the workers of `table`.
+    #[must_use]
+    pub fn new(table: &'t WorkerTable) -> Self {
+        Self {
+            table,
+            workers: Vec::with_capacity(DESTINATIONS_MAX),
+        }
+    }
+
+    /// Adds the worker of `route`, if it is known and takes bound sessions.
+    pub fn push(&mut self, route: &str) {
+        if let Some(worker) = self.table.by_route(route) {
+            self.push_worker(worker);
+        }
+    }
+
+    fn push_worker(&mut self, worker: &'t Worker) {
+        let known = self.workers.iter().any(|other| other.addr == worker.addr);
+        if worker.takes_bound() && !known && self.workers.len() < DESTINATIONS_MAX {
+            self.workers.push(worker);
+        }
+    }
+
+    /// Adds the workers of the nodes that hold `(app, id)`: one of each node but the bound worker's own, by rank;
+    /// then the others of those nodes; then those on the bound worker's own node. Draining workers come last.
+    pub fn push_holders(&mut self, app: &str, id: &str, bound: &str) {
+        if self.workers.len() >= DESTINATIONS_MAX {
+            return;
+        }
+        let home = self.table.by_route(bound).map(|worker| worker.node.as_str());
+        let mut nodes: Vec<&'t str> = Vec::new();
+        for worker in self.table.workers.iter().filter(|worker| worker.takes_bound()) {
+            if !nodes.contains(&worker.node.as_str()) {
+                nodes.push(&worker.node);
+            }
+        }
+        placement::rank(&mut nodes, app, id);
+        let place = |worker: &Worker| nodes.iter().position(|node| *node == worker.node);
+        let mut all: Vec<&'t Worker> = self
+            .table
+            .workers
+            .iter()
+            .filter(|worker| worker.takes_bound())
+            .collect();
+        all.sort_by_cached_key(|worker| {
+            let score = placement::score(&worker.route, app, id);
+            (!worker.takes_new(), place(worker), Reverse(score))
+        });
+        let mut served: Vec<&str> = Vec::new();
+        let mut later: Vec<&'t Worker> = Vec::new();
+        for worker in all {
+            let node = worker.node.as_str();
+            if home == Some(node) || served.contains(&node) {
+                later.push(worker);
+            } else {
+                served.push(node);
+                self.push_worker(worker);
+            }
+        }
+        later.sort_by_key(|worker| home == Some(worker.node.as_str()));
+        later.into_iter().for_each(|worker| self.push_worker(worker));
+    }
+
+    /// The list.
+    #[must_use]
+    pub fn into_workers(self) -> Vec<&'t Worker> {
+        self.workers
+    }
+}
+
+/// The routes to go to when the worker of `bound` is lost, best first, at most `max`: what a token carries.
+#[must_use]
+pub fn fallbacks(table: &WorkerTable, app: &str, id: &str, bound: &str, max: usize) -> Vec<String> {
+    let mut destinations = Destinations::new(table);
+    destinations.push_holders(app, id, bound);
+    let others = destinations
+        .into_workers()
+        .into_iter()
+        .map(|worker| &worker.route);
+    others
+        .filter(|route| *route != bound)
+        .take(max)
+        .cloned()
+        .collect()
+}
+
+/// Destinations of a request without a binding: none when every worker takes it, because then the proxy's own
+/// balancer knows best; else those that do, from a different one each turn, by weight.
+#[must_use]
+pub fn balance(table: &WorkerTable, turn: u64) -> Vec<&Worker> {
+    let eligible: Vec<&Worker> = table.workers.iter().filter(|worker| worker.takes_new()).collect();
+    if eligible.len() == table.workers.len() {
+        return Vec::new();
+    }
+    let weight = |worker: &Worker| u64::from(worker.weight.max(1));
+    let total: u64 = eligible.iter().map(|worker| weight(worker)).sum();
+    // The golden ratio's multiples are spread evenly over any stretch of turns (Weyl).
+    let point = (u128::from(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(total)) >> 64;
+    let mut passed = 0;
+    let start = eligible.iter().position(|worker| {
+        passed += weight(worker);
+        point < u128::from(passed)
+    });
+    let start = start.unwrap_or(0);
+    eligible
+        .iter()
+        .cycle()
+        .skip(start)
+        .take(eligible.len().min(DESTINATIONS_MAX))
+        .copied()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{table, worker};
+    use limpet_wire::table::WorkerStatus::{Disabled, Down, Draining, NotReady, Up};
+
+    fn holders(table: &WorkerTable, bound: &str) -> Vec<String> {
+        let mut destinations = Destinations::new(table);
+        destinations.push(bound);
+        destinations.push_holders("default", "abc", bound);
+        destinations
+            .into_workers()
+            .into_iter()
+            .map(|worker| worker.route.clone())
+            .collect()
+    }
+
+    #[test]
+    fn the_bound_worker_then_the_nodes_by_rank() {
+        let table = table(&[("n1", Up), ("n2", Up), ("n3", Up), ("n4", Up), ("n5", Up)]);
+        let mut ranked = vec!["n1", "n2", "n4", "n5"];
+        placement::rank(&mut ranked, "default", "abc");
+        let expected: Vec<&str> = std::iter::once("n3")
+            .chain(ranked)
+            .take(DESTINATIONS_MAX)
+            .collect();
+        assert_eq!(holders(&table, "n3"), expected);
+    }
+
+    #[test]
+    fn nobody_who_may_not_be_sent_to() {
+        let table = table(&[
+            ("n1", Down),
+            ("n2", Disabled),
+            ("n3", NotReady),
+            ("n4", Draining),
+            ("n5", Up),
+        ]);
+        assert_eq!(holders(&table, "n1"), ["n5", "n4"], "and a draining one last");
+        assert_eq!(holders(&table, "n4"), ["n4", "n5"], "unless it is the bound one");
+    }
+
+    #[test]
+    fn other_nodes_before_neighbours() {
+        let mut table = table(&[]);
+        table.workers = vec![
+            worker("a1", "a", Up),
+            worker("a2", "a", Up),
+            worker("b1", "b", Up),
+            worker("b2", "b", Up),
+        ];
+        let routes = holders(&table, "a1");
+        assert_eq!(routes.len(), 4);
+        assert_eq!(
+            (
+                routes[0].as_str(),
+                &routes[1][..1],
+                &routes[2][..1],
+                routes[3].as_str()
+            ),
+            ("a1", "b", "b", "a2")
+        );
+    }
+
+    #[test]
+    fn fallbacks_are_without_the_bound_worker() {
+        let table = table(&[("n1", Up), ("n2", Up)]);
+        assert_eq!(fallbacks(&table, "default", "abc", "n1", 3), ["n2"]);
+        assert_eq!(fallbacks(&table, "default", "abc", "n1", 0), [""; 0]);
+    }
+
+    #[test]
+    fn the_balancer_is_left_alone_while_everybody_takes_new_ones() {
+        assert!(balance(&table(&[("n1", Up), ("n2", Up)]), 7).is_empty());
+        assert!(balance(&table(&[]), 7).is_empty());
+        assert!(balance(&table(&[("n1", Down), ("n2", Draining)]), 7).is_empty());
+    }
+
+    #[test]
+    fn turns_are_shared_by_weight() {
+        let mut table = table(&[("n1", Up), ("n2", Up), ("n3", Down)]);
+        table.workers[1].weight = 3;
+        let mut firsts = [0; 2];
+        for turn in 0..1_000 {
+            let workers = balance(&table, turn);
+            assert_eq!(workers.len(), 2);
+            firsts[usize::from(workers[0].route == "n2")] += 1;
+        }
+        assert!((245..=255).contains(&firsts[0]), "{firsts:?}");
+    }
+}
