@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::engine::{Engine, Peer};
+use super::engine::{Engine, Listening, Peer};
 use super::node::{LinkCommand, LinkSignal, Node};
 use crate::base::backoff::Backoff;
 use crate::base::id::NodeId;
@@ -338,17 +338,20 @@ pub async fn accept_all(node: Arc<Node>, config: LinkConfig, listener: TcpListen
         tokio::spawn(async move {
             let shake = tokio::time::timeout(HANDSHAKE_TIMEOUT, greet(&node, &config, tcp)).await;
             drop(permit);
-            let result = match shake {
-                Err(_) => Err(LinkError::Timeout(HANDSHAKE_TIMEOUT)),
-                Ok(Err(error)) => Err(error),
-                Ok(Ok((peer, incarnation, frames, stays))) => {
-                    let result = listen(&node, &peer, incarnation, frames).await;
+            match shake.unwrap_or(Err(LinkError::Timeout(HANDSHAKE_TIMEOUT))) {
+                Err(reason) => tracing::warn!(%from, %reason, "refused a link"),
+                Ok((peer, on, frames, stays)) => {
+                    match listen(&node, &peer, on, frames).await {
+                        Ok(()) => tracing::debug!(peer = %peer, "its link to this node closed"),
+                        Err(LinkError::Frame(reason @ FrameError::Io(_))) => {
+                            tracing::info!(peer = %peer, %reason, "its link to this node broke");
+                        }
+                        Err(reason) => {
+                            tracing::warn!(peer = %peer, %from, %reason, "closed its link: it breaks the protocol");
+                        }
+                    }
                     drop(stays);
-                    result
                 }
-            };
-            if let Err(error) = result {
-                tracing::warn!(%from, reason = %error, "refused a link");
             }
         });
     }
@@ -357,7 +360,7 @@ pub async fn accept_all(node: Arc<Node>, config: LinkConfig, listener: TcpListen
 type Incoming = tokio_rustls::server::TlsStream<TcpStream>;
 type Greeted = (
     NodeId,
-    u64,
+    Listening,
     Frames<tokio::io::ReadHalf<Incoming>>,
     tokio::io::WriteHalf<Incoming>,
 );
@@ -375,29 +378,22 @@ async fn greet(node: &Arc<Node>, config: &LinkConfig, tcp: TcpStream) -> Result<
     let hello = read_hello(&mut frames).await?;
     let peer = accept_hello(node, config, &hello, &certified.node)?;
     write_hello(node, config, &mut write).await?;
-    node.with(|engine, _| engine.hello_heard(&peer, hello.addr));
-    Ok((peer, hello.incarnation, frames, write))
+    let on = node.with(|engine, _| engine.hello_heard(&peer, hello.addr));
+    Ok((peer, on, frames, write))
 }
 
 /// Hears what `peer` says until it closes the connection.
 async fn listen(
     node: &Arc<Node>,
     peer: &NodeId,
-    incarnation: u64,
+    on: Listening,
     mut frames: Frames<tokio::io::ReadHalf<Incoming>>,
 ) -> Result<(), LinkError> {
     while let Some(frame) = frames.next().await? {
         let message = message::decode(&frame)?;
-        node.with(|engine, now| {
-            // What an earlier run still had in the wire is not believed of the later one.
-            let known = engine
-                .roster()
-                .get(peer)
-                .map(|member| member.identity.incarnation);
-            if known.is_none_or(|known| incarnation >= known) {
-                engine.hear(peer, message, now);
-            }
-        });
+        if !node.with(|engine, now| engine.hear(peer, on, message, now)) {
+            return Ok(()); // a later link took its place
+        }
     }
     Ok(())
 }

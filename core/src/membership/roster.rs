@@ -87,7 +87,7 @@ impl Roster {
     }
 
     /// Takes note of a run of a member. An earlier run than the known one changes nothing; a later one starts
-    /// over. `None` when the roster is full.
+    /// over, unless the link to it never broke. `None` when the roster is full.
     pub fn note(&mut self, node: &NodeId, identity: Identity, now: Duration) -> Option<&mut Member> {
         if self.members.len() >= MEMBERS_MAX && !self.members.contains_key(node) {
             return None;
@@ -102,11 +102,14 @@ impl Roster {
         };
         let member = self.members.entry(node.clone()).or_insert_with(|| fresh.clone());
         if member.identity.incarnation < identity.incarnation {
-            *member = Member {
-                linked: member.linked,
-                active: member.active,
-                ..fresh
-            };
+            if member.linked {
+                member.identity = identity; // the same process, declared down by mistake, under its next number
+            } else {
+                *member = Member {
+                    active: member.active,
+                    ..fresh
+                };
+            }
         }
         Some(member)
     }

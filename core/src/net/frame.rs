@@ -51,7 +51,12 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             if let Some(frame) = self.take()? {
                 return Ok(Some(frame));
             }
-            if self.from.read_buf(&mut self.buffer).await? == 0 {
+            let read = match self.from.read_buf(&mut self.buffer).await {
+                // The process died, so TLS got no goodbye. Every message is a frame, so nothing was cut off.
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => 0,
+                read => read?,
+            };
+            if read == 0 {
                 return if self.buffer.is_empty() {
                     Ok(None)
                 } else {

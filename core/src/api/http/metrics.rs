@@ -15,7 +15,11 @@ pub(super) fn render(engine: &Engine) -> String {
         "1 once the node has the whole session table",
         u64::from(*engine.phase() == Phase::Ready),
     );
-    page.gauge("limpet_sessions", "sessions in the table", table.alive() as u64);
+    page.gauge(
+        "limpet_sessions",
+        "sessions in the table",
+        engine.sessions() as u64,
+    );
     page.gauge(
         "limpet_tombstones",
         "ended sessions that are remembered",

@@ -78,7 +78,10 @@ pub(super) fn workers(context: &Context) -> Reply {
 pub(super) fn digest(context: &Context) -> Reply {
     let (count, hash) = context.node.with(|engine, _| {
         let table = engine.table();
-        (table.alive(), table.digests().fold(0, |sum, digest| sum ^ digest))
+        (
+            engine.sessions(),
+            table.digests().fold(0, |sum, digest| sum ^ digest),
+        )
     });
     json(
         StatusCode::OK,

@@ -1,11 +1,16 @@
 //! Membership's events, and what they mean for peers, waits and routes.
 
+use std::time::Duration;
+
 use super::{Engine, Output};
 use crate::base::clock::Now;
 use crate::base::id::NodeId;
 use crate::base::limits::REDIAL_DOWN_FOR;
 use crate::membership::{Event, Identity, Timer, Todo};
 use crate::replication::message::Message;
+
+/// How often a peer that is linked but counts as down is greeted again.
+const GREETING_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// A timer that was asked for is due.
@@ -25,6 +30,24 @@ impl Engine {
     #[must_use]
     pub fn wanted_links(&self, now: Now) -> Vec<std::net::SocketAddr> {
         self.roster.addresses(now.mono, REDIAL_DOWN_FOR)
+    }
+
+    /// Greets again, now and then, every peer that is linked but counts as down: both sides of a silence may have
+    /// given each other up, and then nobody else would begin.
+    pub(super) fn greet_lost(&mut self, now: Now) {
+        if now.mono < self.next_greeting || self.is_leaving() {
+            return;
+        }
+        self.next_greeting = now.mono + GREETING_INTERVAL;
+        let lost = self
+            .roster
+            .iter()
+            .filter(|(_, m)| m.linked && !m.active && !m.leaving);
+        let lost: Vec<_> = lost.map(|(_, member)| member.identity.clone()).collect();
+        for identity in lost {
+            let todo = self.swim.meet(identity);
+            self.carry_out(todo, now);
+        }
     }
 
     pub(super) fn carry_out(&mut self, todo: Todo, now: Now) {
@@ -110,7 +133,6 @@ impl Engine {
             return; // an earlier run of it
         }
         member.active = false;
-        member.ready = false;
         member.since = now.mono;
         tracing::warn!(peer = %node, left = member.leaving, "member down");
         self.forget_peer(&node);

@@ -32,7 +32,7 @@ use crate::session::{Hlc, Stamp};
 use crate::store::{Deadlines, Memory};
 
 pub use counters::Counters;
-pub use peers::Peer;
+pub use peers::{Listening, Peer};
 
 /// What the engine needs of the configuration.
 #[derive(Debug, Clone)]
@@ -106,11 +106,13 @@ pub struct Engine {
     swim: Swim,
     roster: Roster,
     peers: BTreeMap<NodeId, Peer>,
+    heard: BTreeMap<NodeId, Listening>,
     seeds_untried: BTreeSet<String>,
     acks: Acks,
     transfer: Option<Transfer>,
     next_request: u64,
     next_repair: Duration,
+    next_greeting: Duration,
     workers: Vec<DeclaredWorker>,
     announced: BTreeMap<NodeId, Vec<DeclaredWorker>>,
     table_version: TableVersion,
@@ -139,11 +141,13 @@ impl Engine {
             swim: Swim::new(identity, config.swim, config.seed),
             roster: Roster::default(),
             peers: BTreeMap::new(),
+            heard: BTreeMap::new(),
             seeds_untried: config.seeds.clone(),
             acks: Acks::default(),
             transfer: None,
             next_request: config.seed | 1,
             next_repair: now.mono,
+            next_greeting: now.mono,
             workers: config.workers.clone(),
             announced: BTreeMap::new(),
             table_version: TableVersion {
@@ -171,6 +175,7 @@ impl Engine {
         for (waiter, copies) in self.acks.expired(now.mono) {
             self.outputs.push(Output::Copies(waiter, copies));
         }
+        self.greet_lost(now);
         self.flush_touches(now);
         self.end_due(now);
         self.progress_join(now);
@@ -207,6 +212,12 @@ impl Engine {
     #[must_use]
     pub const fn table(&self) -> &Memory {
         &self.table
+    }
+
+    /// How many sessions there are, the cluster's own not counted.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.table.alive() - usize::from(self.keys_version() != Stamp::ZERO)
     }
 
     /// The other members.
@@ -254,9 +265,9 @@ impl Engine {
     /// This node leaves: it says so to every peer, and is not ready from now on.
     pub fn leave(&mut self, now: Now) {
         self.phase = Phase::Leaving;
+        self.announce();
         let todo = self.swim.leave();
         self.carry_out(todo, now);
-        self.announce();
         self.refresh_table();
     }
 
@@ -276,3 +287,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,10 @@ use crate::replication::outbox::Outbox;
 use crate::replication::transfer::Pull;
 use crate::session::Record;
 
+/// Which link of a node to this one is listened to: the latest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Listening(u64);
+
 /// One other node, as a place to send to.
 #[derive(Debug)]
 pub struct Peer {
@@ -112,6 +116,9 @@ impl Engine {
             let todo = self.swim.declare_down(&identity);
             self.carry_out(todo, now);
         }
+        if !self.roster.get(node).is_some_and(|member| member.active) {
+            self.peers.remove(node);
+        }
         self.progress_join(now);
         self.refresh_table();
     }
@@ -128,11 +135,16 @@ impl Engine {
         }
     }
 
-    /// `node` has made a link to this node and says it listens at `addr`: one is made back.
-    pub fn hello_heard(&mut self, node: &NodeId, addr: SocketAddr) {
+    /// `node` has made a link to this node and says it listens at `addr`: one is made back. Whatever still arrives
+    /// on an earlier link of it is of the past, and not heard.
+    pub fn hello_heard(&mut self, node: &NodeId, addr: SocketAddr) -> Listening {
         if !self.peers.get(node).is_some_and(Peer::is_linked) {
             self.outputs.push(Output::Dial(addr));
         }
+        let Listening(last) = self.heard.get(node).copied().unwrap_or_default();
+        let listening = Listening(last + 1);
+        self.heard.insert(node.clone(), listening);
+        listening
     }
 
     /// Queues a control message. A peer that takes none is cut off rather than remembered without end.
@@ -184,8 +196,11 @@ impl Engine {
         messages
     }
 
-    /// A message of `node` arrived.
-    pub fn hear(&mut self, node: &NodeId, message: Message, now: Now) {
+    /// A message of `node` arrived on the link `on`. Says whether that link is still the one to listen to.
+    pub fn hear(&mut self, node: &NodeId, on: Listening, message: Message, now: Now) -> bool {
+        if self.heard.get(node) != Some(&on) {
+            return false;
+        }
         match message {
             Message::Gossip(bytes) => {
                 let todo = self.swim.hear(&bytes);
@@ -198,13 +213,13 @@ impl Engine {
                 self.say(node, Message::Ack(slot));
             }
             Message::Ack(slot) => {
-                let Some(peer) = self.peers.get_mut(node) else {
-                    return;
-                };
-                peer.outbox.acknowledge(slot);
-                let acked = peer.outbox.acked();
-                for (waiter, copies) in self.acks.acknowledged(node, acked) {
-                    self.outputs.push(Output::Copies(waiter, copies));
+                if let Some(peer) = self.peers.get_mut(node) {
+                    peer.outbox.acknowledge(slot);
+                    let done = self.acks.acknowledged(node, peer.outbox.acked());
+                    self.outputs.extend(
+                        done.into_iter()
+                            .map(|(waiter, copies)| Output::Copies(waiter, copies)),
+                    );
                 }
             }
             Message::Pull(pull) => {
@@ -222,6 +237,7 @@ impl Engine {
             }
             Message::Digest(digests) => self.hear_digest(node, &digests, now),
         }
+        true
     }
 
     fn hear_announce(&mut self, node: &NodeId, mut announce: Announce, now: Now) {

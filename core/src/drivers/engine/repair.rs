@@ -50,7 +50,7 @@ impl Engine {
         let received = self.transfer.take().map_or(0, |transfer| transfer.received());
         self.phase = Phase::Ready;
         self.next_repair = now.mono + REPAIR_INTERVAL;
-        tracing::info!(sessions = self.table.alive(), received, "ready");
+        tracing::info!(sessions = self.sessions(), received, "ready");
         self.rotate_keys(now);
         self.announce();
         let nodes: Vec<_> = self.peers.keys().cloned().collect();

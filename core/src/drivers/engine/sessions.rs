@@ -142,7 +142,7 @@ impl Engine {
             return Ok(life);
         }
         if let Some(most) = self.config.max_active
-            && self.table.alive() >= most
+            && self.sessions() >= most
             && !key.is_reserved()
         {
             return Err(Refused::Full(most));
@@ -307,13 +307,19 @@ impl Engine {
         self.join(key, &delta, now);
         let mut slots = Slots::new();
         for (node, peer) in &mut self.peers {
-            let member = self.roster.get(node);
+            let member = self
+                .roster
+                .get(node)
+                .filter(|member| member.active && !member.leaving);
+            if member.is_none() && !peer.is_linked() {
+                continue; // what it misses it will ask for
+            }
             let slot = peer.outbox.push(key, &delta);
             if peer.is_linked() {
                 self.outputs.push(Output::Wake(node.clone()));
             }
             // Only members are copies; a peer that is merely linked may not be one yet.
-            if member.is_some_and(|member| member.active && !member.leaving) {
+            if member.is_some() {
                 slots.push((node.clone(), slot));
             }
         }

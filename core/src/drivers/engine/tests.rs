@@ -1,0 +1,451 @@
+//! Several engines in one process, their messages carried by hand, time moved by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::sessions::{Patch, Refused};
+use super::*;
+use crate::base::id::SessionKey;
+use crate::replication::acks::{Level, Slots};
+use crate::replication::message;
+
+/// Milliseconds since 1970 at which every test begins.
+const BEGIN_MS: u64 = 1_700_000_000_000;
+
+/// A cluster whose network can be cut.
+struct Cluster {
+    engines: BTreeMap<NodeId, Engine>,
+    links: BTreeMap<(NodeId, NodeId), Listening>,
+    cut: BTreeSet<(NodeId, NodeId)>,
+    timers: Vec<(Duration, NodeId, Timer)>,
+    copies: BTreeMap<(NodeId, Waiter), usize>,
+    elapsed: Duration,
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::parse(name).unwrap()
+}
+
+fn key(id: &str) -> SessionKey {
+    SessionKey::parse("default", id).unwrap()
+}
+
+fn set(name: &str, value: &str) -> Patch {
+    Patch {
+        set: vec![(name.to_owned(), Bytes::from(value.to_owned()))],
+        ..Patch::default()
+    }
+}
+
+impl Cluster {
+    fn new() -> Self {
+        Self {
+            engines: BTreeMap::new(),
+            links: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            timers: Vec::new(),
+            copies: BTreeMap::new(),
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    fn of(names: &[&str]) -> Self {
+        let mut cluster = Self::new();
+        for name in names {
+            cluster.start(name);
+            cluster.run(Duration::from_secs(2));
+        }
+        cluster
+    }
+
+    fn now(&self) -> Now {
+        let elapsed_ms = u64::try_from(self.elapsed.as_millis()).unwrap();
+        Now {
+            wall_ms: BEGIN_MS + elapsed_ms,
+            mono: self.elapsed,
+        }
+    }
+
+    /// Starts a node with an empty memory, in place of an earlier run if there is one.
+    fn start(&mut self, name: &str) {
+        let id = node(name);
+        self.timers.retain(|(_, owner, _)| *owner != id);
+        self.links.retain(|(from, to), _| *from != id && *to != id);
+        let config = EngineConfig {
+            node: id.clone(),
+            cluster: "shop".into(),
+            addr: format!("10.0.0.{}:4000", name.bytes().map(u32::from).sum::<u32>() % 250)
+                .parse()
+                .unwrap(),
+            swim: SwimConfig {
+                probe_interval: Duration::from_millis(500),
+                drop_time: Duration::from_secs(3),
+            },
+            seeds: BTreeSet::new(),
+            queue_bytes: 1 << 20,
+            state_transfer_timeout: Duration::from_secs(60),
+            max_inactive: IdleLimit::Millis(1_800_000),
+            max_active: None,
+            touch_interval: Duration::from_secs(60),
+            workers: Vec::new(),
+            seed: 7,
+        };
+        let mut config = config;
+        // A node that knows of others waits for them; the first one has nobody to wait for.
+        config.seeds = self
+            .engines
+            .keys()
+            .filter(|other| **other != id)
+            .map(ToString::to_string)
+            .collect();
+        let seeds = config.seeds.clone();
+        let mut engine = Engine::new(config, self.now());
+        engine.take_outputs();
+        self.engines.insert(id.clone(), engine);
+        for (from, to) in self.pairs() {
+            self.down(&from, &to, true);
+        }
+        self.relink();
+        let now = self.now();
+        let engine = self.engines.get_mut(&id).unwrap();
+        seeds.iter().for_each(|seed| engine.seed_tried(seed, now));
+    }
+
+    fn pairs(&self) -> Vec<(NodeId, NodeId)> {
+        let nodes: Vec<_> = self.engines.keys().cloned().collect();
+        let pairs = nodes
+            .iter()
+            .flat_map(|a| nodes.iter().map(move |b| (a.clone(), b.clone())));
+        pairs.filter(|(a, b)| a != b).collect()
+    }
+
+    fn down(&mut self, from: &NodeId, to: &NodeId, refused: bool) {
+        let now = self.now();
+        if !self.links.contains_key(&(from.clone(), to.clone())) {
+            let engine = self.engines.get_mut(from).unwrap();
+            if engine.peers().get(to).is_some_and(Peer::is_linked) {
+                engine.link_down(to, refused, now);
+            }
+        }
+    }
+
+    /// Makes every link that can be made.
+    fn relink(&mut self) {
+        let now = self.now();
+        for (from, to) in self.pairs() {
+            let link = (from.clone(), to.clone());
+            if self.cut.contains(&link) || self.links.contains_key(&link) {
+                continue;
+            }
+            let identity = self.engines[&to].identity().clone();
+            let addr = self.engines[&from].identity().addr;
+            let listening = self.engines.get_mut(&to).unwrap().hello_heard(&from, addr);
+            self.engines.get_mut(&from).unwrap().link_up(&to, identity, now);
+            self.links.insert(link, listening);
+        }
+    }
+
+    /// Cuts every link between the two groups.
+    fn part(&mut self, left: &[&str], right: &[&str]) {
+        for (a, b) in left
+            .iter()
+            .flat_map(|a| right.iter().map(move |b| (node(a), node(b))))
+        {
+            for link in [(a.clone(), b.clone()), (b.clone(), a.clone())] {
+                self.links.remove(&link);
+                self.cut.insert(link.clone());
+                self.down(&link.0, &link.1, false);
+            }
+        }
+    }
+
+    fn heal(&mut self) {
+        self.cut.clear();
+        self.relink();
+    }
+
+    /// Carries messages until none is left.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let mut moved = false;
+            let links: Vec<_> = self.links.iter().map(|(link, on)| (link.clone(), *on)).collect();
+            let now = self.now();
+            for ((from, to), on) in links {
+                for message in self.engines.get_mut(&from).unwrap().next_messages(&to) {
+                    let arrived = message::decode(&message::encode(&message).unwrap()).unwrap();
+                    assert_eq!(arrived, message, "a message changed on its way");
+                    self.engines.get_mut(&to).unwrap().hear(&from, on, arrived, now);
+                    moved = true;
+                }
+            }
+            let nodes: Vec<_> = self.engines.keys().cloned().collect();
+            for id in nodes {
+                for output in self.engines.get_mut(&id).unwrap().take_outputs() {
+                    match output {
+                        Output::Timer(after, timer) => {
+                            self.timers.push((self.elapsed + after, id.clone(), timer))
+                        }
+                        Output::Copies(waiter, copies) => {
+                            self.copies.insert((id.clone(), waiter), copies);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+        panic!("messages never end");
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.elapsed + time;
+        while self.elapsed < end {
+            self.settle();
+            self.elapsed += Duration::from_millis(50);
+            let now = self.now();
+            let (due, later) = std::mem::take(&mut self.timers)
+                .into_iter()
+                .partition(|(at, ..)| *at <= self.elapsed);
+            self.timers = later;
+            for (_, id, timer) in due {
+                self.engines.get_mut(&id).unwrap().fire(timer, now);
+            }
+            self.engines.values_mut().for_each(|engine| engine.tick(now));
+            self.relink();
+        }
+        self.settle();
+    }
+
+    fn patch(&mut self, at: &str, id: &str, patch: Patch) -> Slots {
+        let now = self.now();
+        self.engines
+            .get_mut(&node(at))
+            .unwrap()
+            .patch(&key(id), patch, now)
+            .unwrap()
+            .slots
+    }
+
+    fn value(&self, at: &str, id: &str, name: &str) -> Option<String> {
+        let record = self.engines[&node(at)].session(&key(id), self.now())?;
+        let (_, value) = record.values().find(|(n, _)| ***n == *name)?;
+        Some(String::from_utf8(value.to_vec()).unwrap())
+    }
+
+    fn assert_converged(&self) {
+        let digests: Vec<_> = self
+            .engines
+            .iter()
+            .map(|(id, e)| (id.clone(), e.table().digests().fold(0, |a, b| a ^ b)))
+            .collect();
+        assert!(
+            digests.windows(2).all(|pair| pair[0].1 == pair[1].1),
+            "tables differ: {digests:?}"
+        );
+    }
+}
+
+#[test]
+fn a_change_reaches_every_node_and_every_copy_is_counted() {
+    let mut cluster = Cluster::of(&["a", "b", "c"]);
+    let slots = cluster.patch("a", "S1", set("cart", "shoes"));
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node("a")).unwrap();
+    let waiter = engine
+        .wait_for(Level::All, Duration::from_secs(1), slots, now)
+        .unwrap();
+    cluster.settle();
+    assert_eq!(cluster.copies.get(&(node("a"), waiter)), Some(&3));
+    for at in ["a", "b", "c"] {
+        assert_eq!(
+            cluster.value(at, "S1", "cart").as_deref(),
+            Some("shoes"),
+            "at {at}"
+        );
+    }
+}
+
+#[test]
+fn a_joining_node_serves_nothing_before_it_has_everything() {
+    let mut cluster = Cluster::of(&["a"]);
+    for n in 0..2000 {
+        cluster.patch("a", &format!("S{n}"), set("v", &"x".repeat(1000)));
+    }
+    cluster.start("b");
+    let now = cluster.now();
+    let joiner = cluster.engines.get_mut(&node("b")).unwrap();
+    assert!(matches!(
+        joiner.patch(&key("S1"), set("v", "y"), now),
+        Err(Refused::NotReady(_))
+    ));
+    assert!(joiner.not_ready_reason().is_some());
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.engines[&node("b")].sessions(), 2000);
+    assert_eq!(cluster.engines[&node("b")].phase(), &Phase::Ready);
+    cluster.assert_converged();
+}
+
+#[test]
+fn both_sides_of_a_cut_keep_working_and_agree_afterwards() {
+    let mut cluster = Cluster::of(&["a", "b", "c"]);
+    cluster.patch("a", "kept", set("v", "0"));
+    cluster.patch("a", "ended", set("v", "0"));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["a"], &["b", "c"]);
+    cluster.run(Duration::from_secs(600));
+    cluster.patch("a", "kept", set("left", "1"));
+    cluster.patch("b", "kept", set("right", "2"));
+    cluster.patch("c", "new", set("v", "3"));
+    let now = cluster.now();
+    cluster
+        .engines
+        .get_mut(&node("b"))
+        .unwrap()
+        .delete(&key("ended"), now)
+        .unwrap();
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(
+        cluster.value("a", "ended", "v").as_deref(),
+        Some("0"),
+        "a cannot know yet"
+    );
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    cluster.assert_converged();
+    for at in ["a", "b", "c"] {
+        assert_eq!(cluster.value(at, "kept", "left").as_deref(), Some("1"), "at {at}");
+        assert_eq!(
+            cluster.value(at, "kept", "right").as_deref(),
+            Some("2"),
+            "at {at}"
+        );
+        assert_eq!(cluster.value(at, "new", "v").as_deref(), Some("3"), "at {at}");
+        assert_eq!(
+            cluster.value(at, "ended", "v"),
+            None,
+            "a deleted session came back at {at}"
+        );
+    }
+    let states = cluster.engines[&node("a")].roster();
+    assert!(states.iter().all(|(_, member)| member.active), "{states:?}");
+}
+
+#[test]
+fn a_node_that_was_only_silent_is_a_ready_member_again() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    // Messages stop while the links stay up: a stopped process, seen from outside.
+    let links = std::mem::take(&mut cluster.links);
+    cluster.cut = links.keys().cloned().collect();
+    cluster.run(Duration::from_secs(10));
+    cluster.links = links;
+    cluster.cut.clear();
+    cluster.run(Duration::from_secs(10));
+    for (at, other) in [("a", "b"), ("b", "a")] {
+        let state = cluster.engines[&node(at)]
+            .roster()
+            .get(&node(other))
+            .unwrap()
+            .state();
+        assert_eq!(state.name(), "ready", "{other} as {at} sees it");
+    }
+    let slots = cluster.patch("a", "S1", set("v", "1"));
+    assert_eq!(slots.len(), 1);
+    cluster.settle();
+    assert_eq!(cluster.value("b", "S1", "v").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_restarted_node_gets_everything_back() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster.start("a");
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(cluster.value("a", "S1", "v").as_deref(), Some("1"));
+    assert_eq!(cluster.engines[&node("a")].phase(), &Phase::Ready);
+    cluster.assert_converged();
+}
+
+#[test]
+fn an_idle_session_ends_everywhere_without_anybody_asking() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let idle = Patch {
+        max_inactive: Some(IdleLimit::Millis(2000)),
+        ..set("v", "1")
+    };
+    cluster.patch("a", "S2", idle);
+    cluster.run(Duration::from_millis(1500));
+    let now = cluster.now();
+    cluster
+        .engines
+        .get_mut(&node("b"))
+        .unwrap()
+        .touch(&key("S2"), now)
+        .unwrap();
+    cluster.run(Duration::from_millis(1500));
+    assert!(
+        cluster.value("a", "S2", "v").is_some(),
+        "its use at the other node kept it"
+    );
+    cluster.run(Duration::from_millis(600));
+    assert_eq!(cluster.value("a", "S2", "v"), None, "not served past its time");
+    cluster.run(Duration::from_secs(2));
+    for at in ["a", "b"] {
+        assert_eq!(cluster.engines[&node(at)].sessions(), 0, "at {at}");
+    }
+    let expired: u64 = cluster
+        .engines
+        .values()
+        .map(|engine| engine.counters().expired)
+        .sum();
+    assert_eq!(expired, 1, "one node says so");
+}
+
+#[test]
+fn every_node_has_the_same_token_keys() {
+    let cluster = Cluster::of(&["a", "b", "c"]);
+    let keys: Vec<_> = cluster
+        .engines
+        .values()
+        .map(|engine| engine.worker_table(cluster.now().wall_ms).keys)
+        .collect();
+    assert!(!keys[0].is_empty());
+    assert!(keys.iter().all(|k| *k == keys[0]), "{keys:?}");
+}
+
+#[test]
+fn a_renamed_session_keeps_what_it_holds() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "old", set("cart", "shoes"));
+    let now = cluster.now();
+    cluster
+        .engines
+        .get_mut(&node("a"))
+        .unwrap()
+        .rename(&key("old"), &key("new"), now)
+        .unwrap();
+    cluster.settle();
+    assert_eq!(cluster.value("b", "new", "cart").as_deref(), Some("shoes"));
+    assert_eq!(cluster.value("b", "old", "cart"), None);
+}
+
+#[test]
+fn a_session_made_again_under_its_old_id_has_none_of_its_old_attributes() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", set("secret", "of the first user"));
+    cluster.settle();
+    let now = cluster.now();
+    cluster
+        .engines
+        .get_mut(&node("a"))
+        .unwrap()
+        .delete(&key("S1"), now)
+        .unwrap();
+    cluster.patch("a", "S1", set("v", "of the second"));
+    cluster.settle();
+    assert_eq!(cluster.value("b", "S1", "secret"), None);
+    assert_eq!(cluster.value("b", "S1", "v").as_deref(), Some("of the second"));
+}
