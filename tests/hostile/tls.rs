@@ -43,7 +43,7 @@ async fn strangers_are_refused_with_a_reason() {
         (
             "no identity",
             Some(Identity::signed(&pki, "https://strangers/c", years)),
-            vec!["identity"],
+            vec!["names no node"],
         ),
     ];
     for (what, identity, words) in cases {

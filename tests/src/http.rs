@@ -120,9 +120,12 @@ impl Connection {
     /// When the connection breaks, the answer is not HTTP/1.1, or it takes longer than half a minute.
     pub async fn send(&mut self, request: &[u8]) -> io::Result<Response> {
         let exchange = async {
-            self.stream.write_all(request).await?;
-            self.stream.flush().await?;
-            self.read_response(request.starts_with(b"HEAD ")).await
+            // A server may refuse a request before it has read all of it: its answer counts, not the broken pipe.
+            let written = self.stream.write_all(request).await;
+            let flushed = self.stream.flush().await;
+            let response = self.read_response(request.starts_with(b"HEAD ")).await;
+            self.reusable &= written.is_ok();
+            response.map_err(|e| written.and(flushed).err().unwrap_or(e))
         };
         match tokio::time::timeout(PATIENCE, exchange).await {
             Ok(result) => result,
