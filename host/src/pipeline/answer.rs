@@ -1,0 +1,108 @@
+//! What goes back to the client: a worker's answer or one of ours, and the end of the exchange with its last byte.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::body::Filtered;
+use super::exchange::Exchange;
+use crate::message::hop;
+use crate::upstream::body::{BodyError, WorkerBody};
+use crate::wasm::abi::numbers::Direction;
+
+/// A body for a client. The filters' contexts are closed when it is dropped.
+pub struct ClientBody {
+    inner: Inner,
+    exchange: Option<Rc<Exchange>>,
+}
+
+enum Inner {
+    Local(Bytes),
+    Worker(WorkerBody),
+    Filtered(Box<Filtered<WorkerBody>>),
+}
+
+impl ClientBody {
+    /// All of it, at hand.
+    #[must_use]
+    pub const fn local(bytes: Bytes, exchange: Option<Rc<Exchange>>) -> Self {
+        Self {
+            inner: Inner::Local(bytes),
+            exchange,
+        }
+    }
+
+    /// A worker's, through the filters that look at bodies.
+    #[must_use]
+    pub fn worker(body: WorkerBody, exchange: Rc<Exchange>) -> Self {
+        let mut filters = if body.is_end_stream() {
+            Vec::new()
+        } else {
+            exchange.body_filters()
+        };
+        let inner = if filters.is_empty() {
+            Inner::Worker(body)
+        } else {
+            filters.reverse();
+            Inner::Filtered(Box::new(Filtered::new(
+                body,
+                Rc::clone(&exchange),
+                Direction::Response,
+                filters,
+            )))
+        };
+        Self {
+            inner,
+            exchange: Some(exchange),
+        }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        match &mut this.inner {
+            Inner::Local(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Inner::Local(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Inner::Filtered(body) => Pin::new(&mut **body).poll_frame(cx),
+            Inner::Worker(body) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(mut frame))) => {
+                    if let Some(trailers) = frame.trailers_mut() {
+                        hop::strip_trailers(trailers);
+                    } else if let (Some(data), Some(exchange)) = (frame.data_ref(), &this.exchange) {
+                        let [_, size] = &mut exchange.stream.state().facts.sizes;
+                        *size += data.len() as u64;
+                    }
+                    Poll::Ready(Some(Ok(frame)))
+                }
+                other => other,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.inner {
+            Inner::Local(bytes) => bytes.is_empty(),
+            Inner::Worker(body) => body.is_end_stream(),
+            Inner::Filtered(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Inner::Local(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Worker(body) => body.size_hint(),
+            // Filters may make it longer or shorter.
+            Inner::Filtered(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Requests and timers of the filters themselves. They belong to a root context and outlive the exchange that
+//! started them; one whose virtual machine was replaced meanwhile is forgotten.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use limpet_wire::names::CORE_CLUSTER;
+use tokio::task::AbortHandle;
+
+use crate::balance::plan::Plan;
+use crate::message::head::{RequestHead, ResponseHead};
+use crate::message::hop;
+use crate::rescue::Failure;
+use crate::telemetry::counters::Counters;
+use crate::upstream::body::{Outgoing, WorkerBody};
+use crate::upstream::cluster::Cluster;
+use crate::upstream::pool::Pool;
+use crate::wasm::after::{CallReply, Callout, Outside};
+use crate::wasm::instance::Vm;
+
+/// The largest answer to a call-out, in bytes; a larger one counts as no answer.
+pub const ANSWER_MAX: usize = 32 << 20;
+/// The most call-outs of one thread at a time; past it one fails at once, as if the cluster were down.
+pub const OPEN_MAX: usize = 4096;
+
+/// What the virtual machines of a thread reach.
+#[derive(Debug)]
+pub struct Callouts {
+    clusters: Rc<Vec<Rc<Cluster>>>,
+    core: Option<Rc<Pool>>,
+    counters: Arc<Counters>,
+    open: Rc<std::cell::Cell<usize>>,
+    timers: RefCell<HashMap<(*const Vm, usize), AbortHandle>>,
+}
+
+impl Callouts {
+    /// Reaches `core` and `clusters`.
+    #[must_use]
+    pub fn new(clusters: Rc<Vec<Rc<Cluster>>>, core: Option<Rc<Pool>>, counters: Arc<Counters>) -> Rc<Self> {
+        Rc::new(Self {
+            clusters,
+            core,
+            counters,
+            open: Rc::default(),
+            timers: RefCell::default(),
+        })
+    }
+
+    fn find(&self, name: &str) -> Option<Target> {
+        if name == CORE_CLUSTER {
+            return self.core.clone().map(Target::Core);
+        }
+        self.clusters
+            .iter()
+            .find(|cluster| *cluster.name == *name)
+            .cloned()
+            .map(Target::Cluster)
+    }
+}
+
+impl Outside for Callouts {
+    fn knows(&self, cluster: &str) -> bool {
+        self.find(cluster).is_some()
+    }
+
+    fn call(&self, vm: &Rc<Vm>, generation: u32, call: Callout) {
+        self.counters.callouts.add(1);
+        let target = self.find(&call.cluster).filter(|_| self.open.get() < OPEN_MAX);
+        let open = Rc::clone(&self.open);
+        open.set(open.get() + 1);
+        let vm = Rc::downgrade(vm);
+        let counters = Arc::clone(&self.counters);
+        tokio::task::spawn_local(async move {
+            let Callout {
+                root,
+                token,
+                head,
+                body,
+                timeout,
+                ..
+            } = call;
+            let asked = ask(target, head, body);
+            let answered = if timeout.is_zero() {
+                asked.await
+            } else {
+                tokio::time::timeout(timeout, asked)
+                    .await
+                    .unwrap_or(Err(Failure::Timeout))
+            };
+            open.set(open.get().saturating_sub(1));
+            let reply = answered.unwrap_or_else(|failure| {
+                counters.callout_failures.add(1);
+                failed(failure)
+            });
+            if let Some(vm) = Weak::upgrade(&vm) {
+                // A machine that died meanwhile does not know this call any more.
+                let _ = vm.call_response(generation, root, token, reply);
+            }
+        });
+    }
+
+    fn tick(&self, vm: &Rc<Vm>, generation: u32, root: usize, period: Duration) {
+        let key = (Rc::as_ptr(vm), root);
+        if let Some(old) = self.timers.borrow_mut().remove(&key) {
+            old.abort();
+        }
+        if period.is_zero() {
+            return;
+        }
+        let vm = Rc::downgrade(vm);
+        let timer = tokio::task::spawn_local(async move {
+            loop {
+                // Counted from the end of the last one: a slow handler is not called without pause.
+                tokio::time::sleep(period).await;
+                let Some(vm) = Weak::upgrade(&vm) else { return };
+                if vm.tick(generation, root).is_err() {
+                    return;
+                }
+            }
+        });
+        self.timers.borrow_mut().insert(key, timer.abort_handle());
+    }
+}
+
+enum Target {
+    Core(Rc<Pool>),
+    Cluster(Rc<Cluster>),
+}
+
+/// A failure as Envoy would report it: an answer with a status, or none at all.
+fn failed(failure: Failure) -> CallReply {
+    match failure {
+        Failure::Reset | Failure::BadAnswer | Failure::ResponseTooLarge | Failure::BadMessage => {
+            CallReply::default()
+        }
+        _ => {
+            let status = if failure == Failure::Timeout {
+                StatusCode::GATEWAY_TIMEOUT
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            let reply = failure.reply();
+            CallReply {
+                head: Some(ResponseHead {
+                    status,
+                    headers: reply.head.headers,
+                }),
+                body: reply.body,
+                trailers: http::HeaderMap::new(),
+            }
+        }
+    }
+}
+
+async fn ask(target: Option<Target>, head: RequestHead, body: bytes::Bytes) -> Result<CallReply, Failure> {
+    let pool = match target.ok_or(Failure::NoWorker)? {
+        Target::Core(pool) => pool,
+        Target::Cluster(cluster) => {
+            let hosts = cluster.hosts();
+            let host = hosts.next(&mut Plan::default(), b"", cluster.config.balance);
+            Rc::clone(&host.ok_or(Failure::NoWorker)?.pool)
+        }
+    };
+    let mut request = request(head, body)?;
+    let (response, connection) = loop {
+        let kept = pool.take();
+        let reused = kept.is_some();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => pool.connect().await?,
+        };
+        match connection.send(request).await {
+            Ok(response) => break (response, connection),
+            Err(failed) => match failed.unsent {
+                // The kept connection was closed by its peer; not a byte was sent.
+                Some(unsent) if reused => request = unsent,
+                _ if failed.error.is_parse() => return Err(Failure::BadAnswer),
+                _ => return Err(Failure::Reset),
+            },
+        }
+    };
+    let (parts, incoming) = response.into_parts();
+    let body = WorkerBody::new(incoming, connection, pool, None);
+    let collected = http_body_util::Limited::new(body, ANSWER_MAX)
+        .collect()
+        .await
+        .map_err(|_| Failure::ResponseTooLarge)?;
+    let trailers = collected.trailers().cloned().unwrap_or_default();
+    let head = ResponseHead {
+        status: parts.status,
+        headers: parts.headers,
+    };
+    Ok(CallReply {
+        head: Some(head),
+        body: collected.to_bytes(),
+        trailers,
+    })
+}
+
+fn request(mut head: RequestHead, body: bytes::Bytes) -> Result<Request<Outgoing>, Failure> {
+    hop::strip(&mut head.headers);
+    head.headers.remove(http::header::CONTENT_LENGTH);
+    let mut request = Request::new(if body.is_empty() {
+        Outgoing::Empty
+    } else {
+        Outgoing::Full(body)
+    });
+    *request.method_mut() = head.method;
+    *request.uri_mut() = http::Uri::from(head.path);
+    *request.headers_mut() = head.headers;
+    Ok(request)
+}

@@ -1,0 +1,88 @@
+//! Kept-alive connections to one endpoint, of one thread. The one used last is used next.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use super::connection::Connection;
+use super::endpoint::Endpoint;
+use crate::rescue::Failure;
+
+/// The most idle connections kept; further ones are closed.
+pub const IDLE_MAX: usize = 512;
+/// How long an idle connection is kept.
+pub const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// The connections to one endpoint.
+#[derive(Debug)]
+pub struct Pool {
+    endpoint: Endpoint,
+    connect_timeout: Duration,
+    idle: RefCell<Vec<(Connection, Instant)>>,
+}
+
+impl Pool {
+    /// No connections yet.
+    #[must_use]
+    pub const fn new(endpoint: Endpoint, connect_timeout: Duration) -> Self {
+        Self {
+            endpoint,
+            connect_timeout,
+            idle: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Where its connections go.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// A kept connection that still works, if there is one.
+    #[must_use]
+    pub fn take(&self) -> Option<Connection> {
+        loop {
+            let (mut connection, _) = self.idle.borrow_mut().pop()?;
+            if connection.usable() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// [`Failure::Connect`].
+    pub async fn connect(&self) -> Result<Connection, Failure> {
+        let refused = |error: &dyn std::fmt::Display| {
+            tracing::debug!(endpoint = %self.endpoint, %error, "connect failed");
+            Failure::Connect
+        };
+        let socket = match tokio::time::timeout(self.connect_timeout, self.endpoint.connect()).await {
+            Ok(connected) => connected.map_err(|error| refused(&error))?,
+            Err(elapsed) => return Err(refused(&elapsed)),
+        };
+        Connection::new(socket).await.map_err(|error| refused(&error))
+    }
+
+    /// Keeps `connection` if it can serve another request.
+    pub fn put(&self, mut connection: Connection) {
+        if connection.usable() {
+            let mut idle = self.idle.borrow_mut();
+            if idle.len() < IDLE_MAX {
+                idle.push((connection, Instant::now()));
+            }
+        }
+    }
+
+    /// Closes all kept connections: one of them proved stale, and they are of one age.
+    pub fn clear(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
+    /// Closes what was not used for [`IDLE_TIME`], or whose peer is gone.
+    pub fn sweep(&self, now: Instant) {
+        self.idle
+            .borrow_mut()
+            .retain_mut(|(connection, since)| now.duration_since(*since) < IDLE_TIME && connection.usable());
+    }
+}

@@ -1,0 +1,132 @@
+//! Guest memory: every pointer a guest hands over passes through here, and nothing is copied that can be read in
+//! place.
+//!
+//! The base of a memory may move whenever the guest runs, so nothing borrowed from it lives across a guest call:
+//! [`give`] asks the guest's allocator first and borrows afterwards.
+
+use wasmtime::Caller;
+
+use crate::wasm::abi::numbers::Status;
+use crate::wasm::context::Host;
+
+/// The largest block handed to a guest, in bytes: a call-out's answer of the largest kind. Larger ones are
+/// refused with `InternalFailure`.
+pub const GIVE_MAX: usize = 64 << 20;
+
+/// A pointer and a length as a guest wrote them, not yet believed.
+#[derive(Debug, Clone, Copy)]
+pub struct Span(pub u32, pub u32);
+
+impl Span {
+    /// The bytes it names.
+    ///
+    /// # Errors
+    /// `InvalidMemoryAccess` when they are not all in `memory`.
+    pub fn of(self, memory: &[u8]) -> Result<&[u8], Status> {
+        let start = self.0 as usize;
+        let end = start
+            .checked_add(self.1 as usize)
+            .ok_or(Status::InvalidMemoryAccess)?;
+        memory.get(start..end).ok_or(Status::InvalidMemoryAccess)
+    }
+}
+
+/// Guest memory and host state together.
+///
+/// # Errors
+/// `InternalFailure` before the guest's memory is known, which is before any code of it runs.
+pub fn split<'c>(caller: &'c mut Caller<'_, Host>) -> Result<(&'c mut [u8], &'c mut Host), Status> {
+    let memory = caller.data().memory.ok_or(Status::InternalFailure)?;
+    Ok(memory.data_and_store_mut(caller))
+}
+
+/// Writes a little-endian `u32` at `at`.
+///
+/// # Errors
+/// `InvalidMemoryAccess` when it does not fit.
+pub fn put_u32(memory: &mut [u8], at: u32, value: u32) -> Result<(), Status> {
+    put(memory, at, &value.to_le_bytes())
+}
+
+/// Writes a little-endian `u64` at `at`.
+///
+/// # Errors
+/// `InvalidMemoryAccess` when it does not fit.
+pub fn put_u64(memory: &mut [u8], at: u32, value: u64) -> Result<(), Status> {
+    put(memory, at, &value.to_le_bytes())
+}
+
+/// Writes `bytes` at `at`.
+///
+/// # Errors
+/// `InvalidMemoryAccess` when they do not fit.
+pub fn put(memory: &mut [u8], at: u32, bytes: &[u8]) -> Result<(), Status> {
+    let start = at as usize;
+    let end = start
+        .checked_add(bytes.len())
+        .ok_or(Status::InvalidMemoryAccess)?;
+    memory
+        .get_mut(start..end)
+        .ok_or(Status::InvalidMemoryAccess)?
+        .copy_from_slice(bytes);
+    Ok(())
+}
+
+/// Where a guest wants the pointer and the length of what it is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Out(pub u32, pub u32);
+
+/// Gives the guest `len` bytes that `fill` writes straight into its memory. Nothing at all is pointer 0 and
+/// length 0, without a call of the allocator.
+///
+/// # Errors
+/// `InternalFailure` when the guest's allocator fails, `InvalidMemoryAccess` when what it returned, or `out`, is
+/// outside its memory, and whatever `fill` answers.
+pub fn give(
+    caller: &mut Caller<'_, Host>,
+    len: usize,
+    out: Out,
+    fill: impl FnOnce(&mut [u8], &mut Host) -> Result<(), Status>,
+) -> Result<(), Status> {
+    let at = if len == 0 { 0 } else { allocate(caller, len)? };
+    let size = u32::try_from(len).map_err(|_| Status::InternalFailure)?;
+    let (memory, host) = split(caller)?;
+    if len > 0 {
+        let start = at as usize;
+        let end = start.checked_add(len).ok_or(Status::InvalidMemoryAccess)?;
+        fill(
+            memory.get_mut(start..end).ok_or(Status::InvalidMemoryAccess)?,
+            host,
+        )?;
+    }
+    put_u32(memory, out.0, at)?;
+    put_u32(memory, out.1, size)
+}
+
+/// [`give`] for bytes that are at hand.
+///
+/// # Errors
+/// As [`give`].
+pub fn give_bytes(caller: &mut Caller<'_, Host>, bytes: &[u8], out: Out) -> Result<(), Status> {
+    give(caller, bytes.len(), out, |block, _| {
+        block.copy_from_slice(bytes);
+        Ok(())
+    })
+}
+
+fn allocate(caller: &mut Caller<'_, Host>, len: usize) -> Result<u32, Status> {
+    if len > GIVE_MAX {
+        return Err(Status::InternalFailure);
+    }
+    let size = u32::try_from(len).map_err(|_| Status::InternalFailure)?;
+    let allocate = caller.data().allocate.clone().ok_or(Status::InternalFailure)?;
+    match allocate.call(&mut *caller, size) {
+        Ok(at) if at != 0 => Ok(at),
+        Ok(_) => Err(Status::InternalFailure),
+        Err(trap) => {
+            // The guest is beyond repair; whoever entered it finds the mark and takes it down.
+            caller.data_mut().poisoned.get_or_insert(trap);
+            Err(Status::InternalFailure)
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `proxy_get_current_time_nanoseconds`, `proxy_set_tick_period_milliseconds`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wasmtime::{Caller, Linker};
+
+use crate::wasm::abi::memory::{put_u64, split};
+use crate::wasm::abi::numbers::code;
+use crate::wasm::after::Action;
+use crate::wasm::context::Host;
+
+pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        "env",
+        "proxy_get_current_time_nanoseconds",
+        |mut caller: Caller<'_, Host>, out: u32| {
+            code(
+                split(&mut caller)
+                    .and_then(|(memory, _)| put_u64(memory, out, nanoseconds(SystemTime::now()))),
+            )
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_tick_period_milliseconds",
+        |mut caller: Caller<'_, Host>, period: u32| {
+            let host = caller.data_mut();
+            let period = Duration::from_millis(u64::from(period));
+            code(
+                host.root()
+                    .and_then(|root| host.later(Action::Tick(root, period))),
+            )
+        },
+    )?;
+    Ok(())
+}
+
+/// `time` in nanoseconds since 1970.
+pub(super) fn nanoseconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,45 @@
+//! gRPC call-outs are linked and not served: starting one answers `InternalFailure`, which the SDK hands to the
+//! filter as an error, and the others find nothing.
+
+use wasmtime::{Caller, Linker};
+
+use crate::wasm::abi::numbers::{Status, code};
+use crate::wasm::context::Host;
+
+pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    linker.func_wrap(
+        "env",
+        "proxy_grpc_call",
+        |_: Caller<'_, Host>,
+         _: u32,
+         _: u32,
+         _: u32,
+         _: u32,
+         _: u32,
+         _: u32,
+         _: u32,
+         _: u32,
+         _: u32,
+         _: u32,
+         _: u32,
+         _: u32| { code(Err(Status::InternalFailure)) },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_grpc_stream",
+        |_: Caller<'_, Host>, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| {
+            code(Err(Status::InternalFailure))
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_grpc_send",
+        |_: Caller<'_, Host>, _: u32, _: u32, _: u32, _: u32| code(Err(Status::NotFound)),
+    )?;
+    for name in ["proxy_grpc_cancel", "proxy_grpc_close"] {
+        linker.func_wrap("env", name, |_: Caller<'_, Host>, _: u32| {
+            code(Err(Status::NotFound))
+        })?;
+    }
+    Ok(())
+}
