@@ -12,7 +12,7 @@ use proxy_wasm::types::ContextType;
 
 use crate::config::ConfigError;
 use crate::hostcalls::{self, Buffer, Level, Map};
-use crate::{clock, tables};
+use crate::{clock, metrics, tables};
 
 /// The root id of the table service.
 pub const TABLE: &str = "table";
@@ -97,6 +97,7 @@ impl RootContext for Root {
         if let Some(plugin) = &mut self.plugin {
             plugin.tick(now);
         }
+        metrics::flush();
     }
 
     fn get_type(&self) -> Option<ContextType> {

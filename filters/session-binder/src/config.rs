@@ -68,15 +68,24 @@ impl Config {
     /// See [`ConfigError`].
     pub fn read(bytes: &[u8]) -> Result<Self, ConfigError> {
         let config: Self = read(bytes)?;
-        check_app(&config.app)?;
-        config.session.check()?;
-        if !(1..=ACK_TIMEOUT_MAX_MS).contains(&config.ack_timeout.0) {
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// See [`ConfigError::Value`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_app(&self.app)?;
+        self.session.check()?;
+        if !(1..=ACK_TIMEOUT_MAX_MS).contains(&self.ack_timeout.0) {
             return Err(ConfigError::Value {
                 key: "ack_timeout",
                 problem: "must be between \"1ms\" and \"5m\"",
             });
         }
-        Ok(config)
+        Ok(())
     }
 }
 

@@ -1,25 +1,28 @@
 //! One request in the binder: tells the worker about its session, and on the way back does what
 //! [`crate::decide`] says.
 //!
-//! Host calls: 1 for a request without a session (the router's decision), 3 with one (plus 1 when it moved); 2 for
-//! its response (read the headers, who served it), plus 1 for each reserved header to remove, and at a takeover or
-//! a delta 1 to be sure that a worker answered, and those that write the cookies.
+//! Host calls for a request of a bound session: 3 (the router's decision, two headers for the worker), and 2 for
+//! its response (read the headers, who answered). One more for each reserved header to remove, for the id before a
+//! takeover, and for being sure that a worker answered when there is something to report; and those that write the
+//! cookies of a takeover.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use limpet_filters_common::decision::{self, Decision};
 use limpet_filters_common::hostcalls::{self, Level, Map};
+use limpet_filters_common::inbound::Request;
 use limpet_filters_common::pairs::Pairs;
+use limpet_filters_common::upstream::Upstream;
 use limpet_filters_common::{clock, root, tables};
 use limpet_wire::codec;
-use limpet_wire::names::{self, CORE_CLUSTER, ORIGINAL_SESSION_ID, PRIMARY, REPORT_PATH, SESSION_ID};
+use limpet_wire::names::{CORE_CLUSTER, ORIGINAL_SESSION_ID, PRIMARY, REPORT_PATH, SESSION_ID};
 use limpet_wire::report::{Operation, Report};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-use sticky_router::decide::{Request, session};
+use sticky_router::decide::session;
 
-use crate::Binder;
+use crate::binder::Binder;
 use crate::config::Ack;
 use crate::decide::{Actions, Response, respond};
 
@@ -54,20 +57,8 @@ impl Stream {
         let Some(headers) = hostcalls::header_pairs(Map::RequestHeaders) else {
             return Decision::default();
         };
-        let mut request = Request::default();
-        let mut reserved: Vec<&[u8]> = Vec::new();
-        for (name, value) in Pairs::new(&headers) {
-            if name == b":path" {
-                request.path = value;
-            } else if name.eq_ignore_ascii_case(b"cookie") {
-                request.cookies.push(value);
-            } else if names::is_reserved(name) && !reserved.contains(&name) {
-                reserved.push(name);
-            }
-        }
-        for name in reserved {
-            hostcalls::remove_header(Map::RequestHeaders, name);
-        }
+        let request = Request::read(&headers);
+        request.strip();
         let table = tables::current();
         let (session, _) = session(&request, &self.binder.config.session, table.as_deref());
         Decision {
@@ -77,30 +68,30 @@ impl Stream {
         }
     }
 
-    fn tell_worker(&self) {
-        let Some(session) = &self.decision.session else {
-            return;
-        };
-        let add = |name: &str, value: &str| {
-            hostcalls::add_header(Map::RequestHeaders, name.as_bytes(), value.as_bytes())
-        };
-        add(SESSION_ID, &session.id);
-        add(PRIMARY, if self.decision.primary { "?1" } else { "?0" });
-        if let (true, Some(route)) = (self.decision.moved, &session.route) {
-            add(ORIGINAL_SESSION_ID, &format!("{}.{route}", session.id));
+    /// Tells the worker what was decided about its session.
+    pub(crate) fn tell_worker(&mut self, decision: Decision) {
+        if let Some(session) = &decision.session {
+            let add = |name: &str, value: &str| {
+                hostcalls::add_header(Map::RequestHeaders, name.as_bytes(), value.as_bytes())
+            };
+            add(SESSION_ID, &session.id);
+            add(PRIMARY, if decision.primary { "?1" } else { "?0" });
+            if let (true, Some(route)) = (decision.moved, &session.route) {
+                add(ORIGINAL_SESSION_ID, &format!("{}.{route}", session.id));
+            }
         }
+        self.decision = decision;
     }
 
-    fn read_response(&mut self) -> Action {
+    /// Does what the response means for its session. [`Action::Pause`]: it waits for the core.
+    pub(crate) fn read_response(&mut self, upstream: &Upstream) -> Action {
         let Some(headers) = hostcalls::header_pairs(Map::ResponseHeaders) else {
             return Action::Continue;
         };
         let table = tables::current();
-        let address = hostcalls::property(b"upstream\0address").unwrap_or_default();
-        let address = std::str::from_utf8(&address).unwrap_or_default();
         let served = table
             .as_ref()
-            .and_then(|table| table.by_addr(address))
+            .and_then(|table| upstream.worker(table))
             .map(|worker| worker.route.as_str());
         let response = Response {
             session: self.decision.session.as_ref(),
@@ -111,10 +102,10 @@ impl Stream {
         for name in &actions.remove {
             hostcalls::remove_header(Map::ResponseHeaders, name);
         }
-        self.carry_out(actions)
+        self.carry_out(actions, upstream)
     }
 
-    fn carry_out(&mut self, actions: Actions) -> Action {
+    fn carry_out(&mut self, actions: Actions, upstream: &Upstream) -> Action {
         let binder = Rc::clone(&self.binder);
         let counters = &binder.counters;
         counters.bad_fields.add(actions.errors.len() as u64);
@@ -126,8 +117,8 @@ impl Stream {
             .filter(|touch| binder.touch_due(&touch.id, clock::now_ms()));
         let news =
             actions.binding.is_some() || !actions.deltas.is_empty() || actions.takeover || touch.is_some();
-        // A reply the proxy made itself names an address too when it could not connect there.
-        if news && hostcalls::property(b"response\0code_details").as_deref() != Some(b"via_upstream") {
+        // What only the proxy says about a session is not so.
+        if news && !upstream.answered() {
             return Action::Continue;
         }
         if actions.takeover {
@@ -200,13 +191,13 @@ impl Stream {
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         let told = hostcalls::property(decision::PROPERTY).and_then(|bytes| Decision::decode(&bytes));
-        self.decision = told.unwrap_or_else(|| self.read_request());
-        self.tell_worker();
+        let decision = told.unwrap_or_else(|| self.read_request());
+        self.tell_worker(decision);
         Action::Continue
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        self.read_response()
+        self.read_response(&Upstream::read())
     }
 }
 

@@ -91,22 +91,31 @@ impl Config {
     /// See [`ConfigError`].
     pub fn read(bytes: &[u8]) -> Result<Self, ConfigError> {
         let config: Self = read(bytes)?;
-        check_app(&config.app)?;
-        config.session.check()?;
-        check_token("token.cookie", &config.token.cookie)?;
-        if config.token.cookie == config.session.cookie {
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// See [`ConfigError::Value`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_app(&self.app)?;
+        self.session.check()?;
+        check_token("token.cookie", &self.token.cookie)?;
+        if self.token.cookie == self.session.cookie {
             return Err(ConfigError::Value {
                 key: "token.cookie",
                 problem: "is the session cookie's name",
             });
         }
-        if config.token.same_site == SameSite::None && !config.token.secure {
+        if self.token.same_site == SameSite::None && !self.token.secure {
             return Err(ConfigError::Value {
                 key: "token.same_site",
                 problem: "None needs token.secure, or browsers drop the cookie",
             });
         }
-        Ok(config)
+        Ok(())
     }
 }
 

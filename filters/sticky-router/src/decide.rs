@@ -10,20 +10,12 @@
 use limpet_filters_common::config::{Prefer, SessionConfig};
 use limpet_filters_common::cookies;
 use limpet_filters_common::id::{self, Session, Source};
+use limpet_filters_common::inbound::Request;
 use limpet_wire::table::{Worker, WorkerTable};
 
 use crate::config::Config;
 use crate::destinations::{Destinations, balance};
 use crate::token::Token;
-
-/// What of a request the router reads.
-#[derive(Debug, Clone, Default)]
-pub struct Request<'a> {
-    /// Path and query, as sent.
-    pub path: &'a [u8],
-    /// Every `Cookie` header.
-    pub cookies: Vec<&'a [u8]>,
-}
 
 /// Which level placed a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,6 +217,7 @@ mod tests {
         Request {
             path: path.as_bytes(),
             cookies: vec![cookie.as_bytes()],
+            reserved: Vec::new(),
         }
     }
 
@@ -408,7 +401,7 @@ mod tests {
         fn survives_any_bytes(path: Vec<u8>, cookie: Vec<u8>, turn: u64) {
             let table = table(&[("n1", Up), ("n2", Down)]);
             let cookie = [b"JSESSIONID=", cookie.as_slice()].concat();
-            let request = Request { path: &path, cookies: vec![&cookie] };
+            let request = Request { path: &path, cookies: vec![&cookie], reserved: Vec::new() };
             let choice = choose(&request, &Config::default(), Some(&table), &Token::Absent, turn);
             prop_assert_eq!(choice.destination(), Some("n1:80".to_owned()));
         }
