@@ -15,7 +15,6 @@ use crate::drivers::health::{self, Check};
 use crate::drivers::links::{self, LinkConfig};
 use crate::drivers::node::{self, Node};
 use crate::membership::SwimConfig;
-use crate::net::identity::{self, IdentityError};
 use crate::net::tls::{Tls, TlsError};
 use crate::replication::message::DeclaredWorker;
 
@@ -26,19 +25,8 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The certificates.
-    #[error("tls: {0}")]
+    #[error("tls.{}: {_0}", _0.key)]
     Tls(#[from] TlsError),
-    /// The certificate is not this node's.
-    #[error("tls.cert: {0}")]
-    Identity(#[from] IdentityError),
-    /// The certificate is of another node.
-    #[error("tls.cert: it names node {found}, and node.id is {expected}")]
-    OtherNode {
-        /// The certificate's node.
-        found: String,
-        /// The configuration's.
-        expected: String,
-    },
     /// The cluster port.
     #[error("listen.cluster: cannot listen on {addr} or the {autobind} ports after it: {source}")]
     Cluster {
@@ -72,7 +60,7 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`].
     pub async fn build(config: Config) -> Result<Self, StartError> {
-        let tls = load_tls(&config)?;
+        let tls = Tls::load(&config.tls, &config.certified_node())?;
         let listener = bind_cluster(config.listen, config.autobind).await?;
         let addr = listener.local_addr().map_err(|source| StartError::Cluster {
             addr: config.listen,
@@ -139,7 +127,7 @@ impl Daemon {
 
     /// Loads the certificates again. New links use them at once; a file that is not in order changes nothing.
     fn reload(&self) {
-        match load_tls(&self.config) {
+        match Tls::load(&self.config.tls, &self.config.certified_node()) {
             Ok(tls) => {
                 self.tls.send_replace(tls);
                 tracing::info!("certificates loaded again");
@@ -167,18 +155,6 @@ impl Daemon {
             tracing::warn!("some peers took no goodbye in time");
         }
     }
-}
-
-fn load_tls(config: &Config) -> Result<Tls, StartError> {
-    let tls = Tls::load(&config.tls)?;
-    let own = identity::of_cluster(Some(std::slice::from_ref(&tls.certificate)), &config.cluster)?;
-    if own.node != config.node.as_str() {
-        return Err(StartError::OtherNode {
-            found: own.node,
-            expected: config.node.to_string(),
-        });
-    }
-    Ok(tls)
 }
 
 async fn bind_cluster(addr: SocketAddr, autobind: u16) -> Result<TcpListener, StartError> {

@@ -9,6 +9,8 @@ mod units;
 
 use std::path::Path;
 
+use crate::net::identity::CertifiedNode;
+
 pub use resolve::{Config, WorkerConfig};
 pub use units::{bytes, duration};
 
@@ -50,6 +52,15 @@ impl Config {
             }])
         })?;
         Self::parse(&text, path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Whom this node's certificate must name.
+    #[must_use]
+    pub fn certified_node(&self) -> CertifiedNode {
+        CertifiedNode {
+            cluster: self.cluster.clone(),
+            node: self.node.to_string(),
+        }
     }
 
     /// Reads `text`; relative paths in it are relative to `base`.

@@ -16,7 +16,8 @@ use super::{Problem, Problems};
 use crate::api::http::Endpoint;
 use crate::base::id::NodeId;
 use crate::base::limits::WORKERS_MAX;
-use crate::net::tls::TlsFiles;
+use crate::net::identity::CertifiedNode;
+use crate::net::tls::{Tls, TlsFiles};
 use crate::replication::acks::Level;
 
 /// What the daemon needs to run.
@@ -147,20 +148,7 @@ fn read(mut root: Section, base: &Path) -> Option<Config> {
         );
     }
 
-    let mut tls = root.section("tls");
-    let mut path = |key: &str, example: &str| -> Option<PathBuf> {
-        let path = base.join(tls.required(key, example)?);
-        if let Err(error) = std::fs::File::open(&path) {
-            tls.problem(key, format!("{}: {error}", path.display()));
-        }
-        Some(path)
-    };
-    let (ca, cert, key) = (
-        path("ca", "\"ca.pem\""),
-        path("cert", "\"node1.pem\""),
-        path("key", "\"node1.key\""),
-    );
-    drop(tls);
+    let tls = tls_files(&mut root, base, cluster.as_ref(), id.as_ref());
 
     let mut membership = root.section("membership");
     let seeds = membership.strings("seeds");
@@ -221,11 +209,7 @@ fn read(mut root: Section, base: &Path) -> Option<Config> {
         autobind,
         api,
         api_token,
-        tls: TlsFiles {
-            ca: ca?,
-            cert: cert?,
-            key: key?,
-        },
+        tls: tls?,
         seeds,
         probe_interval,
         drop_time,
@@ -239,6 +223,43 @@ fn read(mut root: Section, base: &Path) -> Option<Config> {
         expire_on_shutdown,
         touch_interval,
     })
+}
+
+/// The certificates, tried out as the daemon will use them.
+fn tls_files(
+    root: &mut Section,
+    base: &Path,
+    cluster: Option<&NodeId>,
+    node: Option<&NodeId>,
+) -> Option<TlsFiles> {
+    let mut tls = root.section("tls");
+    let mut readable = true;
+    let mut path = |key, example| {
+        let path = base.join(tls.required(key, example)?);
+        if let Err(error) = std::fs::File::open(&path) {
+            tls.problem(key, format!("{}: {error}", path.display()));
+            readable = false;
+        }
+        Some(path)
+    };
+    let (ca, cert, key) = (
+        path("ca", "\"ca.pem\""),
+        path("cert", "\"node1.pem\""),
+        path("key", "\"node1.key\""),
+    );
+    let files = TlsFiles {
+        ca: ca?,
+        cert: cert?,
+        key: key?,
+    };
+    let own = CertifiedNode {
+        cluster: cluster?.to_string(),
+        node: node?.to_string(),
+    };
+    if readable && let Err(error) = Tls::load(&files, &own) {
+        tls.problem(error.key, &error);
+    }
+    Some(files)
 }
 
 fn endpoints(listen: &mut Section, base: &Path) -> Vec<Endpoint> {

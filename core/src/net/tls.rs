@@ -1,7 +1,7 @@
 //! Mutual TLS 1.3 between nodes. The CA vouches for a certificate, its validity is checked by rustls, and who the
 //! holder is stands in [`super::identity`]: host names and addresses play no part, so a node may move.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,6 +14,8 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
     SignatureScheme,
 };
+
+use super::identity::{self, CertifiedNode};
 
 /// The name clients put into the handshake; it selects nothing.
 pub const SERVER_NAME: &str = "limpet";
@@ -29,72 +31,71 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Both sides of a node's TLS, and the certificate they show.
+/// Both sides of a node's TLS.
 #[derive(Debug, Clone)]
 pub struct Tls {
     /// For links others make.
     pub server: Arc<ServerConfig>,
     /// For links this node makes.
     pub client: Arc<ClientConfig>,
-    /// What this node shows.
-    pub certificate: CertificateDer<'static>,
 }
 
-/// What is wrong with a file. The operator can put it right.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read, or holds nothing of the kind.
-    #[error("{}: {problem}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The files do not fit each other.
-    #[error("{}: {source}", path.display())]
-    Mismatch {
-        /// The certificate.
-        path: PathBuf,
-        /// What rustls says.
-        source: Error,
-    },
+/// What is wrong with a file, and under which key it is configured. The operator can put it right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct TlsError {
+    /// The key: `ca`, `cert` or `key`.
+    pub key: &'static str,
+    path: PathBuf,
+    problem: String,
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Reads the files, and makes sure that they fit each other and that the certificate is the one of `own`.
     ///
     /// # Errors
-    /// See [`TlsError`].
-    pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for ca in certificates(&files.ca)? {
-            roots.add(ca).map_err(|source| TlsError::Mismatch {
-                path: files.ca.clone(),
-                source,
-            })?;
-        }
-        let chain = certificates(&files.cert)?;
-        let certificate = chain
-            .first()
-            .cloned()
-            .ok_or_else(|| file(&files.cert, "holds no certificate"))?;
-        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| file(&files.key, e))?;
-        let mismatch = |source| TlsError::Mismatch {
-            path: files.cert.clone(),
-            source,
+    /// The first thing that is wrong.
+    pub fn load(files: &TlsFiles, own: &CertifiedNode) -> Result<Self, TlsError> {
+        let at = |key, path: &PathBuf, problem: &dyn ToString| TlsError {
+            key,
+            path: path.clone(),
+            problem: problem.to_string(),
         };
+        let ca = |problem: &dyn ToString| at("ca", &files.ca, problem);
+        let cert = |problem: &dyn ToString| at("cert", &files.cert, problem);
+        let certificates = |path: &PathBuf| -> Result<Vec<CertificateDer<'static>>, String> {
+            let read = CertificateDer::pem_file_iter(path).map_err(|e| e.to_string())?;
+            let all: Vec<_> = read.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+            if all.is_empty() {
+                Err("holds no certificate".into())
+            } else {
+                Ok(all)
+            }
+        };
+        let mut roots = RootCertStore::empty();
+        for authority in certificates(&files.ca).map_err(|e| ca(&e))? {
+            roots.add(authority).map_err(|e| ca(&e))?;
+        }
+        let chain = certificates(&files.cert).map_err(|e| cert(&e))?;
+        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| at("key", &files.key, &e))?;
+        let found = identity::of_cluster(Some(&chain), &own.cluster).map_err(|e| cert(&e))?;
+        if found.node != own.node {
+            return Err(cert(&format!(
+                "it names node {}, and node.id is {}",
+                found.node, own.node
+            )));
+        }
 
         let provider = Arc::new(ring::default_provider());
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone())
             .build()
-            .map_err(|e| file(&files.ca, e))?;
+            .map_err(|e| ca(&e))?;
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(mismatch)?
+            .map_err(|e| cert(&e))?
             .with_client_cert_verifier(clients)
             .with_single_cert(chain.clone(), key.clone_key())
-            .map_err(mismatch)?;
+            .map_err(|e| cert(&e))?;
         server.send_tls13_tickets = 0; // links are few and long; nothing to resume
         let verifier = Arc::new(AnyNodeOfTheCa {
             roots,
@@ -102,34 +103,16 @@ impl Tls {
         });
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(mismatch)?
+            .map_err(|e| cert(&e))?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_client_auth_cert(chain, key)
-            .map_err(mismatch)?;
+            .map_err(|e| cert(&e))?;
         client.resumption = rustls::client::Resumption::disabled();
         Ok(Self {
             server: Arc::new(server),
             client: Arc::new(client),
-            certificate,
         })
-    }
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = CertificateDer::pem_file_iter(path).map_err(|e| file(path, e))?;
-    let all: Vec<_> = read.collect::<Result<_, _>>().map_err(|e| file(path, e))?;
-    if all.is_empty() {
-        Err(file(path, "holds no certificate"))
-    } else {
-        Ok(all)
-    }
-}
-
-fn file(path: &Path, problem: impl ToString) -> TlsError {
-    TlsError::File {
-        path: path.to_owned(),
-        problem: problem.to_string(),
     }
 }
 

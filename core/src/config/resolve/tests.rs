@@ -9,13 +9,27 @@ const GOOD: &str = r#"
     [listen]
     cluster = "10.0.0.1:4000"
     [tls]
-    ca = "/dev/null"
-    cert = "/dev/null"
-    key = "/dev/null"
+    ca = "ca.pem"
+    cert = "node1.pem"
+    key = "node1.key"
 "#;
 
+/// A folder with the certificates of `node1` in `shop`, made once.
+fn folder() -> &'static Path {
+    static FOLDER: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let unique = format!("limpet-config-{}", std::process::id());
+        let folder = std::env::temp_dir().join(unique);
+        let _ = std::fs::remove_dir_all(&folder); // left behind by a process of the same number
+        crate::pki::init(&folder, "shop").unwrap();
+        crate::pki::issue(&folder, "node1", &[]).unwrap();
+        crate::pki::issue(&folder, "node2", &[]).unwrap();
+        folder
+    })
+}
+
 fn problems(text: &str) -> Vec<String> {
-    match resolve(text, Path::new("/etc/limpet")) {
+    match resolve(text, folder()) {
         Ok(_) => Vec::new(),
         Err(Problems(problems)) => problems
             .into_iter()
@@ -26,7 +40,7 @@ fn problems(text: &str) -> Vec<String> {
 
 #[test]
 fn the_least_there_can_be_has_the_documented_defaults() {
-    let config = resolve(GOOD, Path::new("/etc/limpet")).unwrap();
+    let config = resolve(GOOD, folder()).unwrap();
     assert_eq!(config.drop_time, Duration::from_secs(3));
     assert_eq!(config.queue_bytes, 64 << 20);
     assert_eq!(config.max_inactive, IdleLimit::Millis(1_800_000));
@@ -126,5 +140,23 @@ fn addresses_of_workers() {
         ("http://10.0.0.1:8080/app", None),
     ] {
         assert_eq!(address_of(url).ok().as_deref(), addr, "{url}");
+    }
+}
+
+#[test]
+fn certificates_that_cannot_work_are_found_before_anything_starts() {
+    for (from, to, key) in [
+        ("\"ca.pem\"", "\"node1.key\"", "tls.ca"),
+        ("\"node1.pem\"", "\"node1.key\"", "tls.cert"),
+        ("\"node1.pem\"", "\"node2.pem\"", "tls.cert"),
+        ("\"node1.key\"", "\"node2.key\"", "tls.cert"),
+        ("\"node1.key\"", "\"ca.pem\"", "tls.key"),
+        ("\"shop\"", "\"bank\"", "tls.cert"),
+    ] {
+        let found = problems(&GOOD.replace(from, to));
+        assert!(
+            found.len() == 1 && found[0].starts_with(key),
+            "{from} for {to}: {found:?}"
+        );
     }
 }
