@@ -1,5 +1,7 @@
 //! A table of configurations and what is said of each.
 
+use std::path::PathBuf;
+
 use super::*;
 
 const GOOD: &str = r#"
