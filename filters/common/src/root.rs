@@ -75,6 +75,7 @@ impl RootContext for Root {
         let root_id = hostcalls::property(b"plugin_root_id").unwrap_or_default();
         let configuration = hostcalls::buffer(Buffer::PluginConfiguration).unwrap_or_default();
         tables::define_counters();
+        tables::take_over(clock::refresh());
         match Self::configure(&String::from_utf8_lossy(&root_id), &configuration) {
             Ok(plugin) => self.plugin = Some(plugin),
             Err(error) => {

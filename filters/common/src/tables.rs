@@ -66,6 +66,17 @@ pub fn define_counters() {
     STATE.with_borrow_mut(|state| state.counters = Some(counters));
 }
 
+/// Takes over the table that other VMs share, so that a VM that was restarted knows it before its first request;
+/// call it while a plugin is configured. Nothing is fetched: a proxy that is still starting has no clusters.
+pub fn take_over(now: u64) {
+    let version = hostcalls::shared_data(VERSION_KEY).map(|(version, _)| version);
+    STATE.with_borrow_mut(|state| {
+        if state.watch.tick(version.as_deref(), now).load {
+            state.load();
+        }
+    });
+}
+
 /// A tick of any root context of this VM.
 pub fn tick(now: u64) {
     let version = hostcalls::shared_data(VERSION_KEY).map(|(version, _)| version);
