@@ -33,7 +33,7 @@ pub struct Exchange {
 #[derive(Debug)]
 pub enum Ended {
     /// A filter answered.
-    Replied(LocalReply),
+    Replied(Box<LocalReply>),
     /// It failed.
     Failed(Failure),
     /// A filter wants the connection closed.
@@ -121,7 +121,7 @@ impl Exchange {
                 return Err(Ended::Closed);
             }
             if let Some(reply) = state.reply.take() {
-                return Err(Ended::Replied(reply));
+                return Err(Ended::Replied(Box::new(reply)));
             }
             if goes_on(action) {
                 return Ok(());
@@ -134,7 +134,7 @@ impl Exchange {
         match Box::pin(tokio::time::timeout(HOLD_MAX, held)).await {
             Ok(Release::Resumed) => Ok(()),
             Ok(Release::Replied) => match self.stream.state().reply.take() {
-                Some(reply) => Err(Ended::Replied(reply)),
+                Some(reply) => Err(Ended::Replied(Box::new(reply))),
                 None => Ok(()),
             },
             Ok(Release::Failed) => self.not_running(filter).map_err(Into::into),

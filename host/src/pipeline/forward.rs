@@ -84,7 +84,7 @@ pub async fn forward(
             Ok(answer) => return Ok(answer),
             Err(Attempt::Again(failure, unsent)) => {
                 last = failure;
-                request = unsent;
+                request = *unsent;
             }
             Err(Attempt::Over(ended)) => return Err(ended),
         }
@@ -95,7 +95,7 @@ pub async fn forward(
 /// How an attempt failed.
 enum Attempt {
     /// Another worker may get the request.
-    Again(Failure, Request<Outgoing>),
+    Again(Failure, Box<Request<Outgoing>>),
     /// Nobody may.
     Over(Ended),
 }
@@ -121,7 +121,7 @@ async fn one(
                 }
                 Err(failure) => {
                     counters.connect_failures.add(1);
-                    return Err(Attempt::Again(failure, request));
+                    return Err(Attempt::Again(failure, Box::new(request)));
                 }
             },
         };
@@ -148,7 +148,7 @@ async fn one(
         });
         request = again.ok_or(Attempt::Over(failure.into()))?;
         if !reused {
-            return Err(Attempt::Again(failure, request));
+            return Err(Attempt::Again(failure, Box::new(request)));
         }
         host.pool.clear();
         fresh = true;
@@ -162,7 +162,7 @@ fn reason(exchange: &Exchange, failed: &SendError) -> Result<Failure, Ended> {
         return Err(Ended::Closed);
     }
     if let Some(reply) = state.reply.take() {
-        return Err(Ended::Replied(reply));
+        return Err(Ended::Replied(Box::new(reply)));
     }
     drop(state);
     if let Some(failure) = exchange.broken.take() {

@@ -116,7 +116,7 @@ async fn run(
             Ok(response) => return Ok(response),
             // The filters have seen this answer; what replaces it is not shown again.
             Err(Ended::Replied(reply)) => {
-                return Ok(local(&exchange.lane, reply, Some(&exchange), Some(is_head)));
+                return Ok(local(&exchange.lane, *reply, Some(&exchange), Some(is_head)));
             }
             Err(Ended::Failed(failure)) => {
                 exchange.lane.counters.rescued.add(1);
@@ -133,7 +133,7 @@ async fn run(
     };
     let reply = match ended {
         Ended::Closed => return Err(Closed),
-        Ended::Replied(reply) => reply,
+        Ended::Replied(reply) => *reply,
         Ended::Failed(failure) => {
             tracing::debug!(%failure, "request failed");
             exchange.lane.counters.rescued.add(1);
@@ -141,9 +141,8 @@ async fn run(
         }
     };
     match show(&exchange, reply, is_head).await {
-        Ok(reply) | Err(Ended::Replied(reply)) => {
-            Ok(local(&exchange.lane, reply, Some(&exchange), Some(is_head)))
-        }
+        Ok(reply) => Ok(local(&exchange.lane, reply, Some(&exchange), Some(is_head))),
+        Err(Ended::Replied(reply)) => Ok(local(&exchange.lane, *reply, Some(&exchange), Some(is_head))),
         Err(Ended::Failed(failure)) => Ok(local(
             &exchange.lane,
             failure.reply(),

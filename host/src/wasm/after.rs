@@ -27,7 +27,7 @@ pub enum Action {
     /// The stream ends without an answer.
     Close(Rc<Stream>),
     /// A call-out starts.
-    Call(Callout),
+    Call(Box<Callout>),
     /// The timer of a root context changes; zero stops it.
     Tick(usize, Duration),
 }
@@ -76,7 +76,7 @@ pub(crate) fn drain(actions: Vec<Action>, vm: &Rc<Vm>, generation: u32, outside:
         match action {
             Action::Resume(stream, direction, position) => stream.resume(direction, position),
             Action::Close(stream) => stream.close(),
-            Action::Call(call) => outside.call(vm, generation, call),
+            Action::Call(call) => outside.call(vm, generation, *call),
             Action::Tick(root, period) => outside.tick(vm, generation, root, period),
         }
     }

@@ -71,18 +71,21 @@ impl std::fmt::Debug for Live {
 
 type One = TypedFunc<u32, ()>;
 type Two = TypedFunc<(u32, u32), ()>;
+type TwoAnswered = TypedFunc<(u32, u32), u32>;
+type ThreeAnswered = TypedFunc<(u32, u32, u32), u32>;
+type Five = TypedFunc<(u32, u32, u32, u32, u32), ()>;
 
 /// The callbacks a guest has; each may be absent.
 struct Exports {
     context_create: Option<Two>,
-    vm_start: Option<TypedFunc<(u32, u32), u32>>,
-    configure: Option<TypedFunc<(u32, u32), u32>>,
+    vm_start: Option<TwoAnswered>,
+    configure: Option<TwoAnswered>,
     tick: Option<One>,
     queue_ready: Option<Two>,
-    headers: [Option<TypedFunc<(u32, u32, u32), u32>>; 2],
-    body: [Option<TypedFunc<(u32, u32, u32), u32>>; 2],
-    trailers: [Option<TypedFunc<(u32, u32), u32>>; 2],
-    call_response: Option<TypedFunc<(u32, u32, u32, u32, u32), ()>>,
+    headers: [Option<ThreeAnswered>; 2],
+    body: [Option<ThreeAnswered>; 2],
+    trailers: [Option<TwoAnswered>; 2],
+    call_response: Option<Five>,
     done: Option<TypedFunc<u32, u32>>,
     log: Option<One>,
     delete: Option<One>,

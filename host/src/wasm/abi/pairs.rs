@@ -13,6 +13,9 @@ pub const BYTES_MAX: usize = 1 << 20;
 /// The most pairs read from a guest; a longer list is refused.
 pub const PAIRS_MAX: usize = 1024;
 
+/// A name and a value.
+pub type Pair<'b> = (&'b [u8], &'b [u8]);
+
 /// How many bytes [`write`] needs for `map`.
 #[must_use]
 pub fn size(map: &Map<'_>) -> usize {
@@ -59,7 +62,7 @@ pub fn write(map: &Map<'_>, block: &mut [u8]) -> Result<(), Status> {
 ///
 /// # Errors
 /// `BadArgument` when `bytes` is not exactly one list, or past a limit.
-pub fn read(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, Status> {
+pub fn read(bytes: &[u8]) -> Result<Vec<Pair<'_>>, Status> {
     if matches!(bytes, [] | [0]) {
         return Ok(Vec::new());
     }

@@ -55,14 +55,14 @@ fn start(caller: &mut Caller<'_, Host>, spans: [Span; 3], timeout_ms: u32, out: 
     let body = Bytes::copy_from_slice(body?);
     let token = host.new_token();
     let timeout = std::time::Duration::from_millis(u64::from(timeout_ms));
-    host.later(Action::Call(Callout {
+    host.later(Action::Call(Box::new(Callout {
         root,
         token,
         cluster,
         head,
         body,
         timeout,
-    }))?;
+    })))?;
     put_u32(memory, out, token)
 }
 
