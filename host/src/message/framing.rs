@@ -1,6 +1,8 @@
 //! What a request must look like before anything reads it (RFC 9112, sections 3.2 and 6.1).
 //!
-//! hyper has parsed the head by now and refuses what it cannot read; these are the rules it leaves to its user.
+//! hyper has parsed the head by now and refuses what it cannot read; these are the rules it leaves to its user. Of a
+//! length beside a transfer coding hyper keeps the coding only, so that the worker never sees two lengths; should one
+//! get here all the same, it is refused.
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Uri, Version};
