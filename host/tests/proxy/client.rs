@@ -5,34 +5,34 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// One connection.
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     rest: Vec<u8>,
 }
 
 /// One answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Self {
@@ -42,12 +42,12 @@ impl Client {
     }
 
     /// Sends a request without a body; `lines` are further header lines, each ended.
-    pub fn get(&mut self, path: &str, lines: &str) -> Answer {
+    pub(crate) fn get(&mut self, path: &str, lines: &str) -> Answer {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: shop\r\n{lines}\r\n"));
         self.read()
     }
 
-    pub fn post(&mut self, path: &str, lines: &str, body: &str) -> Answer {
+    pub(crate) fn post(&mut self, path: &str, lines: &str, body: &str) -> Answer {
         let length = body.len();
         self.send(&format!(
             "POST {path} HTTP/1.1\r\nhost: shop\r\ncontent-length: {length}\r\n{lines}\r\n{body}"
@@ -55,12 +55,12 @@ impl Client {
         self.read()
     }
 
-    pub fn send(&mut self, text: &str) {
+    pub(crate) fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).unwrap();
     }
 
     /// Reads one answer to a request other than HEAD.
-    pub fn read(&mut self) -> Answer {
+    pub(crate) fn read(&mut self) -> Answer {
         let (status, headers) = self.read_head();
         let find = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
         let body = if status == 204 || status == 304 || status < 200 {
@@ -78,7 +78,7 @@ impl Client {
         }
     }
 
-    pub fn read_head(&mut self) -> (u16, Vec<(String, String)>) {
+    pub(crate) fn read_head(&mut self) -> (u16, Vec<(String, String)>) {
         let head = self.line_until("\r\n\r\n");
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
@@ -102,7 +102,7 @@ impl Client {
         }
     }
 
-    pub fn line_until(&mut self, end: &str) -> String {
+    pub(crate) fn line_until(&mut self, end: &str) -> String {
         loop {
             if let Some(at) = self
                 .rest
@@ -117,7 +117,7 @@ impl Client {
         }
     }
 
-    pub fn take(&mut self, len: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
         while self.rest.len() < len {
             self.more();
         }
@@ -137,12 +137,12 @@ impl Client {
     }
 
     /// Whether the other side ends the connection without sending anything more.
-    pub fn ends(&mut self) -> bool {
+    pub(crate) fn ends(&mut self) -> bool {
         let mut buffer = [0; 1];
         self.rest.is_empty() && matches!(self.stream.read(&mut buffer), Ok(0) | Err(_))
     }
 
-    pub fn local(&self) -> SocketAddr {
+    pub(crate) fn local(&self) -> SocketAddr {
         self.stream.local_addr().unwrap()
     }
 }

@@ -10,7 +10,7 @@
 //! ```
 //! Every answer gets `x-filter: seen`. A configuration that is not empty is refused.
 
-pub fn deeds() -> Vec<u8> {
+pub(crate) fn deeds() -> Vec<u8> {
     wat::parse_str(TEXT).unwrap()
 }
 

@@ -10,13 +10,13 @@ use crate::client::Client;
 use crate::worker::Worker;
 
 /// A proxy with one cluster of `workers`, and a second one, `side`, of the first worker only.
-pub struct Host {
-    pub running: Running,
+pub(crate) struct Host {
+    pub(crate) running: Running,
     _folder: Folder,
 }
 
 impl Host {
-    pub fn start(workers: &[&Worker]) -> Self {
+    pub(crate) fn start(workers: &[&Worker]) -> Self {
         Self::with(
             &workers.iter().map(|worker| worker.addr).collect::<Vec<_>>(),
             "",
@@ -25,7 +25,7 @@ impl Host {
     }
 
     /// `more` is further configuration, `modules` are files it may name.
-    pub fn with(workers: &[SocketAddr], more: &str, modules: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn with(workers: &[SocketAddr], more: &str, modules: &[(&str, &[u8])]) -> Self {
         let folder = Folder::new();
         for (name, code) in modules {
             std::fs::write(folder.0.join(name), code).unwrap();
@@ -52,11 +52,11 @@ impl Host {
         }
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.running.addresses()[0])
     }
 
-    pub fn admin(&self, path: &str) -> String {
+    pub(crate) fn admin(&self, path: &str) -> String {
         let mut client = Client::connect(self.running.admin_address().unwrap());
         client.get(path, "").text().to_owned()
     }
@@ -87,7 +87,7 @@ impl Drop for Folder {
 }
 
 /// Waits until `done`, at most ten seconds.
-pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while !done() {
         assert!(
@@ -99,7 +99,7 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// An address where nobody listens.
-pub fn nobody() -> SocketAddr {
+pub(crate) fn nobody() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

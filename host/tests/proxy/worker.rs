@@ -17,34 +17,34 @@ use tokio::sync::oneshot;
 type Body = http_body_util::combinators::BoxBody<Bytes, Infallible>;
 
 /// A worker that runs until it is dropped.
-pub struct Worker {
-    pub addr: SocketAddr,
-    pub seen: Arc<Seen>,
+pub(crate) struct Worker {
+    pub(crate) addr: SocketAddr,
+    pub(crate) seen: Arc<Seen>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 /// What a worker saw.
 #[derive(Default)]
-pub struct Seen {
-    pub connections: AtomicUsize,
-    pub requests: AtomicUsize,
+pub(crate) struct Seen {
+    pub(crate) connections: AtomicUsize,
+    pub(crate) requests: AtomicUsize,
     /// Requests whose connection went away before they were answered.
-    pub cancelled: AtomicUsize,
-    pub last: Mutex<Vec<(String, String)>>,
+    pub(crate) cancelled: AtomicUsize,
+    pub(crate) last: Mutex<Vec<(String, String)>>,
 }
 
 impl Seen {
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
     /// The header lines of the last request.
-    pub fn header(&self, name: &str) -> Vec<String> {
+    pub(crate) fn header(&self, name: &str) -> Vec<String> {
         let last = self.last.lock().unwrap();
         last.iter()
             .filter(|(known, _)| known == name)
@@ -54,12 +54,12 @@ impl Seen {
 }
 
 impl Worker {
-    pub fn start(name: &'static str) -> Self {
+    pub(crate) fn start(name: &'static str) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         Self::on(listener, name)
     }
 
-    pub fn on(listener: std::net::TcpListener, name: &'static str) -> Self {
+    pub(crate) fn on(listener: std::net::TcpListener, name: &'static str) -> Self {
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
