@@ -26,10 +26,12 @@ impl<'a> Request<'a> {
                 request.path = value;
             } else if name.eq_ignore_ascii_case(b"cookie") {
                 request.cookies.push(value);
-            } else if names::is_reserved(name) && !request.reserved.contains(&name) {
+            } else if names::is_reserved(name) {
                 request.reserved.push(name);
             }
         }
+        request.reserved.sort_unstable();
+        request.reserved.dedup();
         request
     }
 

@@ -63,11 +63,11 @@ where
             set_cookies.push(value);
         } else if names::is_reserved(name) {
             lines.take(name, value);
-            if !actions.remove.iter().any(|other| other == name) {
-                actions.remove.push(name.to_vec());
-            }
+            actions.remove.push(name.to_vec());
         }
     }
+    actions.remove.sort_unstable();
+    actions.remove.dedup();
     let own = set_cookies
         .iter()
         .find_map(|header| SetCookie::parse(header, &config.session.cookie));

@@ -1,7 +1,8 @@
 //! Which sessions were reported as used, and when: one report per session and interval is enough, because the
-//! core only needs to know that a session lives.
+//! core only needs to know that a session lives. A tree, because a hash map asks the host for randomness and panics
+//! without.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// The most sessions remembered. One more, and those whose interval is over are forgotten; if there are none, all
 /// are, and every session is reported once more than it had to be.
@@ -10,7 +11,7 @@ pub const SESSIONS_MAX: usize = 65_536;
 /// When each session was last reported as used, in milliseconds since 1970.
 #[derive(Debug, Default)]
 pub struct Touches {
-    last: HashMap<String, u64>,
+    last: BTreeMap<String, u64>,
 }
 
 impl Touches {

@@ -1,9 +1,10 @@
 //! Tokens that were opened before, so that a client's next request does not pay for the decryption again.
 //!
 //! Only authentic tokens enter, so nobody can fill it with inventions. It is of one VM and one worker table: a new
-//! table may have other keys, and then every token is opened anew.
+//! table may have other keys, and then every token is opened anew. A tree, because a hash map asks the host for
+//! randomness and panics without.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use limpet_wire::table::{TableVersion, WorkerTable};
@@ -16,7 +17,7 @@ pub const TOKENS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub struct TokenCache {
     of: TableVersion,
-    opened: HashMap<Vec<u8>, Rc<Claims>>,
+    opened: BTreeMap<Vec<u8>, Rc<Claims>>,
 }
 
 impl TokenCache {

@@ -287,7 +287,7 @@ fn the_client_sees_nothing_reserved() {
         ("x-other", "4"),
     ];
     let actions = decided(None, None, &headers);
-    assert_eq!(actions.remove, [b"limpet-foo".to_vec(), b"X-Limpet-Bar".to_vec()]);
+    assert_eq!(actions.remove, [b"X-Limpet-Bar".to_vec(), b"limpet-foo".to_vec()]);
 }
 
 #[test]
