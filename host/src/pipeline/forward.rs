@@ -19,8 +19,8 @@ use crate::upstream::body::Outgoing;
 use crate::upstream::cluster::{Cluster, Host};
 use crate::upstream::connection::{Connection, SendError};
 
-/// The field that names workers, `x-limpet-destination`.
-const DESTINATION: http::HeaderName = http::HeaderName::from_static(limpet_wire::names::DESTINATION);
+/// The field in which filters name workers, `x-limpet-destination`.
+pub const DESTINATION: http::HeaderName = http::HeaderName::from_static(limpet_wire::names::DESTINATION);
 
 /// A worker's answer, its body still to come.
 pub struct Answer {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use limpet_wire::names::CORE_CLUSTER;
 use limpet_wire::table::WorkerTable;
@@ -14,13 +14,10 @@ use super::callout::Callouts;
 use crate::config::Config;
 use crate::telemetry::counters::Counters;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::pool::Pool;
+use crate::upstream::pool::{Pool, SWEEP};
 use crate::wasm::engine::Program;
 use crate::wasm::instance::{StartError, Vm};
 use crate::wasm::shared::queue::{HINTS_MAX, Hint};
-
-/// How often unused connections are looked for.
-const SWEEP: Duration = Duration::from_secs(5);
 
 /// All of one thread.
 #[derive(Debug)]
@@ -113,9 +110,8 @@ impl Lane {
                     }
                 }
                 _ = sweep.tick() => {
-                    let now = Instant::now();
-                    self.clusters.iter().for_each(|cluster| cluster.sweep(now));
-                    self.core.iter().for_each(|core| core.sweep(now));
+                    self.clusters.iter().for_each(|cluster| cluster.sweep());
+                    self.core.iter().for_each(|core| core.sweep());
                 }
             }
         }

@@ -69,6 +69,8 @@ pub async fn serve(
         details: None,
         sizes: [0; 2],
     };
+    // Only filters choose workers; without any, nobody else would remove it.
+    parts.headers.remove(forward::DESTINATION);
     let is_head = parts.method == Method::HEAD;
     let scheme = match parts.headers.get(forwarded::PROTO) {
         Some(scheme) if scheme == "https" => HeaderValue::from_static("https"),

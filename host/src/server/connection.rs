@@ -27,7 +27,8 @@ pub async fn run(lane: Rc<Lane>, stream: TcpStream, watched: Rc<Watched>) {
     let socket = watched.socket(stream);
     let connection = http1::Builder::new()
         .max_buf_size(BUFFER_MAX)
-        .pipeline_flush(true)
+        // Head and body of a small answer leave as one piece.
+        .writev(false)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let mut connection = pin!(connection);

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use limpet_wire::table::{WorkerStatus, WorkerTable};
 
@@ -148,9 +147,9 @@ impl Cluster {
     }
 
     /// Closes unused connections.
-    pub fn sweep(&self, now: Instant) {
+    pub fn sweep(&self) {
         for host in &self.hosts().list {
-            host.pool.sweep(now);
+            host.pool.sweep();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Kept-alive connections to one endpoint, of one thread. The one used last is used next.
 
-use std::cell::RefCell;
-use std::time::{Duration, Instant};
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use super::connection::Connection;
 use super::endpoint::Endpoint;
@@ -9,15 +9,19 @@ use crate::rescue::Failure;
 
 /// The most idle connections kept; further ones are closed.
 pub const IDLE_MAX: usize = 512;
-/// How long an idle connection is kept.
-pub const IDLE_TIME: Duration = Duration::from_secs(30);
+/// How often [`Pool::sweep`] is to be called.
+pub const SWEEP: Duration = Duration::from_secs(5);
+/// How many sweeps an idle connection is kept: half a minute, less than most workers keep theirs.
+pub const IDLE_SWEEPS: u32 = 6;
 
 /// The connections to one endpoint.
 #[derive(Debug)]
 pub struct Pool {
     endpoint: Endpoint,
     connect_timeout: Duration,
-    idle: RefCell<Vec<(Connection, Instant)>>,
+    idle: RefCell<Vec<(Connection, u32)>>,
+    /// Counts sweeps: a clock that nobody has to ask.
+    sweeps: Cell<u32>,
 }
 
 impl Pool {
@@ -28,6 +32,7 @@ impl Pool {
             endpoint,
             connect_timeout,
             idle: RefCell::new(Vec::new()),
+            sweeps: Cell::new(0),
         }
     }
 
@@ -69,7 +74,7 @@ impl Pool {
         if connection.usable() {
             let mut idle = self.idle.borrow_mut();
             if idle.len() < IDLE_MAX {
-                idle.push((connection, Instant::now()));
+                idle.push((connection, self.sweeps.get()));
             }
         }
     }
@@ -79,10 +84,12 @@ impl Pool {
         self.idle.borrow_mut().clear();
     }
 
-    /// Closes what was not used for [`IDLE_TIME`], or whose peer is gone.
-    pub fn sweep(&self, now: Instant) {
+    /// Closes what was not used for [`IDLE_SWEEPS`], or whose peer is gone.
+    pub fn sweep(&self) {
+        let now = self.sweeps.get().wrapping_add(1);
+        self.sweeps.set(now);
         self.idle
             .borrow_mut()
-            .retain_mut(|(connection, since)| now.duration_since(*since) < IDLE_TIME && connection.usable());
+            .retain_mut(|(connection, since)| now.wrapping_sub(*since) < IDLE_SWEEPS && connection.usable());
     }
 }

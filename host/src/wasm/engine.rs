@@ -159,6 +159,8 @@ fn config() -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
         .max_wasm_stack(GUEST_STACK)
+        // Machines start seldom and call through tables with every request.
+        .table_lazy_init(false)
         .native_unwind_info(false);
     config
 }

@@ -26,10 +26,6 @@ impl Host {
 
     /// `more` is further configuration, `modules` are files it may name.
     pub(crate) fn with(workers: &[SocketAddr], more: &str, modules: &[(&str, &[u8])]) -> Self {
-        let folder = Folder::new();
-        for (name, code) in modules {
-            std::fs::write(folder.0.join(name), code).unwrap();
-        }
         let list: Vec<_> = workers
             .iter()
             .map(|addr| format!("{{ route = \"r{}\", url = \"http://{addr}\" }}", addr.port()))
@@ -41,7 +37,25 @@ impl Host {
              {{ name = \"side\", workers = [{first}] }}]\n\
              route = [{{ prefix = \"/\", cluster = \"app\" }}]\n{more}"
         );
-        let config = Config::parse(&text, &folder.0).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        Self::of(&text, modules)
+    }
+
+    /// One whose workers come from a core, which `more` names.
+    pub(crate) fn from_core(more: &str, modules: &[(&str, &[u8])]) -> Self {
+        let text = format!(
+            "listener = [{{ bind = \"127.0.0.1:0\" }}]\nadmin = {{ bind = \"127.0.0.1:0\" }}\n\
+             cluster = [{{ name = \"app\", workers = \"core\" }}]\n\
+             route = [{{ prefix = \"/\", cluster = \"app\" }}]\n{more}"
+        );
+        Self::of(&text, modules)
+    }
+
+    fn of(text: &str, modules: &[(&str, &[u8])]) -> Self {
+        let folder = Folder::new();
+        for (name, code) in modules {
+            std::fs::write(folder.0.join(name), code).unwrap();
+        }
+        let config = Config::parse(text, &folder.0).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let running = Proxy::build(config)
             .unwrap_or_else(|error| panic!("{error}"))
             .start()

@@ -10,6 +10,7 @@
 )]
 
 mod client;
+mod core;
 mod filters;
 mod guest;
 mod host;
