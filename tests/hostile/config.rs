@@ -112,7 +112,10 @@ fn refused(program: &str, dir: &Path, text: &str, names: &[&str]) -> Vec<String>
         let port_tried = complaint.to_lowercase().contains("in use");
         let right = output.status.code() == Some(64) && missing.is_empty();
         if !right || port_tried || complaint.contains("panicked") {
-            wrong.push(format!("{program} {command}: {}, missing {missing:?}, said: {complaint}", output.status));
+            wrong.push(format!(
+                "{program} {command}: {}, missing {missing:?}, said: {complaint}",
+                output.status
+            ));
         }
     }
     wrong
@@ -160,7 +163,10 @@ fn every_problem_of_a_core_file_is_named_at_once() {
     let rows = [&CORE[0], &CORE[4], &CORE[5], &CORE[8], &CORE[10]];
     let bad = rows.iter().fold(site.toml("a"), |text, row| replaced(&text, row));
     let names: Vec<_> = rows.iter().map(|row| row.2).collect();
-    assert_eq!(refused("limpet-core", site.scratch.path(), &bad, &names), Vec::<String>::new());
+    assert_eq!(
+        refused("limpet-core", site.scratch.path(), &bad, &names),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -191,7 +197,10 @@ fn every_problem_of_a_host_file_is_named_at_once() {
             replaced(&text, row)
         });
     let names: Vec<_> = rows.iter().map(|row| row.2).collect();
-    assert_eq!(refused("limpet-host", site.scratch.path(), &bad, &names), Vec::<String>::new());
+    assert_eq!(
+        refused("limpet-host", site.scratch.path(), &bad, &names),
+        Vec::<String>::new()
+    );
 }
 
 #[test]

@@ -149,7 +149,7 @@ seeds = [{seeds}]
         if let Some(worker) = &node.worker {
             let _ = write!(
                 text,
-                "\n[[worker]]\nroute = \"{}\"\nurl = \"http://{}\"\n",
+                "\n[[worker]]\nroute = \"{}\"\nurl = \"http://{}\"\nhealth = \"/healthz\"\n",
                 worker.route, worker.addr
             );
         }

@@ -26,7 +26,7 @@ pub fn ours(name: &str) -> PathBuf {
 /// One of the two filters, as a file.
 #[must_use]
 pub fn filter(name: &str) -> PathBuf {
-    let dir = std::env::var_os("LIMPET_FILTER_DIR").map_or_else(
+    let dir = std::env::var_os("LIMPET_FILTERS_DIR").map_or_else(
         || target_dir().join("wasm32-wasip1").join("filters"),
         PathBuf::from,
     );

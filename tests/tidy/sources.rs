@@ -12,8 +12,10 @@ const ROOMS: [&str; 4] = ["core", "filters", "host", "tests"];
 /// Rooms of the core that must not know each other.
 const SIBLINGS: [&str; 4] = ["membership", "replication", "store", "net"];
 
-/// A file longer than this hides a second noun.
-const LINES_MAX: usize = 500;
+/// Past this a file probably hides a second noun: it is named, and people judge.
+const LINES_MUCH: usize = 500;
+/// Past this it certainly does.
+const LINES_MAX: usize = 800;
 
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
@@ -85,8 +87,10 @@ fn no_file_hides_a_second_noun() {
     let long: Vec<_> = sources()
         .iter()
         .map(|(path, text)| (named(path), text.lines().count()))
-        .filter(|(_, lines)| *lines > LINES_MAX)
+        .filter(|(_, lines)| *lines > LINES_MUCH)
         .collect();
+    println!("longer than {LINES_MUCH} lines: {long:#?}");
+    let long: Vec<_> = long.into_iter().filter(|(_, lines)| *lines > LINES_MAX).collect();
     assert!(long.is_empty(), "longer than {LINES_MAX} lines: {long:#?}");
 }
 
@@ -176,7 +180,7 @@ fn metric_names_are_unique() {
     let mut homes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (path, text) in sources() {
         let name = named(&path);
-        if name.starts_with("tests/") {
+        if name.starts_with("tests/") || name.contains("/tests/") {
             continue;
         }
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
