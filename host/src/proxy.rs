@@ -29,6 +29,11 @@ use crate::wasm::instance::{StartError, Vm};
 use crate::wasm::limits::THREAD_STACK;
 use crate::wasm::shared::Shared;
 
+/// How often a thread that stops looks whether it may.
+const POLL: Duration = Duration::from_millis(5);
+/// How long filters may still be ticked once the last connection is gone.
+const LAST_TICK: Duration = Duration::from_millis(50);
+
 /// Why there is no proxy.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -361,19 +366,30 @@ impl Thread {
         accepting.iter().for_each(tokio::task::JoinHandle::abort);
         if draining == Phase::Drain {
             watch.order(Order::Finish);
-            let finished = async {
-                while !watch.is_empty() {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            };
             tokio::select! {
-                () = finished => {}
+                () = finished(&lane, &watch) => {}
                 () = tokio::time::sleep(self.config.server.drain) => {}
                 _ = self.phases.wait_for(|phase| *phase == Phase::End) => {}
             }
         }
+        // Whatever still runs ends with the runtime, and may start nothing any more.
+        lane.callouts.close();
         watch.order(Order::Close);
         Ok(())
+    }
+}
+
+/// Returns when no connection is left and the filters have said their last words: what they collected for their
+/// core leaves with the next tick of theirs.
+async fn finished(lane: &Lane, watch: &Watch) {
+    while !watch.is_empty() {
+        tokio::time::sleep(POLL).await;
+    }
+    if !lane.filters.is_empty() {
+        tokio::time::sleep(LAST_TICK).await;
+    }
+    while lane.callouts.telling() > 0 {
+        tokio::time::sleep(POLL).await;
     }
 }
 

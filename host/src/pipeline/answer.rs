@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -10,6 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::body::Filtered;
 use super::exchange::Exchange;
 use crate::message::hop;
+use crate::rescue::Failure;
 use crate::upstream::body::{BodyError, WorkerBody};
 use crate::wasm::abi::numbers::Direction;
 
@@ -17,6 +19,8 @@ use crate::wasm::abi::numbers::Direction;
 pub struct ClientBody {
     inner: Inner,
     exchange: Option<Rc<Exchange>>,
+    /// How long a worker's body may not move while the client is ready for it.
+    patience: Duration,
 }
 
 enum Inner {
@@ -32,12 +36,13 @@ impl ClientBody {
         Self {
             inner: Inner::Local(bytes),
             exchange,
+            patience: Duration::ZERO,
         }
     }
 
     /// A worker's, through the filters that look at bodies.
     #[must_use]
-    pub fn worker(body: WorkerBody, exchange: Rc<Exchange>) -> Self {
+    pub fn worker(body: WorkerBody, exchange: Rc<Exchange>, patience: Duration) -> Self {
         let mut filters = if body.is_end_stream() {
             Vec::new()
         } else {
@@ -57,6 +62,7 @@ impl ClientBody {
         Self {
             inner,
             exchange: Some(exchange),
+            patience,
         }
     }
 }
@@ -70,23 +76,20 @@ impl Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        match &mut this.inner {
-            Inner::Local(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Inner::Local(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Inner::Filtered(body) => Pin::new(&mut **body).poll_frame(cx),
-            Inner::Worker(body) => match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(mut frame))) => {
-                    if let Some(trailers) = frame.trailers_mut() {
-                        hop::strip_trailers(trailers);
-                    } else if let (Some(data), Some(exchange)) = (frame.data_ref(), &this.exchange) {
-                        let [_, size] = &mut exchange.stream.state().facts.sizes;
-                        *size += data.len() as u64;
-                    }
-                    Poll::Ready(Some(Ok(frame)))
-                }
-                other => other,
-            },
+        let polled = this.poll_inner(cx);
+        let Some(exchange) = &this.exchange else {
+            return polled;
+        };
+        let client = Rc::clone(&exchange.stream.state().facts.connection);
+        match &polled {
+            Poll::Ready(_) => client.wait.end(),
+            Poll::Pending if client.wait.is_over() => {
+                return Poll::Ready(Some(Err(Failure::Timeout.into())));
+            }
+            Poll::Pending if !client.wait.is_on() => client.begin_wait(this.patience),
+            Poll::Pending => {}
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -103,6 +106,29 @@ impl Body for ClientBody {
             Inner::Worker(body) => body.size_hint(),
             // Filters may make it longer or shorter.
             Inner::Filtered(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl ClientBody {
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self;
+        match &mut this.inner {
+            Inner::Local(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Inner::Local(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Inner::Filtered(body) => Pin::new(&mut **body).poll_frame(cx),
+            Inner::Worker(body) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(mut frame))) => {
+                    if let Some(trailers) = frame.trailers_mut() {
+                        hop::strip_trailers(trailers);
+                    } else if let (Some(data), Some(exchange)) = (frame.data_ref(), &this.exchange) {
+                        let [_, size] = &mut exchange.stream.state().facts.sizes;
+                        *size += data.len() as u64;
+                    }
+                    Poll::Ready(Some(Ok(frame)))
+                }
+                other => other,
+            },
         }
     }
 }

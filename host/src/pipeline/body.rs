@@ -213,6 +213,7 @@ where
     }
 
     fn count(&self, len: usize) {
+        self.exchange.stream.state().facts.connection.progress();
         if let Some(size) = self
             .exchange
             .stream

@@ -1,7 +1,7 @@
 //! Requests and timers of the filters themselves. They belong to a root context and outlive the exchange that
 //! started them; one whose virtual machine was replaced meanwhile is forgotten.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -34,7 +34,9 @@ pub struct Callouts {
     clusters: Rc<Vec<Rc<Cluster>>>,
     core: Option<Rc<Pool>>,
     counters: Arc<Counters>,
-    open: Rc<std::cell::Cell<usize>>,
+    open: Rc<Cell<usize>>,
+    telling: Rc<Cell<usize>>,
+    closed: Cell<bool>,
     timers: RefCell<HashMap<(*const Vm, usize), AbortHandle>>,
 }
 
@@ -47,8 +49,22 @@ impl Callouts {
             core,
             counters,
             open: Rc::default(),
+            telling: Rc::default(),
+            closed: Cell::new(false),
             timers: RefCell::default(),
         })
+    }
+
+    /// How many call-outs that tell somebody something are not answered yet. A question that is still open,
+    /// such as a long poll, is none (RFC 9110, section 9.2.1: safe methods).
+    #[must_use]
+    pub fn telling(&self) -> usize {
+        self.telling.get()
+    }
+
+    /// From now on filters ask in vain: the thread ends, and nothing can be started on it.
+    pub fn close(&self) {
+        self.closed.set(true);
     }
 
     fn find(&self, name: &str) -> Option<Target> {
@@ -69,10 +85,13 @@ impl Outside for Callouts {
     }
 
     fn call(&self, vm: &Rc<Vm>, generation: u32, call: Callout) {
+        if self.closed.get() {
+            return;
+        }
         self.counters.callouts.add(1);
         let target = self.find(&call.cluster).filter(|_| self.open.get() < OPEN_MAX);
-        let open = Rc::clone(&self.open);
-        open.set(open.get() + 1);
+        let open = Count::one(&self.open);
+        let telling = (!call.head.method.is_safe()).then(|| Count::one(&self.telling));
         let vm = Rc::downgrade(vm);
         let counters = Arc::clone(&self.counters);
         tokio::task::spawn_local(async move {
@@ -92,7 +111,7 @@ impl Outside for Callouts {
                     .await
                     .unwrap_or(Err(Failure::Timeout))
             };
-            open.set(open.get().saturating_sub(1));
+            drop((open, telling));
             let reply = answered.unwrap_or_else(|failure| {
                 counters.callout_failures.add(1);
                 failed(failure)
@@ -105,6 +124,9 @@ impl Outside for Callouts {
     }
 
     fn tick(&self, vm: &Rc<Vm>, generation: u32, root: usize, period: Duration) {
+        if self.closed.get() {
+            return;
+        }
         let key = (Rc::as_ptr(vm), root);
         if let Some(old) = self.timers.borrow_mut().remove(&key) {
             old.abort();
@@ -124,6 +146,22 @@ impl Outside for Callouts {
             }
         });
         self.timers.borrow_mut().insert(key, timer.abort_handle());
+    }
+}
+
+/// One more, until it is dropped.
+struct Count(Rc<Cell<usize>>);
+
+impl Count {
+    fn one(of: &Rc<Cell<usize>>) -> Self {
+        of.set(of.get() + 1);
+        Self(Rc::clone(of))
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 

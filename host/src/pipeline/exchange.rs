@@ -186,8 +186,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let connection = Rc::clone(&self.stream.state().facts.connection);
-        connection.open.set(connection.open.get().saturating_sub(1));
-        connection.last.set(connection.clock.get());
+        connection.finished();
         for (position, filter) in self.lane.filters.iter().enumerate() {
             if let Some(opened) = self.opened(position) {
                 // A dead machine has forgotten the context already.

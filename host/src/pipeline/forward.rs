@@ -4,7 +4,11 @@
 //! tried again only if it is idempotent (RFC 9110, section 9.2.2) and had no body. A kept connection that proves
 //! stale costs no attempt: the same worker gets a fresh one first.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
 
 use http::header::{EXPECT, HeaderMap, HeaderValue, UPGRADE};
 use http::{Method, Request, Uri};
@@ -30,6 +34,8 @@ pub struct Answer {
     pub connection: Connection,
     /// Who answered.
     pub host: Rc<Host>,
+    /// How long the rest of the answer may not move.
+    pub patience: Duration,
 }
 
 /// What is needed to send the same request once more.
@@ -125,17 +131,18 @@ async fn one(
                 }
             },
         };
-        let sent = tokio::time::timeout(cluster.config.response_timeout, connection.send(request)).await;
-        let failed = match sent {
-            Ok(Ok(response)) => {
+        let patience = cluster.config.response_timeout;
+        let failed = match in_time(exchange, patience, connection.send(request)).await {
+            Some(Ok(response)) => {
                 return Ok(Answer {
                     response,
                     connection,
                     host: Rc::clone(host),
+                    patience,
                 });
             }
-            Ok(Err(failed)) => failed,
-            Err(_) => return Err(Attempt::Over(Failure::Timeout.into())),
+            Some(Err(failed)) => failed,
+            None => return Err(Attempt::Over(Failure::Timeout.into())),
         };
         let failure = reason(exchange, &failed).map_err(Attempt::Over)?;
         let again = failed.unsent.or_else(|| {
@@ -153,6 +160,22 @@ async fn one(
         host.pool.clear();
         fresh = true;
     }
+}
+
+/// Waits for `sending` as long as the body moves, and then for `patience`. `None` when nothing came.
+async fn in_time<F: Future>(exchange: &Exchange, patience: Duration, sending: F) -> Option<F::Output> {
+    let client = Rc::clone(&exchange.stream.state().facts.connection);
+    client.begin_wait(patience);
+    let mut sending = pin!(sending);
+    let sent = poll_fn(|cx| {
+        if client.wait.is_over() {
+            return Poll::Ready(None);
+        }
+        sending.as_mut().poll(cx).map(Some)
+    });
+    let sent = sent.await;
+    client.wait.end();
+    sent
 }
 
 /// Why sending failed: what a filter did with the body counts before what became of the connection.

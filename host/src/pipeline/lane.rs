@@ -30,6 +30,8 @@ pub struct Lane {
     pub clusters: Rc<Vec<Rc<Cluster>>>,
     /// This thread's counters.
     pub counters: Arc<Counters>,
+    /// What the filters ask of others.
+    pub callouts: Rc<Callouts>,
     vms: Vec<Rc<Vm>>,
     core: Option<Rc<Pool>>,
     hints: RefCell<Option<mpsc::Receiver<Hint>>>,
@@ -51,14 +53,14 @@ impl Lane {
             .core
             .clone()
             .map(|core| Rc::new(Pool::new(core, Duration::from_secs(2))));
-        let outside = Callouts::new(Rc::clone(&clusters), core.clone(), Arc::clone(counters));
+        let callouts = Callouts::new(Rc::clone(&clusters), core.clone(), Arc::clone(counters));
         let (sender, hints) = mpsc::channel(HINTS_MAX);
         let mut vms = Vec::new();
         for (index, blueprint) in program.blueprints.iter().enumerate() {
             let mailbox = Some((sender.clone(), index));
             let vm = Vm::new(
                 Arc::clone(blueprint),
-                outside.clone(),
+                callouts.clone(),
                 mailbox,
                 Arc::clone(counters),
             );
@@ -78,6 +80,7 @@ impl Lane {
             filters: filters.collect(),
             clusters,
             counters: Arc::clone(counters),
+            callouts,
             vms,
             core,
             hints: RefCell::new(Some(hints)),

@@ -14,13 +14,14 @@ use super::exchange::{Ended, Exchange};
 use super::forward::{self, Answer};
 use super::lane::Lane;
 use super::tunnel;
+use crate::client::Connection;
 use crate::message::head::{RequestHead, ResponseHead};
 use crate::message::{forwarded, framing, hop};
 use crate::rescue::Failure;
 use crate::route;
 use crate::upstream::body::{Outgoing, WorkerBody};
 use crate::wasm::abi::numbers::Direction;
-use crate::wasm::stream::{Connection, Facts, LocalReply, Stream};
+use crate::wasm::stream::{Facts, LocalReply, Stream};
 
 /// The connection is closed without an answer, because a filter said so.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -185,7 +186,8 @@ async fn to_worker(
     let body = if empty {
         Outgoing::Empty
     } else if filters.is_empty() {
-        Outgoing::Client(incoming)
+        let client = Rc::clone(&exchange.stream.state().facts.connection);
+        Outgoing::Client(incoming, client)
     } else {
         let body = Filtered::new(incoming, Rc::clone(exchange), Direction::Request, filters);
         Outgoing::Made(Box::pin(body))
@@ -204,6 +206,7 @@ async fn from_worker(
         mut response,
         connection,
         host,
+        patience,
     } = answer;
     let switched = match (response.status(), upgrade) {
         (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade)) => {
@@ -252,7 +255,7 @@ async fn from_worker(
         .ok_or(Failure::BadMessage)?;
     exchange.lane.counters.answered(head.status);
     let body = match body {
-        Some(body) => ClientBody::worker(body, Rc::clone(exchange)),
+        Some(body) => ClientBody::worker(body, Rc::clone(exchange), patience),
         None => ClientBody::local(bytes::Bytes::new(), None),
     };
     let mut response = Response::new(body);

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::client::Connection;
 use crate::config;
-use crate::wasm::stream::Connection;
 
 /// How often connections are looked at, and the precision of their timeouts.
 pub const STEP: Duration = Duration::from_millis(500);
@@ -51,7 +51,7 @@ impl Watched {
     #[must_use]
     pub fn new(connection: Rc<Connection>) -> Rc<Self> {
         // A new connection owes its first request head from the start.
-        let head_since = Cell::new(Some(connection.clock.get()));
+        let head_since = Cell::new(Some(connection.now()));
         Rc::new(Self {
             connection,
             order: Cell::new(Order::Serve),
@@ -87,6 +87,10 @@ impl Watched {
 
     fn give(&self, order: Order) {
         self.order.set(order);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
@@ -164,6 +168,10 @@ impl Watch {
             if watched.order.get() != Order::Close && watched.overdue(before, now, limits) {
                 watched.give(Order::Close);
                 closed += 1;
+            }
+            if watched.connection.wait.check(now) {
+                // Whoever waits on its behalf finds out when it is polled.
+                watched.wake();
             }
         }
         closed

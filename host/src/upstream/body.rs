@@ -24,7 +24,7 @@ pub enum Outgoing {
     /// All of it.
     Full(Bytes),
     /// The client's, as it comes.
-    Client(Incoming),
+    Client(Incoming, Rc<crate::client::Connection>),
     /// One made elsewhere.
     Made(BoxBody),
 }
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Outgoing {
         f.write_str(match self {
             Self::Empty => "Empty",
             Self::Full(_) => "Full",
-            Self::Client(_) => "Client",
+            Self::Client(..) => "Client",
             Self::Made(_) => "Made",
         })
     }
@@ -52,9 +52,13 @@ impl Body for Outgoing {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Client(incoming) => Pin::new(incoming)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
+            Self::Client(incoming, client) => {
+                let frame = Pin::new(incoming).poll_frame(cx);
+                if frame.is_ready() {
+                    client.progress();
+                }
+                frame.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+            }
             Self::Made(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -63,7 +67,7 @@ impl Body for Outgoing {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Client(incoming) => incoming.is_end_stream(),
+            Self::Client(incoming, _) => incoming.is_end_stream(),
             Self::Made(body) => body.is_end_stream(),
         }
     }
@@ -72,7 +76,7 @@ impl Body for Outgoing {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Client(incoming) => incoming.size_hint(),
+            Self::Client(incoming, _) => incoming.size_hint(),
             Self::Made(body) => body.size_hint(),
         }
     }

@@ -23,3 +23,6 @@ pub mod limits;
 pub mod plugin;
 pub mod shared;
 pub mod stream;
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,7 @@
 //! The pipeline owns the exchange and waits on it; host calls act on it while a guest runs. Both are on one thread,
 //! and neither keeps it borrowed while the other runs.
 
-use std::cell::{Cell, RefCell, RefMut};
-use std::net::SocketAddr;
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -13,6 +12,7 @@ use std::time::SystemTime;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Version};
 
+use crate::client::Connection;
 use crate::message::head::{RequestHead, ResponseHead};
 use crate::wasm::abi::numbers::Direction;
 
@@ -20,29 +20,6 @@ use crate::wasm::abi::numbers::Direction;
 pub const PROPERTIES_MAX: usize = 64;
 /// The longest property, path and value together, in bytes; past it it is refused.
 pub const PROPERTY_MAX: usize = 64 << 10;
-
-/// The client's connection.
-#[derive(Debug)]
-pub struct Connection {
-    /// Numbers connections of the process, from 1.
-    pub id: u64,
-    /// The address of the client.
-    pub source: SocketAddr,
-    /// The address it connected to.
-    pub destination: SocketAddr,
-    /// The address of `source`, as `X-Forwarded-For` names it.
-    pub source_ip: http::HeaderValue,
-    /// `source` as text.
-    pub source_text: Rc<str>,
-    /// `destination` as text.
-    pub destination_text: Rc<str>,
-    /// Requests of it that are not finished.
-    pub open: Cell<u32>,
-    /// When a request of it finished last, on the thread's coarse clock in milliseconds.
-    pub last: Cell<u64>,
-    /// That clock.
-    pub clock: Rc<Cell<u64>>,
-}
 
 /// An answer made by a filter or by the proxy itself.
 #[derive(Debug, Clone)]

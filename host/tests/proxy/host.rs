@@ -50,7 +50,8 @@ impl Host {
         Self::of(&text, modules)
     }
 
-    fn of(text: &str, modules: &[(&str, &[u8])]) -> Self {
+    /// `text` is the whole configuration.
+    pub(crate) fn of(text: &str, modules: &[(&str, &[u8])]) -> Self {
         let folder = Folder::new();
         for (name, code) in modules {
             std::fs::write(folder.0.join(name), code).unwrap();

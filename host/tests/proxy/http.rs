@@ -222,6 +222,31 @@ fn a_client_that_says_nothing_is_let_go() {
 }
 
 #[test]
+fn a_worker_that_says_nothing_is_504() {
+    let worker = Worker::start("a");
+    let text = format!(
+        "listener = [{{ bind = \"127.0.0.1:0\" }}]\nroute = [{{ prefix = \"/\", cluster = \"a\" }}]\n\
+         cluster = [{{ name = \"a\", response_timeout = \"600ms\", workers = [{{ route = \"a\", url = \"http://{}\" }}] }}]",
+        worker.addr
+    );
+    let host = Host::of(&text, &[]);
+    let mut client = host.client();
+    assert_eq!(client.get("/slow", "").status, 504);
+    assert_eq!(
+        client.get("/pause", "").status,
+        200,
+        "half a second is no silence yet"
+    );
+    // A body that keeps coming is not silent, however long it takes.
+    client.send("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n");
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(300));
+        client.send("x");
+    }
+    assert_eq!(client.read().text(), "a:5:xxxxx");
+}
+
+#[test]
 fn nothing_is_served_under_an_unknown_path() {
     let worker = Worker::start("a");
     let host = Host::with(&[worker.addr], "", &[]);

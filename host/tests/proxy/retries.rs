@@ -70,6 +70,17 @@ fn a_stale_connection_costs_nothing() {
 }
 
 #[test]
+fn a_client_chooses_no_worker() {
+    let (a, b) = (Worker::start("a"), Worker::start("b"));
+    let host = Host::with(&[a.addr, b.addr], "server = { threads = 1 }", &[]);
+    let mut client = host.client();
+    for _ in 0..4 {
+        client.get("/", &format!("x-limpet-destination: {}\r\n", a.addr));
+    }
+    assert_eq!((a.seen.requests(), b.seen.requests()), (2, 2));
+}
+
+#[test]
 fn destinations_are_tried_in_order_and_never_seen_by_a_worker() {
     let (a, b) = (Worker::start("a"), Worker::start("b"));
     let dead = nobody();
