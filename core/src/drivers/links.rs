@@ -31,6 +31,11 @@ use crate::replication::message::{self, MessageError};
 const BACKOFF_LEAST: Duration = Duration::from_millis(50);
 const BACKOFF_MOST: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a link must have been up for its end to be looked into at once rather than after a pause.
+const LASTED: Duration = Duration::from_secs(1);
+/// How long what was sent may stay unacknowledged by the other side's kernel, and how long a silent connection is
+/// kept without asking, before it counts as broken: a cut that drops packets must not hold a link for minutes.
+const SILENCE: Duration = Duration::from_secs(6);
 /// How often to look whether links are missing.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How many incoming links may be shaking hands at once; further ones wait in the kernel's backlog.
@@ -73,6 +78,11 @@ pub enum LinkError {
     /// Not a message.
     #[error(transparent)]
     Message(#[from] MessageError),
+    /// The peer knows a later run of this node than this one, so this one took a later number.
+    #[error(
+        "the peer knows a later run of this node, which its clock was ahead of; tries again as the latest"
+    )]
+    Outrun,
     /// Took too long.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
@@ -127,8 +137,11 @@ pub async fn dial_all(
 enum Outcome {
     /// Another task keeps a link to the same node.
     AlreadyLinked,
-    /// It was up, and ended for this reason.
-    Ended(LinkError),
+    /// It was up, and ended.
+    Ended {
+        /// Whether it was up long enough to be worth making again at once.
+        lasted: bool,
+    },
 }
 
 /// Keeps one link as long as the engine wants it.
@@ -142,9 +155,11 @@ async fn keep_link(node: &Arc<Node>, config: &LinkConfig, addr: SocketAddr) {
         match try_link(node, config, addr, || ()).await {
             Ok(Outcome::AlreadyLinked) => return,
             // At once: is the process still there?
-            Ok(Outcome::Ended(_)) => backoff.reset(),
+            Ok(Outcome::Ended { lasted: true }) => backoff.reset(),
             Err(_) if !node.with(|engine, now| engine.wanted_links(now).contains(&addr)) => return,
-            Err(_) => tokio::time::sleep(backoff.step(rand::random())).await,
+            Ok(Outcome::Ended { lasted: false }) | Err(_) => {
+                tokio::time::sleep(backoff.step(rand::random())).await;
+            }
         }
     }
 }
@@ -162,14 +177,21 @@ async fn keep_seed(node: Arc<Node>, config: LinkConfig, seed: String) {
                 Vec::new()
             }
         };
-        let mut again = false;
+        let (mut again, mut answered) = (false, !addrs.is_empty());
         for addr in addrs {
             if node.with(|engine, _| is_own_or_linked(engine, addr)) {
                 continue;
             }
-            again |= matches!(try_link(&node, &config, addr, tried).await, Ok(Outcome::Ended(_)));
+            match try_link(&node, &config, addr, tried).await {
+                Ok(Outcome::Ended { lasted }) => again |= lasted,
+                Ok(Outcome::AlreadyLinked) => {}
+                // Nobody listens there. Anything else may be somebody who has the sessions.
+                Err(error) => answered &= error.is_refused(),
+            }
         }
-        tried();
+        if answered {
+            tried();
+        }
         if again {
             backoff.reset();
         } else {
@@ -192,8 +214,7 @@ async fn try_link(
 ) -> Result<Outcome, LinkError> {
     let result = link(node, config, addr, up).await;
     match &result {
-        Ok(Outcome::AlreadyLinked) => {}
-        Ok(Outcome::Ended(reason)) => tracing::info!(%addr, %reason, "link closed"),
+        Ok(_) => {}
         Err(error) => {
             match error {
                 LinkError::Connect(_) | LinkError::Timeout(_) => tracing::debug!(%addr, %error, "no link"),
@@ -217,7 +238,7 @@ async fn link(
         .map_err(|_| LinkError::Timeout(CONNECT_TIMEOUT))?
         .map_err(LinkError::Connect)?;
     let shake = async {
-        tcp.set_nodelay(true).map_err(LinkError::Connect)?;
+        prepare(&tcp).map_err(LinkError::Connect)?;
         let client = config.tls.borrow().client.clone();
         let name = ServerName::try_from(SERVER_NAME).map_err(|e| LinkError::Stranger(e.to_string()))?;
         let stream = TlsConnector::from(client)
@@ -226,10 +247,13 @@ async fn link(
             .map_err(LinkError::Handshake)?;
         let certified = identity::of_cluster(stream.get_ref().1.peer_certificates(), &config.cluster)?;
         let (read, mut write) = tokio::io::split(stream);
-        write_hello(node, config, &mut write).await?;
+        write_hello(node, config, &mut write, 0).await?;
         let mut frames = Frames::new(read);
         let hello = read_hello(&mut frames).await?;
         let peer = accept_hello(node, config, &hello, &certified.node)?;
+        if node.with(|engine, now| engine.outrun(hello.knows, now)) {
+            return Err(LinkError::Outrun);
+        }
         Ok::<_, LinkError>((peer, hello, frames, write))
     };
     let (peer, hello, mut frames, mut write) = tokio::time::timeout(HANDSHAKE_TIMEOUT, shake)
@@ -254,10 +278,26 @@ async fn link(
     };
     tracing::info!(peer = %peer, %addr, "link up");
     up();
+    let began = tokio::time::Instant::now();
     let reason = speak(node, &peer, &signal, &mut frames, &mut write).await;
     node.remove_link(&peer, &signal);
+    tracing::info!(peer = %peer, %addr, %reason, "link closed");
     node.with(|engine, now| engine.link_down(&peer, false, now));
-    Ok(Outcome::Ended(reason))
+    Ok(Outcome::Ended {
+        lasted: began.elapsed() >= LASTED,
+    })
+}
+
+/// Small messages go out at once, and a dead connection is noticed.
+fn prepare(tcp: &TcpStream) -> std::io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(tcp);
+    socket.set_tcp_user_timeout(Some(SILENCE))?;
+    socket.set_tcp_keepalive(
+        &socket2::TcpKeepalive::new()
+            .with_time(SILENCE / 2)
+            .with_interval(SILENCE / 6),
+    )
 }
 
 /// Sends what waits for `peer` until the connection ends. The peer says nothing on this link, so the reading side
@@ -366,7 +406,7 @@ type Greeted = (
 );
 
 async fn greet(node: &Arc<Node>, config: &LinkConfig, tcp: TcpStream) -> Result<Greeted, LinkError> {
-    tcp.set_nodelay(true).map_err(LinkError::Connect)?;
+    prepare(&tcp).map_err(LinkError::Connect)?;
     let server = config.tls.borrow().server.clone();
     let stream = TlsAcceptor::from(server)
         .accept(tcp)
@@ -377,7 +417,8 @@ async fn greet(node: &Arc<Node>, config: &LinkConfig, tcp: TcpStream) -> Result<
     let mut frames = Frames::new(read);
     let hello = read_hello(&mut frames).await?;
     let peer = accept_hello(node, config, &hello, &certified.node)?;
-    write_hello(node, config, &mut write).await?;
+    let knows = node.with(|engine, _| engine.roster().get(&peer).map_or(0, |m| m.identity.incarnation));
+    write_hello(node, config, &mut write, knows).await?;
     let on = node.with(|engine, _| engine.hello_heard(&peer, hello.addr));
     Ok((peer, on, frames, write))
 }
@@ -402,6 +443,7 @@ async fn write_hello<W: tokio::io::AsyncWrite + Unpin>(
     node: &Arc<Node>,
     config: &LinkConfig,
     write: &mut W,
+    knows: u64,
 ) -> Result<(), LinkError> {
     let identity = node.with(|engine, _| engine.identity().clone());
     let hello = Hello {
@@ -409,6 +451,7 @@ async fn write_hello<W: tokio::io::AsyncWrite + Unpin>(
         domain: config.domain.clone(),
         incarnation: identity.incarnation,
         addr: identity.addr,
+        knows,
     };
     let mut buffer = Vec::new();
     frame::write(&hello.encode()?, &mut buffer);

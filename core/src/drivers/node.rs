@@ -119,7 +119,14 @@ impl Node {
                 }
             }
             Output::Table(version) => {
-                self.table.send_replace(version);
+                // Two calls may finish in another order than they were made.
+                self.table.send_if_modified(|known| {
+                    let later = version.number > known.number;
+                    if later {
+                        *known = version;
+                    }
+                    later
+                });
             }
         }
     }

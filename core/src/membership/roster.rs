@@ -50,6 +50,8 @@ pub struct Member {
     pub ready: bool,
     /// Whether the link to it is up.
     pub linked: bool,
+    /// Whether a refused connection means that its process is gone: it was linked since that was last concluded.
+    pub refusal_counts: bool,
     /// When SWIM last changed its mind about it, since this node started.
     pub since: Duration,
 }
@@ -98,6 +100,7 @@ impl Roster {
             leaving: false,
             ready: false,
             linked: false,
+            refusal_counts: false,
             since: now,
         };
         let member = self.members.entry(node.clone()).or_insert_with(|| fresh.clone());

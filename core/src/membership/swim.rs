@@ -113,6 +113,16 @@ impl Swim {
         self.run("hear", |foca, runtime| foca.handle_data(bytes, runtime))
     }
 
+    /// Goes on under a later incarnation, past `known`.
+    pub fn outrun(&mut self, known: u64) -> Todo {
+        let identity = Identity {
+            incarnation: known + 1,
+            ..self.identity.clone()
+        };
+        self.identity = identity.clone();
+        self.run("outrun", |foca, runtime| foca.change_identity(identity, runtime))
+    }
+
     /// A timer is due.
     pub fn fire(&mut self, timer: Timer) -> Todo {
         self.run("fire", |foca, runtime| foca.handle_timer(timer, runtime))

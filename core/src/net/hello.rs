@@ -23,6 +23,9 @@ pub struct Hello {
     pub incarnation: u64,
     /// Where other nodes reach it.
     pub addr: SocketAddr,
+    /// In an answer: the latest incarnation of the other side this node has heard of; 0 for none. A node that was
+    /// restarted with its clock set back learns by this that it must take a later one.
+    pub knows: u64,
 }
 
 /// Why the first frame is no hello. The link is closed.
@@ -38,6 +41,7 @@ struct Spelled {
     domain: String,
     incarnation: u64,
     addr: SocketAddr,
+    knows: u64,
 }
 
 impl Hello {
@@ -51,6 +55,7 @@ impl Hello {
             domain,
             incarnation,
             addr,
+            knows,
         } = self.clone();
         let spelled = Spelled {
             magic: MAGIC,
@@ -59,6 +64,7 @@ impl Hello {
             domain,
             incarnation,
             addr,
+            knows,
         };
         bincode::encode_to_vec(spelled, CONFIG).map_err(|e| HelloError(e.to_string()))
     }
@@ -78,6 +84,7 @@ impl Hello {
             domain,
             incarnation,
             addr,
+            knows,
             ..
         } = spelled;
         Ok(Self {
@@ -85,6 +92,7 @@ impl Hello {
             domain,
             incarnation,
             addr,
+            knows,
         })
     }
 }
@@ -100,6 +108,7 @@ mod tests {
             domain: String::new(),
             incarnation: 7,
             addr: "[::1]:4000".parse().unwrap(),
+            knows: 6,
         };
         let bytes = hello.encode().unwrap();
         assert_eq!(Hello::decode(&bytes), Ok(hello));

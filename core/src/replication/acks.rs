@@ -74,17 +74,23 @@ pub struct Acks {
 }
 
 impl Acks {
-    /// A caller waits for `level` copies of a change until `deadline`. `Err` holds the count at once if that is
-    /// already so.
+    /// A caller waits for `level` copies of a change until `deadline`; `copies` there are, `missing` there are not
+    /// yet. `Err` holds the count at once if that is enough.
     ///
     /// # Errors
     /// The number of copies, when there is nothing to wait for.
-    pub fn wait(&mut self, level: Level, deadline: Duration, slots: Slots) -> Result<Waiter, usize> {
+    pub fn wait(
+        &mut self,
+        level: Level,
+        deadline: Duration,
+        copies: usize,
+        missing: Slots,
+    ) -> Result<Waiter, usize> {
         let wait = Wait {
             level,
             deadline,
-            missing: slots,
-            copies: 1,
+            missing,
+            copies,
         };
         if wait.is_done() {
             return Err(wait.copies);
@@ -102,6 +108,15 @@ impl Acks {
                 .retain(|(node, wanted)| node != peer || wanted.is_none_or(|wanted| wanted > slot));
             wait.copies += before - wait.missing.len();
         })
+    }
+
+    /// What was on its way to `peer` up to `slot` was dropped, or refused by it: it will never count.
+    pub fn dropped(&mut self, peer: &NodeId, slot: Slot) {
+        for wait in self.waits.values_mut() {
+            for (_, wanted) in wait.missing.iter_mut().filter(|(node, _)| node == peer) {
+                wanted.take_if(|wanted| *wanted <= slot);
+            }
+        }
     }
 
     /// `peer` is no member any more: nobody waits for it. Returns who is done.
@@ -171,7 +186,7 @@ mod tests {
     fn each_level_waits_for_its_count_of_five_nodes() {
         for (level, answers) in [(Level::One, 1), (Level::Quorum, 2), (Level::All, 4)] {
             let mut acks = Acks::default();
-            let waiter = acks.wait(level, LATER, slots(4)).unwrap();
+            let waiter = acks.wait(level, LATER, 1, slots(4)).unwrap();
             for (n, peer) in ["b", "c", "d", "e"].iter().enumerate().take(answers) {
                 let done = acks.acknowledged(&node(peer), 10);
                 let expected = if n + 1 == answers {
@@ -182,14 +197,14 @@ mod tests {
                 assert_eq!(done, expected, "{level:?} after {peer}");
             }
         }
-        assert_eq!(Acks::default().wait(Level::None, LATER, slots(4)), Err(1));
-        assert_eq!(Acks::default().wait(Level::All, LATER, slots(0)), Err(1));
+        assert_eq!(Acks::default().wait(Level::None, LATER, 1, slots(4)), Err(1));
+        assert_eq!(Acks::default().wait(Level::All, LATER, 1, slots(0)), Err(1));
     }
 
     #[test]
     fn an_older_slot_is_no_copy() {
         let mut acks = Acks::default();
-        acks.wait(Level::All, LATER, slots(1)).unwrap();
+        acks.wait(Level::All, LATER, 1, slots(1)).unwrap();
         assert_eq!(acks.acknowledged(&node("b"), 9), []);
         assert_eq!(acks.expired(LATER), [(1, 1)]);
     }
@@ -197,7 +212,7 @@ mod tests {
     #[test]
     fn a_node_that_left_is_not_waited_for_and_not_counted() {
         let mut acks = Acks::default();
-        let waiter = acks.wait(Level::All, LATER, slots(2)).unwrap();
+        let waiter = acks.wait(Level::All, LATER, 1, slots(2)).unwrap();
         assert_eq!(acks.acknowledged(&node("b"), 10), []);
         assert_eq!(acks.gone(&node("c")), [(waiter, 2)]);
     }
@@ -205,8 +220,17 @@ mod tests {
     #[test]
     fn a_dropped_change_is_never_counted_as_a_copy() {
         let mut acks = Acks::default();
-        let waiter = acks.wait(Level::All, LATER, vec![(node("b"), None)]).unwrap();
+        let waiter = acks.wait(Level::All, LATER, 1, vec![(node("b"), None)]).unwrap();
         assert_eq!(acks.acknowledged(&node("b"), 1000), []);
+        assert_eq!(acks.expired(LATER), [(waiter, 1)]);
+    }
+
+    #[test]
+    fn a_change_that_was_refused_is_no_copy_though_later_ones_are() {
+        let mut acks = Acks::default();
+        let waiter = acks.wait(Level::All, LATER, 1, slots(1)).unwrap();
+        acks.dropped(&node("b"), 10);
+        assert_eq!(acks.acknowledged(&node("b"), 11), []);
         assert_eq!(acks.expired(LATER), [(waiter, 1)]);
     }
 }

@@ -37,8 +37,13 @@ pub enum Message {
         /// The changes, in order.
         changes: Vec<(SessionKey, Record)>,
     },
-    /// Every slot up to this one is applied.
-    Ack(Slot),
+    /// Every slot up to `slot` is received, and applied but for what the receiver refused.
+    Ack {
+        /// The last slot.
+        slot: Slot,
+        /// Up to this slot something was refused; 0 when nothing was.
+        refused: Slot,
+    },
     /// Send a chunk of the table.
     Pull(Pull),
     /// A chunk of the table.
@@ -137,7 +142,7 @@ enum Spelled {
     Gossip(Vec<u8>),
     Announce(Announce),
     Deltas(u64, Vec<(WireKey, WireRecord)>),
-    Ack(u64),
+    Ack(u64, u64),
     Pull {
         request: u64,
         buckets: Vec<u64>,
@@ -298,7 +303,7 @@ impl From<&Message> for Spelled {
             Message::Gossip(bytes) => Self::Gossip(bytes.clone()),
             Message::Announce(announce) => Self::Announce(announce.clone()),
             Message::Deltas { slot, changes } => Self::Deltas(*slot, spell_all(changes)),
-            Message::Ack(slot) => Self::Ack(*slot),
+            Message::Ack { slot, refused } => Self::Ack(*slot, *refused),
             Message::Pull(pull) => Self::Pull {
                 request: pull.request,
                 buckets: pull.buckets.words().to_vec(),
@@ -329,7 +334,7 @@ impl TryFrom<Spelled> for Message {
                 slot,
                 changes: read_all(changes)?,
             },
-            Spelled::Ack(slot) => Self::Ack(slot),
+            Spelled::Ack(slot, refused) => Self::Ack { slot, refused },
             Spelled::Pull {
                 request,
                 buckets,
@@ -416,7 +421,7 @@ mod tests {
             .boxed();
         prop_oneof![
             prop::collection::vec(any::<u8>(), 0..100).prop_map(Message::Gossip),
-            any::<u64>().prop_map(Message::Ack),
+            (any::<u64>(), any::<u64>()).prop_map(|(slot, refused)| Message::Ack { slot, refused }),
             (any::<u64>(), changes.clone()).prop_map(|(slot, changes)| Message::Deltas { slot, changes }),
             (any::<u64>(), cursor.clone()).prop_map(|(request, cursor)| Message::Pull(Pull {
                 request,

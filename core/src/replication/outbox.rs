@@ -10,8 +10,15 @@ use std::collections::{HashMap, VecDeque};
 use crate::base::id::SessionKey;
 use crate::session::Record;
 
-/// Numbers a slot; never used twice by one outbox.
+/// Numbers a slot; rises over the whole life of a node, so that an old acknowledgement means no new slot.
 pub type Slot = u64;
+
+/// The first slot of an outbox that is made, or dropped everything, at `wall_ms`: room for four million changes per
+/// millisecond, and later than every slot of an earlier outbox for the same peer.
+#[must_use]
+pub const fn first_slot(wall_ms: u64) -> Slot {
+    wall_ms << 22
+}
 
 #[derive(Debug)]
 struct Pending {
@@ -29,6 +36,8 @@ pub struct Outbox {
     by_key: HashMap<SessionKey, Slot>,
     next: Slot,
     acked: Slot,
+    /// Slots below were dropped.
+    floor: Slot,
     bytes: usize,
     bytes_max: usize,
     behind: bool,
@@ -36,15 +45,16 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox that holds up to `bytes_max` bytes.
+    /// An outbox that holds up to `bytes_max` bytes and numbers its slots from `first` on.
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
+    pub fn new(bytes_max: usize, first: Slot) -> Self {
         Self {
             waiting: VecDeque::new(),
             sent: VecDeque::new(),
             by_key: HashMap::new(),
-            next: 1,
+            next: first,
             acked: 0,
+            floor: first,
             bytes: 0,
             bytes_max,
             behind: false,
@@ -89,6 +99,7 @@ impl Outbox {
         self.by_key.clear();
         self.bytes = 0;
         self.behind = true;
+        self.floor = self.next;
         false
     }
 
@@ -108,9 +119,9 @@ impl Outbox {
         (!batch.is_empty()).then_some((last, batch))
     }
 
-    /// The peer has applied every slot up to `slot`. A number it cannot know is ignored.
+    /// The peer has received every slot up to `slot`. A number it cannot know is ignored.
     pub fn acknowledge(&mut self, slot: Slot) {
-        if slot >= self.next {
+        if slot >= self.next || slot < self.floor {
             return;
         }
         self.acked = self.acked.max(slot);
@@ -135,7 +146,13 @@ impl Outbox {
             .collect();
     }
 
-    /// Every slot up to this one is known to be applied.
+    /// Slots below this one were dropped, and no acknowledgement means them.
+    #[must_use]
+    pub const fn floor(&self) -> Slot {
+        self.floor
+    }
+
+    /// Every slot from the floor up to this one is known to be received.
     #[must_use]
     pub const fn acked(&self) -> Slot {
         self.acked
@@ -193,7 +210,7 @@ mod tests {
 
     #[test]
     fn changes_to_one_session_share_a_slot_until_it_is_sent() {
-        let mut outbox = Outbox::new(1 << 20);
+        let mut outbox = Outbox::new(1 << 20, 1);
         let first = outbox.push(&key("S1"), &write(1, 8));
         assert_eq!(outbox.push(&key("S1"), &write(2, 8)), first);
         assert_eq!(outbox.batch(usize::MAX).unwrap().1, [(key("S1"), write(2, 8))]);
@@ -202,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_was_not_acknowledged_is_sent_again_in_order() {
-        let mut outbox = Outbox::new(1 << 20);
+        let mut outbox = Outbox::new(1 << 20, 1);
         outbox.push(&key("S1"), &write(1, 8));
         outbox.push(&key("S2"), &write(2, 8));
         let (slot, _) = outbox.batch(1).unwrap();
@@ -217,7 +234,7 @@ mod tests {
 
     #[test]
     fn past_its_bound_it_is_empty_and_behind_once() {
-        let mut outbox = Outbox::new(1000);
+        let mut outbox = Outbox::new(1000, 1);
         for n in 0..4 {
             outbox.push(&key(&format!("S{n}")), &write(1, 200));
         }
@@ -229,7 +246,7 @@ mod tests {
 
     #[test]
     fn one_change_larger_than_the_bound_does_not_wedge_it() {
-        let mut outbox = Outbox::new(1000);
+        let mut outbox = Outbox::new(1000, 1);
         assert_eq!(outbox.push(&key("big"), &write(1, 2000)), None);
         assert!(outbox.push(&key("small"), &write(2, 10)).is_some());
         assert_eq!(outbox.batch(usize::MAX).unwrap().1.len(), 1);
@@ -237,15 +254,25 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_of_a_slot_never_given_is_ignored() {
-        let mut outbox = Outbox::new(1000);
+        let mut outbox = Outbox::new(1000, 1);
         outbox.push(&key("S1"), &write(1, 8));
         outbox.acknowledge(99);
         assert_eq!(outbox.acked(), 0);
     }
 
     #[test]
+    fn an_acknowledgement_of_what_was_dropped_is_ignored() {
+        let mut outbox = Outbox::new(1000, 1);
+        let slot = outbox.push(&key("S1"), &write(1, 8)).unwrap();
+        outbox.batch(usize::MAX).unwrap();
+        assert_eq!(outbox.push(&key("big"), &write(1, 2000)), None);
+        outbox.acknowledge(slot);
+        assert!(outbox.acked() < outbox.floor() && slot < outbox.floor());
+    }
+
+    #[test]
     fn bytes_return_to_zero_when_everything_is_acknowledged() {
-        let mut outbox = Outbox::new(1 << 20);
+        let mut outbox = Outbox::new(1 << 20, 1);
         for n in 0..100 {
             outbox.push(&key(&format!("S{}", n % 7)), &write(n, n as usize));
             if n % 13 == 0 {

@@ -106,13 +106,19 @@ impl Record {
             || !self.attributes.is_empty()
     }
 
-    /// When it ends if nobody uses it, in milliseconds since 1970; `None` when it does not.
+    /// When it ends if nobody uses it, in milliseconds since 1970; `None` when it does not. A part of a session
+    /// that arrived before the rest counts as having the idle lifetime `default` and as used when it began.
     #[must_use]
-    pub fn expires_ms(&self) -> Option<u64> {
-        let IdleLimit::Millis(idle) = self.max_inactive.as_ref()?.value else {
+    pub fn expires_ms(&self, default: IdleLimit) -> Option<u64> {
+        let IdleLimit::Millis(idle) = self.max_inactive.as_ref().map_or(default, |r| r.value) else {
             return None;
         };
-        Some(self.touched.as_ref()?.value.saturating_add(idle))
+        let used = self
+            .touched
+            .as_ref()
+            .map(|r| r.value)
+            .or_else(|| Some(self.life()?.wall_ms()))?;
+        Some(used.saturating_add(idle))
     }
 
     /// The attributes that have a value.

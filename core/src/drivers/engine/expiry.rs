@@ -12,7 +12,7 @@ use limpet_wire::report::IdleLimit;
 
 use super::{Engine, Phase};
 use crate::base::clock::Now;
-use crate::base::id::SessionKey;
+use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{EXPIRY_GRACE, TOMBSTONE_LIFE};
 use crate::session::Record;
 use crate::store::Deadlines;
@@ -75,11 +75,41 @@ impl Engine {
         }
     }
 
+    /// `node` is no member any more. Uses of sessions it is not told of are told when it comes back: they are no
+    /// part of what tables are compared by.
+    pub(super) fn note_lost(&mut self, node: &NodeId, now: Now) {
+        let held_back = self.config.swim.drop_time + self.config.touch_interval;
+        self.lost_ms
+            .entry(node.clone())
+            .or_insert(now.wall_ms.saturating_sub(ms(held_back)));
+    }
+
+    /// Tells `node` of every use it missed while it was lost.
+    pub(super) fn tell_lost_touches(&mut self, node: &NodeId) {
+        let Some(since_ms) = self.lost_ms.remove(node) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        for (key, record) in self.table.iter() {
+            if let Some(touched) = record.touched.clone().filter(|touched| touched.value >= since_ms) {
+                peer.outbox.push(
+                    key,
+                    &Record {
+                        touched: Some(touched),
+                        ..Record::default()
+                    },
+                );
+            }
+        }
+    }
+
     /// Makes sure the end of a record that changed is looked at in time.
     pub(super) fn watch_end(&mut self, key: &SessionKey, new: bool, before: Option<u64>, now: Now) {
         let Some(record) = self.table.get(key) else { return };
         let at = self.look_at(key, record, now);
-        let moved_forward = match (before, record.expires_ms()) {
+        let moved_forward = match (before, self.expires_ms(record)) {
             (Some(before), Some(after)) => after < before,
             (None, Some(_)) => true,
             _ => false,
@@ -96,7 +126,7 @@ impl Engine {
         if !record.is_alive() {
             return record.deleted.wall_ms().saturating_add(ms(TOMBSTONE_LIFE));
         }
-        match record.expires_ms() {
+        match self.expires_ms(record) {
             None => now.wall_ms + LOOK_AGAIN_MS,
             Some(end) => {
                 let patience = if self.ends_here(key, record) {

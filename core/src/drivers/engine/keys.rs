@@ -76,6 +76,11 @@ impl Engine {
         stored.into_iter().map(|stored| stored.key).collect()
     }
 
+    /// Whether the keys are in the table, as a session that is none of the users'.
+    pub(super) fn has_keys(&self) -> bool {
+        self.table.get(&keys_session()).is_some_and(Record::is_alive)
+    }
+
     /// Changes with every change of the keys.
     pub(super) fn keys_version(&self) -> Stamp {
         self.table

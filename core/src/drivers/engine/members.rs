@@ -26,6 +26,20 @@ impl Engine {
         }
     }
 
+    /// A peer has heard of the incarnation `known` of this node. Says whether this run had to take a later one.
+    pub fn outrun(&mut self, known: u64, now: Now) -> bool {
+        if known <= self.swim.identity().incarnation {
+            return false;
+        }
+        tracing::warn!(
+            known,
+            "an earlier run of this node had a later clock; takes a later incarnation"
+        );
+        let todo = self.swim.outrun(known);
+        self.carry_out(todo, now);
+        true
+    }
+
     /// Where links should be kept to, beside the seeds.
     #[must_use]
     pub fn wanted_links(&self, now: Now) -> Vec<std::net::SocketAddr> {
@@ -89,7 +103,8 @@ impl Engine {
                         .get(&node)
                         .is_some_and(|m| m.identity.incarnation < new.incarnation)
                 {
-                    self.forget_peer(&node);
+                    self.forget_peer(&node, now);
+                    self.distrust_workers(&node);
                     self.roster.note(&node, new, now.mono);
                 }
             }
@@ -118,7 +133,7 @@ impl Engine {
         let queue_bytes = self.config.queue_bytes;
         self.peers
             .entry(node)
-            .or_insert_with(|| super::Peer::new(queue_bytes));
+            .or_insert_with(|| super::Peer::new(queue_bytes, now.wall_ms));
         self.outputs.push(Output::Dial(addr));
     }
 
@@ -135,7 +150,9 @@ impl Engine {
         member.active = false;
         member.since = now.mono;
         tracing::warn!(peer = %node, left = member.leaving, "member down");
-        self.forget_peer(&node);
+        self.forget_peer(&node, now);
+        self.distrust_workers(&node);
+        self.note_lost(&node, now);
         if self
             .transfer
             .as_ref()

@@ -106,12 +106,16 @@ pub struct Engine {
     swim: Swim,
     roster: Roster,
     peers: BTreeMap<NodeId, Peer>,
-    heard: BTreeMap<NodeId, Listening>,
+    heard: BTreeMap<NodeId, peers::Heard>,
+    next_listening: Listening,
+    lost_ms: BTreeMap<NodeId, u64>,
+    refused_by_clock: bool,
     seeds_untried: BTreeSet<String>,
     acks: Acks,
     transfer: Option<Transfer>,
     next_request: u64,
     next_repair: Duration,
+    next_join: Duration,
     next_greeting: Duration,
     workers: Vec<DeclaredWorker>,
     announced: BTreeMap<NodeId, Vec<DeclaredWorker>>,
@@ -142,11 +146,15 @@ impl Engine {
             roster: Roster::default(),
             peers: BTreeMap::new(),
             heard: BTreeMap::new(),
+            next_listening: Listening::default(),
+            lost_ms: BTreeMap::new(),
+            refused_by_clock: false,
             seeds_untried: config.seeds.clone(),
             acks: Acks::default(),
             transfer: None,
             next_request: config.seed | 1,
             next_repair: now.mono,
+            next_join: now.mono,
             next_greeting: now.mono,
             workers: config.workers.clone(),
             announced: BTreeMap::new(),
@@ -200,6 +208,9 @@ impl Engine {
                 transfer.donor(),
                 transfer.received()
             )),
+            (Phase::Joining { .. }, None) if self.refused_by_clock => Some(
+                "sessions were refused because their stamps are far ahead of this node's clock; set the clock".into(),
+            ),
             (Phase::Joining { .. }, None) if !self.seeds_untried.is_empty() => Some(format!(
                 "waiting for {} of the seeds to answer",
                 self.seeds_untried.len()
@@ -217,7 +228,7 @@ impl Engine {
     /// How many sessions there are, the cluster's own not counted.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.table.alive() - usize::from(self.keys_version() != Stamp::ZERO)
+        self.table.alive() - usize::from(self.has_keys())
     }
 
     /// The other members.

@@ -10,13 +10,21 @@ use crate::base::limits::{BATCH_BYTES, CONTROL_QUEUE_MAX, WORKERS_MAX};
 use crate::membership::Identity;
 use crate::replication::digest::Buckets;
 use crate::replication::message::{Announce, Message};
-use crate::replication::outbox::Outbox;
+use crate::replication::outbox::{Outbox, Slot, first_slot};
 use crate::replication::transfer::Pull;
 use crate::session::Record;
 
-/// Which link of a node to this one is listened to: the latest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Numbers the links other nodes make to this one. A node is listened to on the latest it has spoken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Listening(u64);
+
+/// What was heard of a node, and is to be acknowledged to it.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    on: Listening,
+    slot: Slot,
+    refused: Slot,
+}
 
 /// One other node, as a place to send to.
 #[derive(Debug)]
@@ -27,6 +35,10 @@ pub struct Peer {
     control: VecDeque<Message>,
     /// The chunk it asked for last. An unanswered older request is superseded: it has one transfer at a time.
     pub(super) wanted: Option<Pull>,
+    /// Up to this slot it refused something.
+    refused: Slot,
+    /// Whether it is to be told what was received of it.
+    ack_due: bool,
     pub(super) outbox: Outbox,
     /// Whether tables were compared since its link came up.
     pub(super) compared: bool,
@@ -35,13 +47,15 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(queue_bytes: usize) -> Self {
+    pub(super) fn new(queue_bytes: usize, wall_ms: u64) -> Self {
         Self {
             linked: false,
             announced: false,
             control: VecDeque::new(),
             wanted: None,
-            outbox: Outbox::new(queue_bytes),
+            refused: 0,
+            ack_due: false,
+            outbox: Outbox::new(queue_bytes, first_slot(wall_ms)),
             compared: false,
             differed: Buckets::NONE,
         }
@@ -56,7 +70,12 @@ impl Peer {
     /// Whether anything waits to be sent to it.
     #[must_use]
     pub fn has_waiting(&self) -> bool {
-        !self.control.is_empty() || self.wanted.is_some() || self.outbox.has_waiting()
+        !self.control.is_empty() || self.ack_due || self.wanted.is_some() || self.outbox.has_waiting()
+    }
+
+    /// Whether it has acknowledged `slot` without refusing anything up to it.
+    pub(super) const fn has_applied(&self, slot: Slot) -> bool {
+        slot <= self.outbox.acked() && slot > self.refused
     }
 
     /// What it still has to be told.
@@ -75,24 +94,28 @@ impl Engine {
             .is_some_and(|known| known.identity.incarnation < identity.incarnation);
         if later {
             // Another run of it, with an empty memory: what the old one was still to be told it will ask for.
-            self.forget_peer(node);
+            self.forget_peer(node, now);
+            self.distrust_workers(node);
         }
         let Some(member) = self.roster.note(node, identity.clone(), now.mono) else {
             self.outputs.push(Output::Close(node.clone()));
             return;
         };
         member.linked = true;
+        member.refusal_counts = true;
         let peer = self
             .peers
             .entry(node.clone())
-            .or_insert_with(|| Peer::new(self.config.queue_bytes));
+            .or_insert_with(|| Peer::new(self.config.queue_bytes, now.wall_ms));
         peer.linked = true;
+        peer.ack_due = self.heard.contains_key(node);
         peer.control.clear();
         peer.outbox.rewind();
         self.outputs.push(Output::Wake(node.clone()));
         self.say(node, Message::Announce(self.announcement()));
         let todo = self.swim.meet(identity);
         self.carry_out(todo, now);
+        self.tell_lost_touches(node);
         self.say_digest(node);
         self.refresh_table();
     }
@@ -110,7 +133,9 @@ impl Engine {
             return;
         };
         member.linked = false;
-        if refused && member.active {
+        // Only the first refusal after a link: if the process lives on, behind something that refuses for it, it
+        // says so, and then it is silence that counts.
+        if refused && member.active && std::mem::take(&mut member.refusal_counts) {
             let identity = member.identity.clone();
             tracing::warn!(peer = %node, "its address refuses connections: the process is gone");
             let todo = self.swim.declare_down(&identity);
@@ -135,16 +160,14 @@ impl Engine {
         }
     }
 
-    /// `node` has made a link to this node and says it listens at `addr`: one is made back. Whatever still arrives
-    /// on an earlier link of it is of the past, and not heard.
+    /// `node` has made a link to this node and says it listens at `addr`: one is made back. Once it speaks on the
+    /// new link, whatever still arrives on an earlier one is of the past, and not heard.
     pub fn hello_heard(&mut self, node: &NodeId, addr: SocketAddr) -> Listening {
         if !self.peers.get(node).is_some_and(Peer::is_linked) {
             self.outputs.push(Output::Dial(addr));
         }
-        let Listening(last) = self.heard.get(node).copied().unwrap_or_default();
-        let listening = Listening(last + 1);
-        self.heard.insert(node.clone(), listening);
-        listening
+        self.next_listening.0 += 1;
+        self.next_listening
     }
 
     /// Queues a control message. A peer that takes none is cut off rather than remembered without end.
@@ -183,6 +206,12 @@ impl Engine {
             return Vec::new();
         }
         let mut messages: Vec<_> = peer.control.drain(..).collect();
+        if std::mem::take(&mut peer.ack_due)
+            && let Some(heard) = self.heard.get(node)
+        {
+            let (slot, refused) = (heard.slot, heard.refused);
+            messages.push(Message::Ack { slot, refused });
+        }
         if let Some(pull) = peer.wanted.take() {
             messages.push(self.chunk(&pull));
         }
@@ -198,9 +227,11 @@ impl Engine {
 
     /// A message of `node` arrived on the link `on`. Says whether that link is still the one to listen to.
     pub fn hear(&mut self, node: &NodeId, on: Listening, message: Message, now: Now) -> bool {
-        if self.heard.get(node) != Some(&on) {
+        let heard = self.heard.entry(node.clone()).or_default();
+        if on < heard.on {
             return false;
         }
+        heard.on = on;
         match message {
             Message::Gossip(bytes) => {
                 let todo = self.swim.hear(&bytes);
@@ -209,11 +240,25 @@ impl Engine {
             Message::Announce(announce) => self.hear_announce(node, announce, now),
             Message::Deltas { slot, changes } => {
                 self.counters.deltas_received += changes.len() as u64;
-                self.apply(node, changes, now);
-                self.say(node, Message::Ack(slot));
-            }
-            Message::Ack(slot) => {
+                let refused = self.apply(node, changes, now);
+                let heard = self.heard.entry(node.clone()).or_default();
+                heard.refused = match refused {
+                    0 if slot >= heard.slot => heard.refused,
+                    0 => 0, // another run of it, which numbers anew
+                    _ => slot,
+                };
+                heard.slot = slot;
                 if let Some(peer) = self.peers.get_mut(node) {
+                    peer.ack_due = true;
+                    self.outputs.push(Output::Wake(node.clone()));
+                }
+            }
+            Message::Ack { slot, refused } => {
+                if let Some(peer) = self.peers.get_mut(node) {
+                    if refused > peer.outbox.acked() {
+                        peer.refused = refused;
+                        self.acks.dropped(node, refused);
+                    }
                     peer.outbox.acknowledge(slot);
                     let done = self.acks.acknowledged(node, peer.outbox.acked());
                     self.outputs.extend(
@@ -265,16 +310,19 @@ impl Engine {
         self.refresh_table();
     }
 
-    /// Joins another node's records. A record with a stamp from the far future is refused whole.
-    pub(super) fn apply(&mut self, from: &NodeId, records: Vec<(SessionKey, Record)>, now: Now) {
+    /// Joins another node's records. A record with a stamp from the far future is refused whole; says how many were.
+    pub(super) fn apply(&mut self, from: &NodeId, records: Vec<(SessionKey, Record)>, now: Now) -> usize {
+        let mut refused = 0;
         for (key, record) in records {
             if let Err(error) = self.hlc.observe(record.latest(), now.wall_ms) {
                 self.counters.skew_refused += 1;
                 tracing::warn!(peer = %from, %error, "refused a change");
+                refused += 1;
                 continue;
             }
             self.join(&key, &record, now);
         }
+        refused
     }
 
     /// Nobody waits for `node` any more.
@@ -284,12 +332,12 @@ impl Engine {
         }
     }
 
-    /// `node` is no place to send to any more. A link that is still up is kept for its goodbye.
-    pub(super) fn forget_peer(&mut self, node: &NodeId) {
+    /// What waits for `node` is not kept any longer. A link that is still up stays one.
+    pub(super) fn forget_peer(&mut self, node: &NodeId, now: Now) {
         if let Some(peer) = self.peers.remove(node)
             && peer.linked
         {
-            let mut fresh = Peer::new(self.config.queue_bytes);
+            let mut fresh = Peer::new(self.config.queue_bytes, now.wall_ms);
             fresh.linked = true;
             fresh.announced = peer.announced;
             self.peers.insert(node.clone(), fresh);

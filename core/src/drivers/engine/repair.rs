@@ -3,6 +3,8 @@
 //! A node that has just linked to a peer, or was cut off from it, or whose outbox for it overflowed, finds out by
 //! comparing digests; what differs is pulled. Both sides do the same, so both end with the join of both tables.
 
+use std::time::Duration;
+
 use super::{Engine, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
@@ -11,6 +13,9 @@ use crate::replication::digest::Buckets;
 use crate::replication::message::Message;
 use crate::replication::transfer::{Cursor, Pull, Transfer};
 use crate::session::Record;
+
+/// How long a node waits before it asks for the table again after its clock made it refuse what it got.
+const JOIN_AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Takes the next step of joining, if there is one to take.
@@ -23,6 +28,9 @@ impl Engine {
             if transfer.is_stalled(now.mono) || !self.peers.get(donor).is_some_and(super::Peer::is_linked) {
                 self.replace_donor(now);
             }
+            return;
+        }
+        if now.mono < self.next_join {
             return;
         }
         if let Some(donor) = self.donor(None) {
@@ -49,6 +57,7 @@ impl Engine {
     fn become_ready(&mut self, now: Now) {
         let received = self.transfer.take().map_or(0, |transfer| transfer.received());
         self.phase = Phase::Ready;
+        self.refused_by_clock = false;
         self.next_repair = now.mono + REPAIR_INTERVAL;
         tracing::info!(sessions = self.sessions(), received, "ready");
         self.rotate_keys(now);
@@ -134,8 +143,19 @@ impl Engine {
             return; // a late answer of a donor that was replaced
         }
         let count = records.len();
-        self.apply(node, records, now);
-        self.counters.transfer_sessions_received += count as u64;
+        let refused = self.apply(node, records, now);
+        self.counters.transfer_sessions_received += (count - refused) as u64;
+        if refused > 0 && matches!(self.phase, Phase::Joining { .. }) {
+            // A table with holes is not a table. The clock is what has to be put right; then it goes better.
+            tracing::error!(
+                refused,
+                "sessions were refused for their stamps; does this node's clock run behind?"
+            );
+            self.refused_by_clock = true;
+            self.transfer = None;
+            self.next_join = now.mono + JOIN_AGAIN;
+            return;
+        }
         let Some(transfer) = &mut self.transfer else {
             return;
         };

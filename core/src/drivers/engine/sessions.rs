@@ -10,6 +10,7 @@ use crate::base::clock::Now;
 use crate::base::id::SessionKey;
 use crate::base::limits::{SESSION_BYTES_MAX, WAITERS_MAX};
 use crate::replication::acks::{Level, Slots, Waiter};
+use crate::replication::outbox::Slot;
 use crate::session::{Record, Register, Stamp};
 
 /// A change to one session.
@@ -58,7 +59,7 @@ impl Engine {
     /// The session, if there is one and its idle lifetime is not over.
     #[must_use]
     pub fn session(&self, key: &SessionKey, now: Now) -> Option<&Record> {
-        self.table.get(key).filter(|record| is_served(record, now))
+        self.table.get(key).filter(|record| self.is_served(record, now))
     }
 
     /// Whether sessions may be read and changed here: not before the table is complete, because a session that is
@@ -111,14 +112,15 @@ impl Engine {
                 value: Arc::from(route),
             });
         }
-        delta.touched = Some(Register {
-            life,
-            stamp,
-            value: now.wall_ms,
-        });
+        let value = self.use_ms(key, now);
+        delta.touched = Some(Register { life, stamp, value });
         let mut result = self.table.get(key).cloned().unwrap_or_default();
         result.join(&delta);
-        if result.attributes.len() > ATTRIBUTES_MAX || result.size() > SESSION_BYTES_MAX {
+        // Removed names are remembered until the session ends; there is a bound for them as well.
+        if result.values().count() > ATTRIBUTES_MAX
+            || result.attributes.len() > 4 * ATTRIBUTES_MAX
+            || result.size() > SESSION_BYTES_MAX
+        {
             return Err(Refused::TooLarge(format!(
                 "a session holds at most {ATTRIBUTES_MAX} attributes and {SESSION_BYTES_MAX} bytes"
             )));
@@ -136,7 +138,7 @@ impl Engine {
     ) -> Result<Stamp, Refused> {
         let known = self.table.get(key);
         if let Some(life) = known
-            .filter(|record| is_served(record, now))
+            .filter(|record| self.is_served(record, now))
             .and_then(Record::life)
         {
             return Ok(life);
@@ -174,11 +176,8 @@ impl Engine {
             .and_then(Record::life)
             .ok_or(Refused::NotFound)?;
         let stamp = self.hlc.stamp(now.wall_ms);
-        let touched = Some(Register {
-            life,
-            stamp,
-            value: now.wall_ms,
-        });
+        let value = self.use_ms(key, now);
+        let touched = Some(Register { life, stamp, value });
         let delta = Record {
             touched,
             ..Record::default()
@@ -215,6 +214,16 @@ impl Engine {
         };
         self.counters.rebound += 1;
         self.patch(key, patch, now).map(Some)
+    }
+
+    /// The time of a use now: never before the last one, should the clock have been set back.
+    fn use_ms(&self, key: &SessionKey, now: Now) -> u64 {
+        let last = self
+            .table
+            .get(key)
+            .and_then(|record| record.touched.as_ref())
+            .map_or(0, |r| r.value);
+        now.wall_ms.max(last)
     }
 
     /// Ends a session.
@@ -299,7 +308,18 @@ impl Engine {
         if self.acks.len() >= WAITERS_MAX {
             return Err(1);
         }
-        self.acks.wait(level, now.mono + timeout, slots)
+        // Between the change and this call some of it may have been settled already.
+        let (mut copies, mut missing) = (1, Slots::new());
+        for (node, slot) in slots {
+            let Some(peer) = self.peers.get(&node) else {
+                continue; // gone
+            };
+            match slot.filter(|slot| *slot >= peer.outbox.floor()) {
+                Some(slot) if peer.has_applied(slot) => copies += 1,
+                slot => missing.push((node, slot.filter(|slot| *slot > peer.outbox.acked()))),
+            }
+        }
+        self.acks.wait(level, now.mono + timeout, copies, missing)
     }
 
     /// Joins a change of this node and puts it into every peer's outbox.
@@ -315,6 +335,9 @@ impl Engine {
                 continue; // what it misses it will ask for
             }
             let slot = peer.outbox.push(key, &delta);
+            if slot.is_none() {
+                self.acks.dropped(node, Slot::MAX);
+            }
             if peer.is_linked() {
                 self.outputs.push(Output::Wake(node.clone()));
             }
@@ -331,7 +354,7 @@ impl Engine {
 
     /// Joins a record, whoever it comes from.
     pub(super) fn join(&mut self, key: &SessionKey, delta: &Record, now: Now) {
-        let before = self.table.get(key).and_then(Record::expires_ms);
+        let before = self.table.get(key).and_then(|record| self.expires_ms(record));
         let change = self.table.join(key, delta);
         if !change.changed {
             if change.new {
@@ -347,16 +370,21 @@ impl Engine {
         }
     }
 
+    /// Whether a record is a session whose idle lifetime is not over.
+    fn is_served(&self, record: &Record, now: Now) -> bool {
+        record.is_alive() && self.expires_ms(record).is_none_or(|end| end > now.wall_ms)
+    }
+
+    /// When a session ends if nobody uses it, in milliseconds since 1970; `None` when it does not.
+    pub(super) fn expires_ms(&self, record: &Record) -> Option<u64> {
+        record.expires_ms(self.config.max_inactive)
+    }
+
     /// Whether the node is stopping.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.phase == Phase::Leaving
     }
-}
-
-/// Whether a record is a session whose idle lifetime is not over.
-fn is_served(record: &Record, now: Now) -> bool {
-    record.is_alive() && record.expires_ms().is_none_or(|end| end > now.wall_ms)
 }
 
 fn check(patch: &Patch) -> Result<(), Refused> {

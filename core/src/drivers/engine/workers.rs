@@ -3,6 +3,7 @@
 use limpet_wire::table::{TableVersion, Worker, WorkerStatus, WorkerTable};
 
 use super::{Engine, Output, Phase};
+use crate::base::id::NodeId;
 use crate::membership::{Member, MemberState};
 use crate::replication::message::DeclaredWorker;
 
@@ -42,6 +43,17 @@ impl Engine {
         tracing::info!(route, healthy, "worker");
         self.announce();
         self.refresh_table();
+    }
+
+    /// What `node` said of its workers is of the past: they are down until it says otherwise.
+    pub(super) fn distrust_workers(&mut self, node: &NodeId) {
+        if !self.roster.get(node).is_some_and(|member| member.linked) {
+            self.announced
+                .get_mut(node)
+                .into_iter()
+                .flatten()
+                .for_each(|worker| worker.healthy = false);
+        }
     }
 
     /// The node that declares `route`.

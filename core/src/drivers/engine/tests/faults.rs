@@ -1,0 +1,163 @@
+//! Lost acknowledgements, overflows, clocks: what goes wrong between two nodes, and what must not follow.
+
+use super::*;
+
+#[test]
+fn an_acknowledgement_that_came_before_anybody_waited_counts() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let slots = cluster.patch("a", "S1", set("v", "1"));
+    cluster.settle();
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node("a")).unwrap();
+    assert_eq!(
+        engine.wait_for(Level::All, Duration::from_secs(1), slots, now),
+        Err(2)
+    );
+}
+
+#[test]
+fn an_acknowledgement_that_got_lost_is_said_again_on_the_next_link() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let slots = cluster.patch("a", "S1", set("v", "1"));
+    let now = cluster.now();
+    let waiter = cluster
+        .engines
+        .get_mut(&node("a"))
+        .unwrap()
+        .wait_for(Level::All, Duration::from_secs(60), slots, now)
+        .unwrap();
+    // The change arrives at b; the link on which b would say so breaks first.
+    let on = cluster.links[&(node("a"), node("b"))];
+    for message in cluster
+        .engines
+        .get_mut(&node("a"))
+        .unwrap()
+        .next_messages(&node("b"))
+    {
+        cluster
+            .engines
+            .get_mut(&node("b"))
+            .unwrap()
+            .hear(&node("a"), on, message, now);
+    }
+    cluster.links.remove(&(node("b"), node("a")));
+    cluster.down(&node("b"), &node("a"), false);
+    cluster.relink();
+    cluster.settle();
+    assert_eq!(cluster.copies.get(&(node("a"), waiter)), Some(&2));
+}
+
+#[test]
+fn what_an_overflow_dropped_is_never_counted() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.part(&["a"], &["b"]);
+    let slots = cluster.patch("a", "S1", set("v", "1"));
+    let now = cluster.now();
+    let waiter = cluster
+        .engines
+        .get_mut(&node("a"))
+        .unwrap()
+        .wait_for(Level::All, Duration::from_secs(60), slots, now)
+        .unwrap();
+    for n in 0..3 {
+        cluster.patch("a", &format!("big{n}"), set("v", &"x".repeat(500_000)));
+    }
+    cluster.heal();
+    cluster.patch("a", "S2", set("v", "1"));
+    cluster.settle();
+    assert_eq!(
+        cluster.copies.get(&(node("a"), waiter)),
+        None,
+        "nobody said b holds it"
+    );
+    cluster.run(Duration::from_secs(30));
+    assert_eq!(
+        cluster.value("b", "S1", "v").as_deref(),
+        Some("1"),
+        "repaired all the same"
+    );
+    cluster.assert_converged();
+}
+
+#[test]
+fn a_use_during_a_cut_keeps_the_session_on_the_other_side_too() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch(
+        "a",
+        "S1",
+        Patch {
+            max_inactive: Some(IdleLimit::Millis(60_000)),
+            ..set("v", "1")
+        },
+    );
+    cluster.settle();
+    cluster.part(&["a"], &["b"]);
+    cluster.run(Duration::from_secs(40));
+    for at in ["a", "b"] {
+        let now = cluster.now();
+        let engine = cluster.engines.get_mut(&node(at)).unwrap();
+        if at == "a" {
+            engine.touch(&key("S1"), now).unwrap();
+        }
+    }
+    cluster.heal();
+    cluster.run(Duration::from_secs(40));
+    for at in ["a", "b"] {
+        assert!(cluster.value(at, "S1", "v").is_some(), "at {at}");
+    }
+}
+
+#[test]
+fn a_node_whose_clock_runs_behind_is_not_ready_with_a_part_of_the_table() {
+    let mut cluster = Cluster::of(&["a"]);
+    cluster.patch("a", "S1", set("v", "1"));
+    cluster.start("b");
+    // b hears everything as if it were two minutes earlier.
+    let late = Now {
+        wall_ms: cluster.now().wall_ms - 120_000,
+        ..cluster.now()
+    };
+    let b = node("b");
+    let carry = |cluster: &mut Cluster| {
+        for (from, to) in cluster.pairs() {
+            let on = cluster.links[&(from.clone(), to.clone())];
+            for message in cluster.engines.get_mut(&from).unwrap().next_messages(&to) {
+                let now = if to == b { late } else { cluster.now() };
+                cluster
+                    .engines
+                    .get_mut(&to)
+                    .unwrap()
+                    .hear(&from, on, message, now);
+            }
+        }
+    };
+    (0..20).for_each(|_| carry(&mut cluster));
+    let reason = cluster.engines[&b].not_ready_reason().unwrap();
+    assert!(reason.contains("clock"), "{reason}");
+}
+
+#[test]
+fn a_node_restarted_with_an_earlier_clock_is_a_member_all_the_same() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let earlier = Engine::new(
+        EngineConfig {
+            seeds: BTreeSet::new(),
+            ..cluster.engines[&node("b")].config().clone()
+        },
+        Now {
+            wall_ms: BEGIN_MS - 1_000_000,
+            mono: Duration::ZERO,
+        },
+    );
+    let known = cluster.engines[&node("a")]
+        .roster()
+        .get(&node("b"))
+        .unwrap()
+        .identity
+        .incarnation;
+    let mut restarted = earlier;
+    assert!(restarted.outrun(known, cluster.now()));
+    assert!(restarted.identity().incarnation > known);
+    assert!(!restarted.outrun(known, cluster.now()));
+    cluster.run(Duration::from_secs(1));
+}
