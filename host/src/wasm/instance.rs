@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Sender;
-use wasmtime::{Instance, Store, TypedFunc, WasmParams, WasmResults};
+use wasmtime::Store;
 
 use crate::telemetry::counters::Counters;
 use crate::wasm::abi::numbers::Direction;
 use crate::wasm::after::{self, CallReply, Outside};
 use crate::wasm::context::{Active, Host, Root, StreamContext, Surroundings};
 use crate::wasm::engine::{Blueprint, on_epoch};
+use crate::wasm::exports::{Exports, call, function};
 use crate::wasm::limits::{epochs, store_limits};
 use crate::wasm::shared::queue::Hint;
 use crate::wasm::stream::Stream;
@@ -67,28 +68,6 @@ impl std::fmt::Debug for Live {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.store.data().fmt(f)
     }
-}
-
-type One = TypedFunc<u32, ()>;
-type Two = TypedFunc<(u32, u32), ()>;
-type TwoAnswered = TypedFunc<(u32, u32), u32>;
-type ThreeAnswered = TypedFunc<(u32, u32, u32), u32>;
-type Five = TypedFunc<(u32, u32, u32, u32, u32), ()>;
-
-/// The callbacks a guest has; each may be absent.
-struct Exports {
-    context_create: Option<Two>,
-    vm_start: Option<TwoAnswered>,
-    configure: Option<TwoAnswered>,
-    tick: Option<One>,
-    queue_ready: Option<Two>,
-    headers: [Option<ThreeAnswered>; 2],
-    body: [Option<ThreeAnswered>; 2],
-    trailers: [Option<TwoAnswered>; 2],
-    call_response: Option<Five>,
-    done: Option<TypedFunc<u32, u32>>,
-    log: Option<One>,
-    delete: Option<One>,
 }
 
 /// A plugin's context of one exchange, and the life of the machine it is in.
@@ -457,52 +436,6 @@ impl Vm {
             Err(Dead)
         }
     }
-}
-
-impl Exports {
-    fn of(instance: &Instance, store: &mut Store<Host>) -> Self {
-        Self {
-            context_create: function(instance, store, "proxy_on_context_create"),
-            vm_start: function(instance, store, "proxy_on_vm_start"),
-            configure: function(instance, store, "proxy_on_configure"),
-            tick: function(instance, store, "proxy_on_tick"),
-            queue_ready: function(instance, store, "proxy_on_queue_ready"),
-            headers: [
-                function(instance, store, "proxy_on_request_headers"),
-                function(instance, store, "proxy_on_response_headers"),
-            ],
-            body: [
-                function(instance, store, "proxy_on_request_body"),
-                function(instance, store, "proxy_on_response_body"),
-            ],
-            trailers: [
-                function(instance, store, "proxy_on_request_trailers"),
-                function(instance, store, "proxy_on_response_trailers"),
-            ],
-            call_response: function(instance, store, "proxy_on_http_call_response"),
-            done: function(instance, store, "proxy_on_done"),
-            log: function(instance, store, "proxy_on_log"),
-            delete: function(instance, store, "proxy_on_delete"),
-        }
-    }
-}
-
-/// An export of the expected type; one of another type counts as absent.
-fn function<P: WasmParams, R: WasmResults>(
-    instance: &Instance,
-    store: &mut Store<Host>,
-    name: &str,
-) -> Option<TypedFunc<P, R>> {
-    instance.get_typed_func(&mut *store, name).ok()
-}
-
-/// Calls `f` if the guest has it.
-fn call<P: WasmParams, R: WasmResults>(
-    f: &Option<TypedFunc<P, R>>,
-    store: &mut Store<Host>,
-    arguments: P,
-) -> wasmtime::Result<Option<R>> {
-    f.as_ref().map(|f| f.call(store, arguments)).transpose()
 }
 
 fn header_count(stream: &Stream, direction: Direction) -> u32 {

@@ -4,6 +4,7 @@
 //! engine    compiles and links once per process          Engine, Linker, InstancePre
 //! plugin    what one [[filter]] of the file asks for     Plugin; those with one vm_id and module share a Vm
 //! instance  one virtual machine of one thread            enter() is the only way into a guest
+//! exports   its callbacks, looked up once
 //! context   what a guest's calls act on                  Host: the store's data
 //! stream    what guests may see of one exchange          shared with the pipeline
 //! after     what a call asked for and happens after it   a VM on the stack is never entered again
@@ -18,6 +19,7 @@ pub mod after;
 pub mod calls;
 pub mod context;
 pub mod engine;
+mod exports;
 pub mod instance;
 pub mod limits;
 pub mod plugin;
