@@ -21,6 +21,21 @@ const ALWAYS: [HeaderName; 7] = [
     UPGRADE,
 ];
 
+/// Whether a field needs any work here: one of [`ALWAYS`], or `TE`.
+fn concerns(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
 /// Fields a `Connection` line cannot take away: without them the message would mean something else to the next
 /// reader, which is how requests are smuggled past filters.
 const KEPT: [HeaderName; 4] = [
@@ -36,6 +51,10 @@ const OPTIONS_MAX: usize = 64;
 /// Removes every hop-by-hop field, those named by any `Connection` line included. `TE: trailers` stays, because
 /// trailers are passed on.
 pub fn strip(headers: &mut HeaderMap) {
+    // One look at every name is cheaper than a search for each of these.
+    if !headers.keys().any(concerns) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         let lines: Vec<_> = headers.get_all(CONNECTION).iter().cloned().collect();
         for option in lines.iter().flat_map(|line| options(line.as_bytes())) {
@@ -148,6 +167,13 @@ mod tests {
         let mut map = headers(&[("te", "gzip;q=0.5, Trailers")]);
         strip(&mut map);
         assert_eq!(map[TE], "trailers");
+    }
+
+    #[test]
+    fn every_such_field_is_looked_for() {
+        for name in ALWAYS.iter().chain([&TE]) {
+            assert!(concerns(name), "{name}");
+        }
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub struct WorkerBody {
     connection: Option<Connection>,
     home: Rc<Pool>,
     first: Option<Frame<Bytes>>,
+    /// The end was seen; a body of known length also knows without.
+    ended: bool,
     open: Option<Rc<Host>>,
 }
 
@@ -105,6 +107,7 @@ impl WorkerBody {
             connection: Some(connection),
             home,
             first: None,
+            ended: false,
             open,
         }
     }
@@ -128,6 +131,7 @@ impl WorkerBody {
             }
             frame = Pin::new(&mut self.incoming).poll_frame(&mut idle);
         }
+        self.ended |= matches!(frame, Poll::Ready(None));
         frame.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
     }
 }
@@ -148,7 +152,7 @@ impl Body for WorkerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.incoming.is_end_stream()
+        self.first.is_none() && (self.ended || self.incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -170,7 +174,7 @@ impl Drop for WorkerBody {
             host.load.open.set(host.load.open.get().saturating_sub(1));
         }
         if let Some(connection) = self.connection.take()
-            && self.incoming.is_end_stream()
+            && (self.ended || self.incoming.is_end_stream())
         {
             self.home.put(connection);
         }

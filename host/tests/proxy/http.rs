@@ -18,7 +18,10 @@ fn both_sides_are_kept_alive() {
             (200, format!("a /{n}?q").as_str())
         );
     }
-    assert_eq!(worker.seen.requests(), 20);
+    assert_eq!(client.get("/chunks", "").body.len(), 5 * "piece n;".len());
+    assert_eq!(client.get("/empty", "").status, 204);
+    assert_eq!(client.post("/echo", "", "x").text(), "a:1:x");
+    assert_eq!(worker.seen.requests(), 23);
     assert_eq!(worker.seen.connections(), 1);
     assert_eq!(host.running.count(|counters| counters.connections.get()), 1);
 }
