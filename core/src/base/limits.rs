@@ -4,8 +4,9 @@ use std::time::Duration;
 
 /// The largest session, names and values together, in bytes. A change that would pass it is refused (413).
 pub const SESSION_BYTES_MAX: usize = 4 << 20;
-/// The largest frame between nodes, in bytes. A longer one closes the link: it is no frame of ours.
-pub const FRAME_MAX: usize = 16 << 20;
+/// The largest frame between nodes, in bytes. A longer one closes the link: it is no frame of ours. Room for one
+/// session that many nodes filled at the same time.
+pub const FRAME_MAX: usize = 64 << 20;
 /// How many bytes of deltas one frame carries before the next is begun.
 pub const BATCH_BYTES: usize = 256 << 10;
 /// How many bytes of sessions one chunk of a state transfer carries before the next is asked for.

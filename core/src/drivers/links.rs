@@ -485,5 +485,13 @@ fn accept_hello(
             "another node is called {own} as well; give it a name of its own"
         )));
     }
-    NodeId::parse(&hello.node).map_err(|error| LinkError::Stranger(error.to_string()))
+    let peer = NodeId::parse(&hello.node).map_err(|error| LinkError::Stranger(error.to_string()))?;
+    if let Some(other) = node.with(|engine, _| engine.is_elsewhere(&peer, hello.addr)) {
+        let problem = format!(
+            "{peer} is linked from {other} already and now calls from {}: two nodes have one name; give each its own",
+            hello.addr
+        );
+        return Err(LinkError::Stranger(problem));
+    }
+    Ok(peer)
 }

@@ -92,7 +92,10 @@ impl Roster {
     /// over, unless the link to it never broke. `None` when the roster is full.
     pub fn note(&mut self, node: &NodeId, identity: Identity, now: Duration) -> Option<&mut Member> {
         if self.members.len() >= MEMBERS_MAX && !self.members.contains_key(node) {
-            return None;
+            // Whoever has been gone longest makes room.
+            let gone = self.members.iter().filter(|(_, m)| !m.active && !m.linked);
+            let oldest = gone.min_by_key(|(_, m)| m.since).map(|(node, _)| node.clone())?;
+            self.members.remove(&oldest);
         }
         let fresh = Member {
             identity: identity.clone(),

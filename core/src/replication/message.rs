@@ -57,6 +57,8 @@ pub enum Message {
     },
     /// The digest of every bucket of the sender's table.
     Digest(Vec<u64>),
+    /// Send your digest.
+    Compare,
 }
 
 /// A node's word about itself.
@@ -154,6 +156,7 @@ enum Spelled {
         next: Option<WireCursor>,
     },
     Digest(Vec<u64>),
+    Compare,
 }
 
 #[derive(Encode, Decode)]
@@ -319,6 +322,7 @@ impl From<&Message> for Spelled {
                 next: next.as_ref().map(WireCursor::from),
             },
             Message::Digest(digests) => Self::Digest(digests.clone()),
+            Message::Compare => Self::Compare,
         }
     }
 }
@@ -354,6 +358,7 @@ impl TryFrom<Spelled> for Message {
                 next: next.map(Cursor::try_from).transpose()?,
             },
             Spelled::Digest(digests) => Self::Digest(digests),
+            Spelled::Compare => Self::Compare,
         })
     }
 }
@@ -436,6 +441,7 @@ mod tests {
                 }
             }),
             prop::collection::vec(any::<u64>(), 0..10).prop_map(Message::Digest),
+            Just(Message::Compare),
         ]
     }
 

@@ -106,6 +106,13 @@ impl Record {
             || !self.attributes.is_empty()
     }
 
+    /// Whether the write that created it, and with it everything of the same moment, is there: other parts may
+    /// arrive before it.
+    #[must_use]
+    pub const fn has_beginning(&self) -> bool {
+        self.max_inactive.is_some()
+    }
+
     /// When it ends if nobody uses it, in milliseconds since 1970; `None` when it does not. A part of a session
     /// that arrived before the rest counts as having the idle lifetime `default` and as used when it began.
     #[must_use]
@@ -164,12 +171,13 @@ impl Record {
         FLAT + attributes
     }
 
-    /// A number two records share if, and but for a chance in 2^64 only if, they hold the same writes. Touches
-    /// and tombstones do not count: nodes keep touches to themselves for a while and forget tombstones at their
-    /// own pace.
+    /// A number two live records share if, and but for a chance in 2^64 only if, they are of the same life and hold
+    /// the same writes. When it was used last does not count: nodes keep that to themselves for a while. Of a session
+    /// that is over it is zero, because nodes forget tombstones at their own pace.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        let mut sum = 0;
+        let Some(life) = self.life() else { return 0 };
+        let mut sum = mix("\0life", life);
         let mut add = |kind: &str, stamp: Stamp| sum ^= mix(kind, stamp);
         if let Some(r) = &self.max_inactive {
             add("\0idle", r.stamp);

@@ -93,7 +93,7 @@ impl Memory {
         let (was_alive, before, size) = (record.is_alive(), record.digest(), record.size());
         let changed = record.join(delta);
         let is_alive = record.is_alive();
-        bucket.digest ^= if was_alive { before } else { 0 } ^ if is_alive { record.digest() } else { 0 };
+        bucket.digest ^= before ^ record.digest();
         self.bytes = self.bytes + record.size() - if new { 0 } else { size };
         self.records += usize::from(new);
         self.alive = self.alive + usize::from(is_alive) - usize::from(was_alive);

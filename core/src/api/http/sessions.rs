@@ -81,6 +81,7 @@ pub(super) fn list<B>(context: &Context, request: &Request<B>) -> Result<Reply, 
         }
     };
     let page = context.node.with(|engine, now| {
+        engine.check_ready()?;
         let mut keys: Vec<_> = engine
             .table()
             .iter()
@@ -101,8 +102,8 @@ pub(super) fn list<B>(context: &Context, request: &Request<B>) -> Result<Reply, 
         } else {
             None
         };
-        json!({ "sessions": sessions, "next": next })
-    });
+        Ok::<_, Refused>(json!({ "sessions": sessions, "next": next }))
+    })?;
     Ok(json(StatusCode::OK, &page))
 }
 

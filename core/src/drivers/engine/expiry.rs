@@ -15,7 +15,7 @@ use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{EXPIRY_GRACE, TOMBSTONE_LIFE};
 use crate::session::Record;
-use crate::store::Deadlines;
+use crate::store::{Change, Deadlines};
 
 /// How often to look at a session that has no end, in case it got one.
 const LOOK_AGAIN_MS: u64 = 3_600_000;
@@ -106,17 +106,18 @@ impl Engine {
     }
 
     /// Makes sure the end of a record that changed is looked at in time.
-    pub(super) fn watch_end(&mut self, key: &SessionKey, new: bool, before: Option<u64>, now: Now) {
+    pub(super) fn watch_end(&mut self, key: &SessionKey, change: Change, before: Option<u64>, now: Now) {
         let Some(record) = self.table.get(key) else { return };
         let at = self.look_at(key, record, now);
+        let ended = change.was_alive && !change.is_alive;
         let moved_forward = match (before, self.expires_ms(record)) {
             (Some(before), Some(after)) => after < before,
             (None, Some(_)) => true,
             _ => false,
         };
-        if new {
+        if change.new {
             self.ends.add(at, key.clone());
-        } else if moved_forward {
+        } else if moved_forward || ended {
             self.ends.add_once(at, key.clone());
         }
     }

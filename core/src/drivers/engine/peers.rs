@@ -163,7 +163,10 @@ impl Engine {
     /// `node` has made a link to this node and says it listens at `addr`: one is made back. Once it speaks on the
     /// new link, whatever still arrives on an earlier one is of the past, and not heard.
     pub fn hello_heard(&mut self, node: &NodeId, addr: SocketAddr) -> Listening {
-        if !self.peers.get(node).is_some_and(Peer::is_linked) {
+        if self.peers.get(node).is_some_and(Peer::is_linked) {
+            // What it heard on its earlier link may be gone with it.
+            self.say(node, Message::Announce(self.announcement()));
+        } else {
             self.outputs.push(Output::Dial(addr));
         }
         self.next_listening.0 += 1;
@@ -281,6 +284,7 @@ impl Engine {
                 self.hear_chunk(node, request, records, next, now);
             }
             Message::Digest(digests) => self.hear_digest(node, &digests, now),
+            Message::Compare => self.say_digest(node),
         }
         true
     }
@@ -323,6 +327,13 @@ impl Engine {
             self.join(&key, &record, now);
         }
         refused
+    }
+
+    /// Whether `node` is linked from another address than `addr`: two processes under one name.
+    #[must_use]
+    pub fn is_elsewhere(&self, node: &NodeId, addr: SocketAddr) -> Option<SocketAddr> {
+        let member = self.roster.get(node).filter(|member| member.linked)?;
+        (member.identity.addr != addr).then_some(member.identity.addr)
     }
 
     /// Nobody waits for `node` any more.

@@ -3,6 +3,7 @@
 //! A node that has just linked to a peer, or was cut off from it, or whose outbox for it overflowed, finds out by
 //! comparing digests; what differs is pulled. Both sides do the same, so both end with the join of both tables.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Engine, Phase};
@@ -17,12 +18,26 @@ use crate::session::Record;
 /// How long a node waits before it asks for the table again after its clock made it refuse what it got.
 const JOIN_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a joining node waits for members to compare tables with, beside the one it got its table from.
+const CHECK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The last step of joining: members that are still to be compared with, and until when.
+#[derive(Debug)]
+pub(super) struct Check {
+    members: BTreeSet<NodeId>,
+    until: Duration,
+}
+
 impl Engine {
     /// Takes the next step of joining, if there is one to take.
     pub(super) fn progress_join(&mut self, now: Now) {
         let Phase::Joining { since } = self.phase else {
             return;
         };
+        if self.checking.is_some() {
+            self.check_next(now);
+            return;
+        }
         if let Some(transfer) = &self.transfer {
             let donor = transfer.donor();
             if transfer.is_stalled(now.mono) || !self.peers.get(donor).is_some_and(super::Peer::is_linked) {
@@ -57,6 +72,7 @@ impl Engine {
     fn become_ready(&mut self, now: Now) {
         let received = self.transfer.take().map_or(0, |transfer| transfer.received());
         self.phase = Phase::Ready;
+        self.checking = None;
         self.refused_by_clock = false;
         self.next_repair = now.mono + REPAIR_INTERVAL;
         tracing::info!(sessions = self.sessions(), received, "ready");
@@ -153,6 +169,7 @@ impl Engine {
             );
             self.refused_by_clock = true;
             self.transfer = None;
+            self.checking = None;
             self.next_join = now.mono + JOIN_AGAIN;
             return;
         }
@@ -162,15 +179,86 @@ impl Engine {
         if let Some(pull) = transfer.advance(count, next, now.mono) {
             self.say(node, Message::Pull(pull));
         } else if matches!(self.phase, Phase::Joining { .. }) {
-            self.become_ready(now);
+            self.transfer = None;
+            if self.checking.is_none() {
+                self.begin_check(now);
+            } else {
+                self.ask_members();
+                self.check_next(now);
+            }
         } else {
             self.transfer = None;
         }
     }
 
-    /// Tells `node` what this table holds, once it is whole.
+    /// The donor's table is here. Another member may have changed something just before it linked to this node and
+    /// just after the donor had sent that bucket; so every member is compared with, once it can answer.
+    fn begin_check(&mut self, now: Now) {
+        let members: Vec<_> = self.roster.active().map(|(node, _)| node.clone()).collect();
+        let until = now.mono + CHECK_PATIENCE;
+        self.checking = Some(Check {
+            members: members.into_iter().collect(),
+            until,
+        });
+        self.ask_members();
+        self.check_next(now);
+    }
+
+    fn ask_members(&mut self) {
+        let members: Vec<_> = self
+            .checking
+            .iter()
+            .flat_map(|check| check.members.iter().cloned())
+            .collect();
+        members.iter().for_each(|node| self.say(node, Message::Compare));
+    }
+
+    /// A member answered: what differs is pulled, one member after the other.
+    fn hear_digest_while_checking(&mut self, node: &NodeId, differing: Buckets, now: Now) {
+        if self.transfer.is_some() {
+            return; // asked again when that is done
+        }
+        let Some(check) = &mut self.checking else { return };
+        if check.members.remove(node) && differing != Buckets::NONE {
+            self.begin_transfer(node.clone(), differing, now);
+        } else {
+            self.check_next(now);
+        }
+    }
+
+    /// Ready, once every member that can be compared with was.
+    fn check_next(&mut self, now: Now) {
+        let Some(check) = &mut self.checking else { return };
+        let roster = &self.roster;
+        check.members.retain(|node| {
+            roster
+                .get(node)
+                .is_some_and(|member| member.active && !member.leaving)
+        });
+        // A member that is joining itself answers when it is ready; one that cannot be reached does not answer.
+        let all_joining = check
+            .members
+            .iter()
+            .all(|node| roster.get(node).is_some_and(|m| m.linked && !m.ready));
+        let over = now.mono >= check.until;
+        if self
+            .transfer
+            .as_ref()
+            .is_some_and(|transfer| !transfer.is_stalled(now.mono))
+            && !over
+        {
+            return;
+        }
+        if check.members.is_empty() || all_joining || over {
+            self.become_ready(now);
+        }
+    }
+
+    /// Tells `node` what this table holds, once it is whole, and once more what this node is: whatever was missed is
+    /// put right by the same round.
     pub(super) fn say_digest(&mut self, node: &NodeId) {
         if self.phase == Phase::Ready {
+            self.say(node, Message::Announce(self.announcement()));
             self.say(node, Message::Digest(self.table.digests().collect()));
         }
     }
@@ -207,10 +295,11 @@ impl Engine {
     /// A peer says what its table holds. What differs now and differed the last time is pulled: what differs only
     /// now may still be on its way. The first comparison after a link came up is not given that time.
     pub(super) fn hear_digest(&mut self, node: &NodeId, digests: &[u64], now: Now) {
+        let differing = Buckets::differing(self.table.digests(), digests);
         if self.phase != Phase::Ready {
+            self.hear_digest_while_checking(node, differing, now);
             return;
         }
-        let differing = Buckets::differing(self.table.digests(), digests);
         let Some(peer) = self.peers.get_mut(node) else {
             return;
         };

@@ -246,6 +246,12 @@ impl Engine {
     pub fn rename(&mut self, from: &SessionKey, to: &SessionKey, now: Now) -> Result<Written, Refused> {
         self.check_ready()?;
         let old = self.session(from, now).ok_or(Refused::NotFound)?.clone();
+        if !old.has_beginning() {
+            // The old id ends everywhere, so what is not here would be lost.
+            return Err(Refused::NotReady(
+                "a part of this session is still on its way here".into(),
+            ));
+        }
         let over = self.hlc.stamp(now.wall_ms);
         let stamp = self.hlc.stamp(now.wall_ms);
         let renewed = |value| Register {
@@ -364,7 +370,7 @@ impl Engine {
         }
         self.counters.created += u64::from(!change.was_alive && change.is_alive && !key.is_reserved());
         self.counters.ended += u64::from(change.was_alive && !change.is_alive);
-        self.watch_end(key, change.new, before, now);
+        self.watch_end(key, change, before, now);
         if key.is_reserved() {
             self.refresh_table();
         }
