@@ -116,12 +116,12 @@ async fn a_timeout_is_no_error_and_the_count_is_true() {
         a.state_of("b").await.as_deref() == Some("ready")
     })
     .await;
-    b.process.signal(rustix::process::Signal::STOP);
+    b.process.freeze().await;
     let answer = a
         .api
         .patch(APP, "S", "all", &json!({ "set": { "x": encoded("1") } }))
         .await;
-    b.process.signal(rustix::process::Signal::CONT);
+    b.process.thaw();
     assert_eq!(answer.expect("no error")["copies"], 1);
     wait::until("b holds it in the end", SOON, async || {
         matches!(b.api.session(APP, "S").await, Ok(Some(_)))

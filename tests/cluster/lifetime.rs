@@ -27,14 +27,14 @@ async fn a_deleted_session_does_not_come_back_with_an_old_copy() {
         }
     })
     .await;
-    b.process.signal(rustix::process::Signal::STOP);
+    b.process.freeze().await;
     let deleted = a
         .api
         .call("DELETE", "/v1/sessions/default/S", b"")
         .await
         .expect("an answer");
     assert!((200..300).contains(&deleted.status), "{}", deleted.text());
-    b.process.signal(rustix::process::Signal::CONT);
+    b.process.thaw();
     for core in [&a, &b] {
         wait::until(&format!("S is gone on {}", core.node.id), SOON, async || {
             matches!(core.api.session(APP, "S").await, Ok(None))

@@ -5,7 +5,6 @@ use std::time::Duration;
 use limpet_tests::api::encoded;
 use limpet_tests::cluster::Site;
 use limpet_tests::wait;
-use rustix::process::Signal;
 use serde_json::json;
 
 const APP: &str = "default";
@@ -18,7 +17,7 @@ async fn a_sleeper_is_suspected_slows_nobody_and_catches_up() {
         a.state_of("c").await.as_deref() == Some("ready")
     })
     .await;
-    c.process.signal(Signal::STOP);
+    c.process.freeze().await;
     wait::until("a notices the silence", Duration::from_secs(8), async || {
         matches!(a.state_of("c").await.as_deref(), Some("down" | "suspect"))
     })
@@ -34,7 +33,7 @@ async fn a_sleeper_is_suspected_slows_nobody_and_catches_up() {
         matches!(b.api.session(APP, "S99").await, Ok(Some(_)))
     })
     .await;
-    c.process.signal(Signal::CONT);
+    c.process.thaw();
     wait::until("c catches up", Duration::from_secs(15), async || {
         matches!(c.api.session(APP, "S99").await, Ok(Some(_)))
             && a.state_of("c").await.as_deref() == Some("ready")

@@ -82,6 +82,31 @@ impl Process {
         kill_process(id, signal).unwrap_or_else(|e| panic!("cannot signal {}: {e}", self.name));
     }
 
+    /// SIGSTOP, and waits until every thread of it stands still: the signal alone takes effect a little later.
+    pub async fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        wait::until(
+            &format!("{} stands still", self.name),
+            Duration::from_secs(5),
+            async || {
+                let tasks = std::fs::read_dir(&tasks).into_iter().flatten().flatten();
+                let stats: Vec<_> = tasks
+                    .filter_map(|task| fs::read_to_string(task.path().join("stat")).ok())
+                    .collect();
+                let stopped =
+                    |stat: &String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
+                !stats.is_empty() && stats.iter().all(stopped)
+            },
+        )
+        .await;
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// SIGKILL, and waits until it is gone: no farewell, sockets closed by the kernel.
     pub fn kill(mut self) {
         let _ = self.child.kill();

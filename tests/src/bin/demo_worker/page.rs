@@ -41,7 +41,8 @@ impl Page<'_> {
     /// For people.
     pub(crate) fn html(&self) -> String {
         let mut rows = String::new();
-        for (name, value) in self.attributes {
+        let shown_above = |name: &str| matches!(name, "created" | "visits");
+        for (name, value) in self.attributes.iter().filter(|(name, _)| !shown_above(name)) {
             let value = String::from_utf8_lossy(value);
             rows.push_str(&format!(
                 "<tr><th>{}</th><td>{}</td></tr>\n",
