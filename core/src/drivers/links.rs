@@ -135,7 +135,7 @@ pub async fn dial_all(
 
 /// How a link came to nothing, or to an end.
 enum Outcome {
-    /// Another task keeps a link to the same node.
+    /// Another task keeps, or makes, a link to the same node.
     AlreadyLinked,
     /// It was up, and ended.
     Ended {
@@ -212,6 +212,9 @@ async fn try_link(
     addr: SocketAddr,
     up: impl FnOnce(),
 ) -> Result<Outcome, LinkError> {
+    let Some(_dialling) = node.begin_dial(addr) else {
+        return Ok(Outcome::AlreadyLinked);
+    };
     let result = link(node, config, addr, up).await;
     match &result {
         Ok(_) => {}

@@ -3,7 +3,7 @@
 //! Every caller locks, makes one pure call, unlocks, and carries out the outputs: no lock is ever held across an
 //! await, and nothing the engine asks for can run before the call that asked has returned.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -43,6 +43,7 @@ pub struct Node {
     engine: Mutex<Engine>,
     waiters: Mutex<HashMap<Waiter, oneshot::Sender<usize>>>,
     links: Mutex<HashMap<NodeId, Arc<LinkSignal>>>,
+    dialling: Mutex<HashSet<SocketAddr>>,
     commands: mpsc::UnboundedSender<LinkCommand>,
     timers: mpsc::UnboundedSender<(Duration, Timer)>,
     table: watch::Sender<TableVersion>,
@@ -71,6 +72,7 @@ impl Node {
             engine: Mutex::new(engine),
             waiters: Mutex::new(HashMap::new()),
             links: Mutex::new(HashMap::new()),
+            dialling: Mutex::new(HashSet::new()),
             commands,
             timers,
             table,
@@ -151,6 +153,15 @@ impl Node {
         receiver.await.unwrap_or(1)
     }
 
+    /// Reserves `addr` for one task that dials it and keeps the link; `None` while another does.
+    pub fn begin_dial(self: &Arc<Self>, addr: SocketAddr) -> Option<Dialling> {
+        let mut dialling = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
+        dialling.insert(addr).then(|| Dialling {
+            node: self.clone(),
+            addr,
+        })
+    }
+
     /// A link to `node` is up; its writer listens to the returned signal.
     pub fn register_link(&self, node: &NodeId) -> Arc<LinkSignal> {
         let signal = Arc::new(LinkSignal::default());
@@ -177,6 +188,23 @@ impl Node {
 
     fn links(&self) -> std::sync::MutexGuard<'_, HashMap<NodeId, Arc<LinkSignal>>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody dials an address, until this is dropped.
+#[derive(Debug)]
+pub struct Dialling {
+    node: Arc<Node>,
+    addr: SocketAddr,
+}
+
+impl Drop for Dialling {
+    fn drop(&mut self) {
+        self.node
+            .dialling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.addr);
     }
 }
 

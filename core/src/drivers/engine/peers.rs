@@ -108,6 +108,7 @@ impl Engine {
             .entry(node.clone())
             .or_insert_with(|| Peer::new(self.config.queue_bytes, now.wall_ms));
         peer.linked = true;
+        peer.announced &= !later;
         peer.ack_due = self.heard.contains_key(node);
         peer.control.clear();
         peer.outbox.rewind();
@@ -124,7 +125,6 @@ impl Engine {
     pub fn link_down(&mut self, node: &NodeId, refused: bool, now: Now) {
         if let Some(peer) = self.peers.get_mut(node) {
             peer.linked = false;
-            peer.announced = false;
             peer.compared = false;
             peer.control.clear();
             peer.wanted = None;

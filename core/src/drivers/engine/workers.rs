@@ -4,7 +4,7 @@ use limpet_wire::table::{TableVersion, Worker, WorkerStatus, WorkerTable};
 
 use super::{Engine, Output, Phase};
 use crate::base::id::NodeId;
-use crate::membership::{Member, MemberState};
+use crate::membership::MemberState;
 use crate::replication::message::DeclaredWorker;
 
 impl Engine {
@@ -75,13 +75,14 @@ impl Engine {
             shown(worker, status, self.config.node.as_str())
         });
         let others = self.announced.iter().flat_map(|(node, workers)| {
-            let state = self.roster.get(node).map(Member::state);
+            let member = self.roster.get(node);
             workers.iter().map(move |worker| {
-                let status = match state {
-                    Some(MemberState::Ready) if worker.healthy => WorkerStatus::Up,
+                let status = match member.map(|member| (member.state(), member.ready)) {
                     // A broken link is looked into at once; until then its workers are not known to be gone.
-                    Some(MemberState::Suspect) if worker.healthy => WorkerStatus::Up,
-                    Some(MemberState::Joining) => WorkerStatus::NotReady,
+                    Some((MemberState::Ready | MemberState::Suspect, true)) if worker.healthy => {
+                        WorkerStatus::Up
+                    }
+                    Some((MemberState::Joining | MemberState::Suspect, false)) => WorkerStatus::NotReady,
                     _ => WorkerStatus::Down,
                 };
                 shown(worker, status, node.as_str())
