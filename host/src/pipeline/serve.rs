@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use http::header::{HeaderValue, UPGRADE};
+use http::header::{HOST, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -59,7 +59,7 @@ pub async fn serve(
         return Ok(response);
     }
     let facts = Facts {
-        connection,
+        connection: Rc::clone(&connection),
         started: SystemTime::now(),
         version: parts.version,
         cluster: None,
@@ -70,6 +70,13 @@ pub async fn serve(
         details: None,
         sizes: [0; 2],
     };
+    if !parts.headers.contains_key(HOST) {
+        // An HTTP/1.0 client; the worker, asked in HTTP/1.1, wants one.
+        let host = HeaderValue::from_str(&connection.destination_text);
+        parts
+            .headers
+            .insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("")));
+    }
     // Only filters choose workers; without any, nobody else would remove it.
     parts.headers.remove(forward::DESTINATION);
     let is_head = parts.method == Method::HEAD;

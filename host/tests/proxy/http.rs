@@ -152,6 +152,30 @@ fn rfc9112_6_3_a_length_beside_a_transfer_coding_never_reaches_a_worker() {
 }
 
 #[test]
+fn http_1_0_is_answered_in_kind() {
+    let worker = Worker::start("a");
+    let host = Host::start(&[&worker]);
+    let mut client = host.client();
+    client.send("GET /old HTTP/1.0\r\n\r\n");
+    assert_eq!(client.read().text(), "a /old");
+    assert_eq!(
+        worker.seen.header("host"),
+        [host.running.addresses()[0].to_string()]
+    );
+    assert!(client.ends());
+    // An answer in pieces has no length, and an old client knows no chunks: the end is the end.
+    let mut client = host.client();
+    client.send("GET /chunks HTTP/1.0\r\nhost: a\r\n\r\n");
+    let (_, headers) = client.read_head();
+    assert!(
+        !headers.iter().any(|(name, _)| name == "transfer-encoding"),
+        "{headers:?}"
+    );
+    client.line_until("piece 4;");
+    assert!(client.ends());
+}
+
+#[test]
 fn large_heads() {
     let worker = Worker::start("a");
     let host = Host::start(&[&worker]);
