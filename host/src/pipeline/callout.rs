@@ -200,7 +200,7 @@ async fn ask(target: Option<Target>, head: RequestHead, body: bytes::Bytes) -> R
         Target::Core(pool) => pool,
         Target::Cluster(cluster) => {
             let hosts = cluster.hosts();
-            let host = hosts.next(&mut Plan::default(), b"", cluster.config.balance);
+            let host = hosts.next(&mut Plan::default(), b"", cluster.config.balance, u64::MAX);
             Rc::clone(&host.ok_or(Failure::NoWorker)?.pool)
         }
     };

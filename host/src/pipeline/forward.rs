@@ -20,7 +20,7 @@ use crate::message::head::RequestHead;
 use crate::message::{forwarded, hop};
 use crate::rescue::Failure;
 use crate::upstream::body::Outgoing;
-use crate::upstream::cluster::{Cluster, Host};
+use crate::upstream::cluster::{Cluster, Host, SPARED_MS};
 use crate::upstream::connection::{Connection, SendError};
 
 /// The field in which filters name workers, `x-limpet-destination`.
@@ -71,10 +71,11 @@ pub async fn forward(
 
     let hosts = cluster.hosts();
     let listed = listed.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+    let client = Rc::clone(&exchange.stream.state().facts.connection);
     let mut plan = Plan::default();
     let mut last = Failure::NoWorker;
     for attempt in 1..=cluster.config.attempts {
-        let Some(host) = hosts.next(&mut plan, listed, cluster.config.balance) else {
+        let Some(host) = hosts.next(&mut plan, listed, cluster.config.balance, client.now()) else {
             break;
         };
         counters.attempts.add(1);
@@ -123,10 +124,13 @@ async fn one(
             None => match host.pool.connect().await {
                 Ok(connection) => {
                     counters.connects.add(1);
+                    host.spared_until.set(0);
                     connection
                 }
                 Err(failure) => {
                     counters.connect_failures.add(1);
+                    let now = exchange.stream.state().facts.connection.now();
+                    host.spared_until.set(now.saturating_add(SPARED_MS));
                     return Err(Attempt::Again(failure, Box::new(request)));
                 }
             },

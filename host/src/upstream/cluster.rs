@@ -1,6 +1,6 @@
 //! The workers of one `[[cluster]]`, as one thread sees them now.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -24,7 +24,13 @@ pub struct Host {
     pub load: Load,
     /// Its connections.
     pub pool: Rc<Pool>,
+    /// Until when it is spared, on the thread's clock, because it refused a connection.
+    pub spared_until: Cell<u64>,
 }
+
+/// How long a worker that refused a connection gets no request that another one could serve, in milliseconds.
+/// A filter may name it all the same.
+pub const SPARED_MS: u64 = 1_000;
 
 /// The workers at one moment. A request keeps the ones it started with.
 #[derive(Debug, Default)]
@@ -131,6 +137,7 @@ impl Cluster {
                         addr: Rc::clone(&addr),
                         load,
                         pool,
+                        spared_until: Cell::new(0),
                     })
                 }
             };
@@ -155,16 +162,22 @@ impl Cluster {
 }
 
 impl Hosts {
-    /// The worker of the next attempt: `listed` first, in the form of `x-limpet-destination`, then the balancer.
+    /// The worker of the next attempt: `listed` first, in the form of `x-limpet-destination`, then the balancer,
+    /// which `now` spares those that refused a connection just before, unless there is nobody else.
     #[must_use]
-    pub fn next(&self, plan: &mut Plan, listed: &[u8], balance: Balance) -> Option<&Rc<Host>> {
+    pub fn next(&self, plan: &mut Plan, listed: &[u8], balance: Balance, now: u64) -> Option<&Rc<Host>> {
+        let spared = |at: usize| {
+            self.list
+                .get(at)
+                .is_some_and(|host| host.spared_until.get() > now)
+        };
+        let loads = || self.list.iter().map(|host| &host.load);
         let position = plan.next(
             destination::entries(listed),
             |addr| self.by_addr.get(addr).copied(),
             |plan| {
-                choose(balance, self.list.iter().map(|host| &host.load), |at| {
-                    plan.tried(at)
-                })
+                let willing = choose(balance, loads(), |at| plan.tried(at) || spared(at));
+                willing.or_else(|| choose(balance, loads(), |at| plan.tried(at)))
             },
         )?;
         self.list.get(position)

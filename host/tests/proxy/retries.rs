@@ -20,6 +20,11 @@ fn a_refused_connection_is_tried_elsewhere_whatever_the_method() {
         assert_eq!(client.post("/echo", "", "body").text(), "a:4:body");
     }
     assert_eq!(worker.seen.requests(), 12);
+    let refused = host.running.count(|counters| counters.connect_failures.get());
+    assert!(
+        refused < 12,
+        "a worker that refused is spared for a while, and {refused} connections were refused"
+    );
 }
 
 #[test]
