@@ -28,7 +28,7 @@ release: filters
 	cargo build --release $(BINS)
 
 test: deps lint build
-	cargo test --workspace
+	cargo test --workspace --no-fail-fast
 
 demo: release
 	$(TARGET)/release/demo
