@@ -31,7 +31,10 @@ use crate::wasm::shared::Shared;
 
 /// How often a thread that stops looks whether it may.
 const POLL: Duration = Duration::from_millis(5);
-/// How long filters may still be ticked once the last connection is gone.
+/// How long a start waits for the first worker table; connections wait in the kernel meanwhile.
+const TABLE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a filter's tick and the call it makes may take: filters get it before the first connection, and once
+/// more after the last.
 const LAST_TICK: Duration = Duration::from_millis(50);
 
 /// Why there is no proxy.
@@ -331,15 +334,6 @@ impl Thread {
     async fn serve(mut self, started: &mpsc::Sender<Result<(), BuildError>>) -> Result<(), BuildError> {
         let lane = Lane::start(&self.config, &self.program, &self.counters)?;
         let watch = Rc::new(Watch::default());
-        let mut accepting = Vec::new();
-        for socket in self.sockets {
-            let listener = tokio::net::TcpListener::from_std(socket)?;
-            accepting.push(tokio::task::spawn_local(accept(
-                Rc::clone(&lane),
-                listener,
-                Rc::clone(&watch),
-            )));
-        }
         if let Some(first) = self.first.take() {
             if let Some(listener) = first.admin {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -349,7 +343,25 @@ impl Thread {
                 tokio::task::spawn_local(table::poll(core, tables));
             }
         }
+        let mut tables = self.tables.clone();
         tokio::task::spawn_local(Rc::clone(&lane).run(self.tables));
+        if self
+            .config
+            .clusters
+            .iter()
+            .any(|cluster| matches!(cluster.workers, Workers::Core))
+        {
+            know_workers(&lane, &mut tables).await;
+        }
+        let mut accepting = Vec::new();
+        for socket in self.sockets {
+            let listener = tokio::net::TcpListener::from_std(socket)?;
+            accepting.push(tokio::task::spawn_local(accept(
+                Rc::clone(&lane),
+                listener,
+                Rc::clone(&watch),
+            )));
+        }
         tokio::task::spawn_local(step(
             Rc::clone(&watch),
             Arc::clone(&self.config),
@@ -376,6 +388,19 @@ impl Thread {
         lane.callouts.close();
         watch.order(Order::Close);
         Ok(())
+    }
+}
+
+/// Returns when the first worker table is here, for the balancer and, a tick later, for the filters; or when waiting
+/// any longer would keep out requests that need none.
+async fn know_workers(lane: &Lane, tables: &mut watch::Receiver<Option<Arc<WorkerTable>>>) {
+    let first = tokio::time::timeout(TABLE_PATIENCE, tables.wait_for(Option::is_some)).await;
+    if first.is_err() {
+        tracing::warn!(
+            "the core gave no worker table in {TABLE_PATIENCE:?}; listens without workers until it does"
+        );
+    } else if !lane.filters.is_empty() {
+        tokio::time::sleep(LAST_TICK).await;
     }
 }
 

@@ -37,7 +37,8 @@ fn concerns(name: &HeaderName) -> bool {
 }
 
 /// Fields a `Connection` line cannot take away: without them the message would mean something else to the next
-/// reader, which is how requests are smuggled past filters.
+/// reader, which is how requests are smuggled past filters. Neither can it take away what filters tell the worker:
+/// a client's own fields of those names are gone before, and what is left is not the client's to name.
 const KEPT: [HeaderName; 4] = [
     http::header::HOST,
     http::header::CONTENT_LENGTH,
@@ -60,6 +61,7 @@ pub fn strip(headers: &mut HeaderMap) {
         for option in lines.iter().flat_map(|line| options(line.as_bytes())) {
             if let Ok(name) = HeaderName::from_bytes(option)
                 && !KEPT.contains(&name)
+                && !limpet_wire::names::is_reserved(option)
             {
                 headers.remove(name);
             }
