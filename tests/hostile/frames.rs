@@ -22,7 +22,8 @@ fn frame(body: &[u8]) -> Vec<u8> {
     [&length.to_le_bytes()[..], body].concat()
 }
 
-/// Who is speaking: magic, version, node, no domain, this run's number, and an address on loopback.
+/// Who is speaking: magic, version, node, no domain, this run's number, an address on loopback, and no
+/// incarnation it would know of the other side.
 fn hello(node: &str, version: u8) -> Vec<u8> {
     let mut body = b"limpet".to_vec();
     body.push(version);
@@ -33,6 +34,7 @@ fn hello(node: &str, version: u8) -> Vec<u8> {
     body.extend_from_slice(&1_700_000_000_000_u64.to_le_bytes());
     body.extend_from_slice(&[0, 127, 0, 0, 1, 251]);
     body.extend_from_slice(&9_u16.to_le_bytes());
+    body.push(0);
     frame(&body)
 }
 
@@ -70,7 +72,11 @@ async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
     let cases: &[(&str, Vec<u8>, &[&str])] = &[
         ("no hello", frame(b"GET / HTTP/1.1\r\n\r\n"), &["hello"]),
         ("a hello of another version", hello("c", 99), &["hello"]),
-        ("a hello in another node's name", hello("b", 1), &["c"]),
+        (
+            "a hello in another node's name",
+            hello("b", 1),
+            &["calls itself b"],
+        ),
         ("a frame of no bytes", after(&[0; 4]), &["frame", "0 bytes"]),
         ("a frame of 4 GiB", after(&[0xff; 8]), &["frame", "4294967295"]),
         ("an unknown version", after(&frame(&[99, 0, 0])), &["version 99"]),
