@@ -37,12 +37,13 @@ pub fn page(all: &[(Peer, Vec<Sample>)]) -> String {
         "# Benchmarks
 
 Written by `make bench`; do not edit. Figures are medians of {rounds} rounds through all proxies in turn, on
-{}. Only ratios within this table mean anything: another machine, or another
-day, gives other figures.
+{}.
+Only ratios within this table mean anything: another machine, or another day, gives other figures.
 
 The proxy has processor 0 to itself. `wrk -t1 -c64`, two nginx workers (`return 200`, 24 bytes) and limpet-core share
 processor 1. 64 visitors take turns, each with the cookies the proxy gave it. CPU per request is user and system
-time of the proxy's processes over the requests they served.
+time of the proxy's processes over the requests they served. The load is closed (64 requests at a time), so a slower
+proxy is measured at a lower rate: its latencies are not flattered by that, and not comparable with those at equal load.
 
 ## Sticky proxying, HTTP/1.1 keep-alive
 
@@ -112,7 +113,12 @@ fn machine() -> String {
     let haproxy: String = haproxy.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
     let nginx = first_line(Command::new("/usr/sbin/nginx").arg("-v"));
     let envoy = first_line(Command::new(limpet_tests::programs::envoy()).arg("--version"));
-    let envoy = envoy.split('/').nth(1).unwrap_or("?").to_owned();
+    let envoy = envoy
+        .split("version: ")
+        .nth(1)
+        .and_then(|rest| rest.split('/').nth(1))
+        .unwrap_or("?")
+        .to_owned();
     format!(
         "{count} × {}, {kernel};\n{nginx}, {haproxy}, Envoy {envoy}",
         model.unwrap_or("processor")
