@@ -249,8 +249,22 @@ async fn l07_s1_is_invalidated_on_a(stage: &Stage, a: &Node, b: &Node, mut s1: C
         true
     })
     .await;
-    s1.cookies.remove("LIMPET");
-    s1.cookies.insert("JSESSIONID".into(), format!("{id}.a"));
+    // Every thread of the proxy learns of a's return within a second, the one that serves this visitor included.
+    wait::eventually("L07: the proxy knows that a is back", SOON, async || {
+        s1.cookies.remove("LIMPET");
+        s1.cookies.insert("JSESSIONID".into(), format!("{id}.a"));
+        let worker = s1
+            .get("/echo")
+            .await
+            .map_err(|e| e.to_string())?
+            .header("x-worker");
+        if worker.as_deref() == Some("a") {
+            Ok(())
+        } else {
+            Err(format!("{worker:?} serves"))
+        }
+    })
+    .await;
     let response = s1.get("/logout").await.expect("an answer");
     let answered = Instant::now();
     assert_eq!(
