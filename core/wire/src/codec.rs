@@ -79,3 +79,129 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
         left => Err(DecodeError::Trailing(left)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::report::{IdleLimit, Operation, Reply, Report};
+    use crate::table::{TableVersion, Worker, WorkerStatus, WorkerTable};
+    use crate::token::{Claims, TokenKey};
+
+    fn operations() -> impl Strategy<Value = Operation> {
+        let attributes = prop::collection::vec((".{0,12}", prop::collection::vec(any::<u8>(), 0..40)), 0..4);
+        let idle = prop_oneof![Just(IdleLimit::Forever), any::<u64>().prop_map(IdleLimit::Millis)];
+        let names = (
+            ".{0,8}",
+            ".{0,40}",
+            prop::option::of(".{0,8}"),
+            prop::collection::vec(".{0,8}", 0..3),
+        );
+        (
+            names,
+            attributes,
+            prop::option::of(idle),
+            any::<bool>(),
+            any::<bool>(),
+        )
+            .prop_map(
+                |((app, id, route, remove), set, max_inactive, touch, invalidate)| Operation {
+                    app,
+                    id,
+                    route,
+                    touch,
+                    set,
+                    remove,
+                    max_inactive,
+                    invalidate,
+                },
+            )
+    }
+
+    fn workers() -> impl Strategy<Value = Worker> {
+        let status = prop::sample::select(vec![
+            WorkerStatus::Up,
+            WorkerStatus::Draining,
+            WorkerStatus::Disabled,
+            WorkerStatus::Down,
+            WorkerStatus::NotReady,
+        ]);
+        (".{0,8}", ".{0,20}", ".{0,20}", any::<u32>(), status, ".{0,8}").prop_map(
+            |(route, url, addr, weight, status, node)| Worker {
+                route,
+                url,
+                addr,
+                weight,
+                status,
+                node,
+            },
+        )
+    }
+
+    fn tables() -> impl Strategy<Value = WorkerTable> {
+        let key = (any::<u32>(), any::<[u8; 32]>()).prop_map(|(id, secret)| TokenKey { id, secret });
+        let version = (any::<u64>(), any::<u64>()).prop_map(|(epoch, number)| TableVersion { epoch, number });
+        let lists = (
+            prop::collection::vec(key, 0..3),
+            prop::collection::vec(workers(), 0..5),
+        );
+        (".{0,8}", version, lists).prop_map(|(cluster, version, (keys, workers))| WorkerTable {
+            cluster,
+            version,
+            keys,
+            workers,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn reports_round_trip(operations in prop::collection::vec(operations(), 0..5)) {
+            let report = Report { operations };
+            prop_assert_eq!(decode(&encode(&report).unwrap()), Ok(report));
+        }
+
+        #[test]
+        fn tables_round_trip_and_their_versions_read_back(table in tables()) {
+            prop_assert_eq!(table.version.to_string().parse(), Ok(table.version));
+            prop_assert_eq!(decode(&encode(&table).unwrap()), Ok(table));
+        }
+
+        #[test]
+        fn replies_round_trip(copies in any::<u32>(), refused in prop::collection::vec((any::<u32>(), ".{0,20}"), 0..4)) {
+            let reply = Reply { copies, refused };
+            prop_assert_eq!(decode(&encode(&reply).unwrap()), Ok(reply));
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_an_answer_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode::<Report>(&bytes);
+            let _ = decode::<Reply>(&bytes);
+            let _ = decode::<WorkerTable>(&bytes);
+            let _ = decode::<Claims>(&bytes);
+            let versioned: Vec<_> = [FORMAT].into_iter().chain(bytes).collect();
+            let _ = decode::<Report>(&versioned);
+            let _ = decode::<WorkerTable>(&versioned);
+        }
+
+        #[test]
+        fn a_message_cut_short_or_with_more_after_it_is_refused(table in tables(), cut in any::<prop::sample::Index>()) {
+            let mut bytes = encode(&table).unwrap();
+            prop_assert!(decode::<WorkerTable>(&bytes[..cut.index(bytes.len())]).is_err());
+            bytes.push(0);
+            prop_assert_eq!(decode::<WorkerTable>(&bytes), Err(DecodeError::Trailing(1)));
+        }
+    }
+
+    #[test]
+    fn what_claims_to_be_large_is_refused_before_it_is_believed() {
+        let claim = [FORMAT, 253, 255, 255, 255, 255, 255, 255, 255, 127];
+        assert!(matches!(decode::<Report>(&claim), Err(DecodeError::Malformed(_))));
+        assert_eq!(decode::<Report>(&[9, 0]), Err(DecodeError::Version { found: 9 }));
+        let long = vec![FORMAT; MESSAGE_MAX + 1];
+        assert_eq!(
+            decode::<Report>(&long),
+            Err(DecodeError::TooLong(MESSAGE_MAX + 1))
+        );
+    }
+}
