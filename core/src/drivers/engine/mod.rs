@@ -2,7 +2,8 @@
 //!
 //! Callers hand in what happened and the time; what there is to do collects in [`Output`]s, which the caller takes
 //! and carries out after the call. Sessions change in [`sessions`], messages of peers arrive in [`peers`],
-//! membership lives in [`members`], state transfer and repair in [`repair`], ends of sessions in [`expiry`], and
+//! membership lives in [`members`], state transfer and repair in [`repair`], which node holds what
+//! follows from [`placement`], ends of sessions in [`expiry`], and
 //! the table that filters see in [`workers`].
 
 mod counters;
@@ -10,6 +11,7 @@ pub mod expiry;
 pub mod keys;
 pub mod members;
 pub mod peers;
+mod placement;
 pub mod repair;
 pub mod sessions;
 pub mod workers;

@@ -216,7 +216,7 @@ impl Engine {
             messages.push(Message::Ack { slot, refused });
         }
         if let Some(pull) = peer.wanted.take() {
-            messages.push(self.chunk(&pull));
+            messages.push(self.chunk(node, &pull));
         }
         let Some(peer) = self.peers.get_mut(node) else {
             return messages;

@@ -116,13 +116,14 @@ impl Engine {
     }
 
     /// The chunk that answers `pull`.
-    pub(super) fn chunk(&self, pull: &Pull) -> Message {
+    pub(super) fn chunk(&self, to: &NodeId, pull: &Pull) -> Message {
         let (mut records, mut bytes, mut next) = (Vec::new(), 0, None);
         let mut after = pull.cursor.after.as_ref();
         let mut index = pull.cursor.bucket;
         'buckets: while let Some(bucket) = self.table.bucket(index) {
             if pull.buckets.contains(index) {
-                for (key, record) in bucket.ordered(after) {
+                let shared = bucket.ordered(after).into_iter();
+                for (key, record) in shared.filter(|(key, record)| self.is_shared(to, key, record)) {
                     if bytes >= CHUNK_BYTES {
                         let after = records.last().map(|(key, _): &(SessionKey, Record)| key.clone());
                         let after = after.filter(|last| last.bucket() == index);
@@ -259,7 +260,7 @@ impl Engine {
     pub(super) fn say_digest(&mut self, node: &NodeId) {
         if self.phase == Phase::Ready {
             self.say(node, Message::Announce(self.announcement()));
-            self.say(node, Message::Digest(self.table.digests().collect()));
+            self.say(node, Message::Digest(self.digests_for(node)));
         }
     }
 
@@ -295,7 +296,7 @@ impl Engine {
     /// A peer says what its table holds. What differs now and differed the last time is pulled: what differs only
     /// now may still be on its way. The first comparison after a link came up is not given that time.
     pub(super) fn hear_digest(&mut self, node: &NodeId, digests: &[u64], now: Now) {
-        let differing = Buckets::differing(self.table.digests(), digests);
+        let differing = Buckets::differing(self.digests_for(node).into_iter(), digests);
         if self.phase != Phase::Ready {
             self.hear_digest_while_checking(node, differing, now);
             return;
