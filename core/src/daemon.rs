@@ -60,18 +60,18 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`].
     pub async fn build(config: Config) -> Result<Self, StartError> {
-        let tls = Tls::load(&config.tls, &config.certified_node())?;
-        let listener = bind_cluster(config.listen, config.autobind).await?;
+        let tls = Tls::load(&config.tls.files, &config.certified_node())?;
+        let listener = bind_cluster(config.listen.cluster, config.listen.autobind).await?;
         let addr = listener.local_addr().map_err(|source| StartError::Cluster {
-            addr: config.listen,
-            autobind: config.autobind,
+            addr: config.listen.cluster,
+            autobind: config.listen.autobind,
             source,
         })?;
         let (api, bound) = Api::bind(ApiConfig {
-            endpoints: config.api.clone(),
-            ack: config.ack,
-            ack_timeout: config.ack_timeout,
-            token: config.api_token.clone(),
+            endpoints: config.listen.api.clone(),
+            ack: config.replication.ack,
+            ack_timeout: config.replication.ack_timeout,
+            token: config.listen.api_token.clone(),
         })
         .await?;
 
@@ -80,7 +80,7 @@ impl Daemon {
         let links = LinkConfig {
             cluster: config.cluster.clone(),
             domain: config.domain.clone(),
-            seeds: config.seeds.clone(),
+            seeds: config.membership.seeds.clone(),
             tls: tls_versions,
         };
         tokio::spawn(node::run_timers(node.clone(), requests.timers));
@@ -127,7 +127,7 @@ impl Daemon {
 
     /// Loads the certificates again. New links use them at once; a file that is not in order changes nothing.
     fn reload(&self) {
-        match Tls::load(&self.config.tls, &self.config.certified_node()) {
+        match Tls::load(&self.config.tls.files, &self.config.certified_node()) {
             Ok(tls) => {
                 self.tls.send_replace(tls);
                 tracing::info!("certificates loaded again");
@@ -139,7 +139,7 @@ impl Daemon {
     async fn leave(&self) {
         tracing::info!("leaving the cluster");
         self.node.with(|engine, now| {
-            if self.config.expire_on_shutdown {
+            if self.config.session.expire_on_shutdown {
                 engine.end_all(now);
             }
             engine.leave(now);
@@ -187,15 +187,15 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
         cluster: config.cluster.clone(),
         addr,
         swim: SwimConfig {
-            probe_interval: config.probe_interval,
-            drop_time: config.drop_time,
+            probe_interval: config.membership.probe_interval,
+            drop_time: config.membership.drop_time,
         },
-        seeds: config.seeds.iter().cloned().collect(),
-        queue_bytes: config.queue_bytes,
-        state_transfer_timeout: config.state_transfer_timeout,
-        max_inactive: config.max_inactive,
-        max_active: config.max_active,
-        touch_interval: config.touch_interval,
+        seeds: config.membership.seeds.iter().cloned().collect(),
+        queue_bytes: config.replication.queue_bytes,
+        state_transfer_timeout: config.replication.state_transfer_timeout,
+        max_inactive: config.session.max_inactive,
+        max_active: config.session.max_active,
+        touch_interval: config.session.touch_interval,
         workers: workers.collect(),
         seed: rand::random(),
     }

@@ -62,6 +62,22 @@ const CORE: &[Row] = &[
         "route",
     ),
     ("api = [\"127.0.0.1:", "api = [\"0.0.0.0:", "listen.api"),
+    ("[listen]", "[listen]\nautobind = -1", "listen.autobind"),
+    (
+        "seeds = []",
+        "seeds = []\ndrop_time = \"0s\"",
+        "membership.drop_time",
+    ),
+    (
+        "[membership]",
+        "[replication]\nqueue_bytes = \"0B\"\n[membership]",
+        "replication.queue_bytes",
+    ),
+    (
+        "[membership]",
+        "[session]\nmax_active = 0\n[membership]",
+        "session.max_active",
+    ),
     ("[tls]", "[tls", "line"),
 ];
 

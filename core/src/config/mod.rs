@@ -1,18 +1,30 @@
 //! The configuration file: read whole, checked whole, every problem reported at once with its key path.
 //!
-//! [`section`] walks what was written and collects problems; [`resolve`] is the only place that knows the keys.
-//! Nothing is bound, dialled or created here.
+//! [`section`] walks what was written and collects problems; [`resolve`] reads the file, and each table has a file
+//! of its own that alone knows its keys. Nothing is bound, dialled or created here.
 
+mod listen;
+mod membership;
+mod replication;
 mod resolve;
 mod section;
+mod session;
+mod tls;
 mod units;
+mod worker;
 
 use std::path::Path;
 
 use crate::net::identity::CertifiedNode;
 
-pub use resolve::{Config, WorkerConfig};
+pub use listen::ListenConfig;
+pub use membership::MembershipConfig;
+pub use replication::ReplicationConfig;
+pub use resolve::Config;
+pub use session::SessionConfig;
+pub use tls::TlsConfig;
 pub use units::{bytes, duration};
+pub use worker::WorkerConfig;
 
 /// One thing wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::Problem;
+use super::{Problem, units};
 
 /// A table and its place in the file. Dropping it with keys left reports them as unknown.
 pub(super) struct Section {
@@ -185,6 +186,36 @@ impl Section {
                 default
             }
         }
+    }
+
+    /// A size in bytes from `least` to `most`.
+    pub(super) fn size(&mut self, key: &str, default: u64, least: u64, most: u64) -> usize {
+        let bytes = self.read(key, default, |text| {
+            let bytes = units::bytes(text)?;
+            if (least..=most).contains(&bytes) {
+                Ok(bytes)
+            } else {
+                Err(format!(
+                    "from {} to {} is expected",
+                    units::spelled(least),
+                    units::spelled(most)
+                ))
+            }
+        });
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// A duration between the two bounds.
+    pub(super) fn period(&mut self, key: &str, default_ms: u64, least_ms: u64, most_ms: u64) -> Duration {
+        self.read(key, Duration::from_millis(default_ms), |text| {
+            let value = units::duration(text)?;
+            let (least, most) = (Duration::from_millis(least_ms), Duration::from_millis(most_ms));
+            if (least..=most).contains(&value) {
+                Ok(value)
+            } else {
+                Err(format!("from {least:?} to {most:?} is expected"))
+            }
+        })
     }
 }
 

@@ -41,6 +41,15 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(expected)
 }
 
+/// A size as [`bytes`] reads it, in the largest unit that divides it.
+#[must_use]
+pub(super) fn spelled(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = |(factor, _): &(u64, _)| bytes >= *factor && bytes.is_multiple_of(*factor);
+    let (factor, unit) = units.into_iter().find(whole).unwrap_or((1, "B"));
+    format!("{}{unit}", bytes / factor)
+}
+
 fn split(text: &str) -> Option<(u64, &str)> {
     let (number, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
     Some((number.parse().ok()?, unit.trim_start()))
@@ -55,6 +64,9 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2 h"), Ok(Duration::from_secs(7200)));
         assert_eq!(bytes("64MiB"), Ok(64 << 20));
+        for written in ["1B", "1025B", "64KiB", "16GiB"] {
+            assert_eq!(spelled(bytes(written).unwrap()), written);
+        }
         for bad in [
             "",
             "5",

@@ -1,0 +1,48 @@
+//! `[replication]`: how changes reach other nodes.
+
+use std::time::Duration;
+
+use super::section::Section;
+use crate::replication::acks::Level;
+
+/// How changes reach other nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicationConfig {
+    /// How many copies a change waits for when its caller does not say.
+    pub ack: Level,
+    /// The longest such wait.
+    pub ack_timeout: Duration,
+    /// Bytes of changes kept for one peer.
+    pub queue_bytes: usize,
+    /// How long to wait for somebody who has the sessions.
+    pub state_transfer_timeout: Duration,
+}
+
+pub(super) fn read(root: &mut Section) -> ReplicationConfig {
+    let mut replication = root.section("replication");
+    one_of(&mut replication, "mode", "delta");
+    one_of(&mut replication, "compress", "none");
+    let ack = replication.read("ack", Level::None, |text| {
+        Level::parse(text).ok_or_else(|| "none, one, quorum or all is expected".into())
+    });
+    let ack_timeout = replication.period("ack_timeout", 15_000, 1, 600_000);
+    let queue_bytes = replication.size("queue_bytes", 64 << 20, 64 << 10, 16 << 30);
+    let state_transfer_timeout = replication.period("state_transfer_timeout", 60_000, 100, 86_400_000);
+    ReplicationConfig {
+        ack,
+        ack_timeout,
+        queue_bytes,
+        state_transfer_timeout,
+    }
+}
+
+/// A key with one value so far.
+fn one_of(section: &mut Section, key: &str, only: &'static str) {
+    section.read(key, (), |text| {
+        if text == only {
+            Ok(())
+        } else {
+            Err(format!("this version knows only \"{only}\""))
+        }
+    });
+}

@@ -1,0 +1,61 @@
+//! `[tls]`: the certificates, tried out as the daemon will use them.
+
+use std::path::Path;
+
+use super::section::Section;
+use crate::base::id::NodeId;
+use crate::net::identity::CertifiedNode;
+use crate::net::tls::{Tls, TlsFiles};
+
+/// The certificates, and how long a link may go without showing them again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Where they lie.
+    pub files: TlsFiles,
+}
+
+pub(super) fn read(
+    root: &mut Section,
+    base: &Path,
+    cluster: Option<&NodeId>,
+    node: Option<&NodeId>,
+) -> Option<TlsConfig> {
+    let mut tls = root.section("tls");
+    let files = files(&mut tls, base, cluster, node);
+    Some(TlsConfig { files: files? })
+}
+
+fn files(
+    tls: &mut Section,
+    base: &Path,
+    cluster: Option<&NodeId>,
+    node: Option<&NodeId>,
+) -> Option<TlsFiles> {
+    let mut readable = true;
+    let mut path = |key, example| {
+        let path = base.join(tls.required(key, example)?);
+        if let Err(error) = std::fs::File::open(&path) {
+            tls.problem(key, format!("{}: {error}", path.display()));
+            readable = false;
+        }
+        Some(path)
+    };
+    let (ca, cert, key) = (
+        path("ca", "\"ca.pem\""),
+        path("cert", "\"node1.pem\""),
+        path("key", "\"node1.key\""),
+    );
+    let files = TlsFiles {
+        ca: ca?,
+        cert: cert?,
+        key: key?,
+    };
+    let own = CertifiedNode {
+        cluster: cluster?.to_string(),
+        node: node?.to_string(),
+    };
+    if readable && let Err(error) = Tls::load(&files, &own) {
+        tls.problem(error.key, &error);
+    }
+    Some(files)
+}
