@@ -5,3 +5,4 @@ mod joining;
 mod leaving;
 mod lifetime;
 mod pauses;
+mod workers;

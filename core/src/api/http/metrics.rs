@@ -112,9 +112,15 @@ pub(super) fn render(engine: &Engine) -> String {
         page.line("limpet_peer_dropped_total", &labels, peer.outbox().dropped());
     }
     page.family("limpet_worker_up", "gauge", "1 while the worker may be routed to");
+    page.family(
+        "limpet_worker_takes_new",
+        "gauge",
+        "1 while the worker may be sent requests that are not bound to it",
+    );
     for worker in engine.worker_table(0).workers {
         let labels = [("route", worker.route.as_str()), ("node", worker.node.as_str())];
         page.line("limpet_worker_up", &labels, u64::from(worker.takes_bound()));
+        page.line("limpet_worker_takes_new", &labels, u64::from(worker.takes_new()));
     }
     page.text()
 }

@@ -9,5 +9,6 @@ mod route;
 mod server;
 mod sessions;
 mod status;
+mod workers;
 
 pub use server::{Api, ApiConfig, Bound, Endpoint, ListenError};

@@ -38,7 +38,9 @@ impl ApiError {
     fn status(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Bad(_) | Self::Refused(Refused::BadName(_)) => (StatusCode::BAD_REQUEST, "bad_request"),
-            Self::NoSuchPath | Self::Refused(Refused::NotFound) => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NoSuchPath | Self::Refused(Refused::NotFound | Refused::NoSuchWorker(_)) => {
+                (StatusCode::NOT_FOUND, "not_found")
+            }
             Self::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::TooLarge(_) | Self::Refused(Refused::TooLarge(_)) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large")

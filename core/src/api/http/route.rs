@@ -7,8 +7,9 @@ use hyper::{Method, Request};
 
 use super::reply::{ApiError, Reply};
 use super::server::ApiConfig;
-use super::{filter, sessions, status};
+use super::{filter, sessions, status, workers};
 use crate::base::id::SessionKey;
+use crate::drivers::engine::directives::Directive;
 use crate::drivers::node::Node;
 
 /// What handlers share.
@@ -44,7 +45,14 @@ async fn find(context: &Context, request: Request<Incoming>) -> Result<Reply, Ap
         ["readyz"] => is(Method::GET, "GET").map(|()| status::ready(context)),
         ["metrics"] => is(Method::GET, "GET").map(|()| status::metrics(context)),
         ["v1", "members"] => is(Method::GET, "GET").map(|()| status::members(context)),
-        ["v1", "workers"] => is(Method::GET, "GET").map(|()| status::workers(context)),
+        ["v1", "workers"] => is(Method::GET, "GET").map(|()| workers::list(context)),
+        ["v1", "workers", route, word] => {
+            let directive = Directive::parse(word).ok_or(ApiError::NoSuchPath)?;
+            is(Method::POST, "POST")?;
+            let route = decode(route)
+                .ok_or_else(|| ApiError::Bad("the path is not valid percent-encoded text".into()))?;
+            workers::direct(context, &route, directive, &request).await
+        }
         ["v1", "digest"] => is(Method::GET, "GET").map(|()| status::digest(context)),
         ["v1", "filter", "table"] => {
             is(Method::GET, "GET")?;

@@ -1,4 +1,4 @@
-//! What the node and the cluster are like: health, members, workers, digest, metrics.
+//! What the node and the cluster are like: health, members, digest, metrics.
 
 use hyper::StatusCode;
 use serde_json::json;
@@ -52,27 +52,6 @@ pub(super) fn members(context: &Context) -> Reply {
         all
     });
     json(StatusCode::OK, &json!({ "members": members }))
-}
-
-pub(super) fn workers(context: &Context) -> Reply {
-    let table = context.node.with(|engine, now| engine.worker_table(now.wall_ms));
-    let workers: Vec<_> = table
-        .workers
-        .iter()
-        .map(|worker| {
-            json!({
-                "route": worker.route,
-                "url": worker.url,
-                "weight": worker.weight,
-                "status": worker.status.name(),
-                "node": worker.node,
-            })
-        })
-        .collect();
-    json(
-        StatusCode::OK,
-        &json!({ "version": table.version.to_string(), "workers": workers }),
-    )
 }
 
 pub(super) fn digest(context: &Context) -> Reply {

@@ -4,9 +4,10 @@
 //! and carries out after the call. Sessions change in [`sessions`], messages of peers arrive in [`peers`],
 //! membership lives in [`members`], state transfer and repair in [`repair`], which node holds what
 //! follows from [`placement`], ends of sessions in [`expiry`], and
-//! the table that filters see in [`workers`].
+//! the table that filters see in [`workers`], what operators said of it in [`directives`].
 
 mod counters;
+pub mod directives;
 pub mod expiry;
 pub mod keys;
 pub mod members;
@@ -232,7 +233,7 @@ impl Engine {
     /// How many sessions there are, the cluster's own not counted.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.table.alive() - usize::from(self.has_keys())
+        self.table.alive() - usize::from(self.has_keys()) - usize::from(self.has_directives())
     }
 
     /// The other members.

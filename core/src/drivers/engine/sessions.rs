@@ -44,6 +44,9 @@ pub enum Refused {
     /// The session would be too large; keep less in it.
     #[error("{0}")]
     TooLarge(String),
+    /// Nobody declares this worker.
+    #[error("no node declares a worker with the route {0:?}; GET /v1/workers lists those there are")]
+    NoSuchWorker(String),
     /// A name that cannot be one.
     #[error("{0}")]
     BadName(String),

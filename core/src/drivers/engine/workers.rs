@@ -89,13 +89,12 @@ impl Engine {
             })
         });
         let mut table: Vec<_> = own.chain(others).collect();
+        for worker in &mut table {
+            worker.status = self.directive(&worker.route).applied_to(worker.status);
+        }
         // Of two nodes that declare one route, the one that can serve is shown; of equals, the first by name.
         table.sort_by(|a, b| {
-            (&a.route, a.status != WorkerStatus::Up, &a.node).cmp(&(
-                &b.route,
-                b.status != WorkerStatus::Up,
-                &b.node,
-            ))
+            (&a.route, !a.takes_bound(), &a.node).cmp(&(&b.route, !b.takes_bound(), &b.node))
         });
         table.dedup_by(|later, first| later.route == first.route);
         // A key that settles changes what seals without changing this; filters learn of it with the next change,

@@ -1,8 +1,10 @@
 //! Several engines in one process, their messages carried by hand, time moved by hand. This is the harness; the
-//! claims are in [`life`] (what a healthy or cut cluster does) and [`faults`] (what goes wrong between two nodes).
+//! claims are in [`life`] (what a healthy or cut cluster does) [`faults`] (what goes wrong between two nodes) and
+//! [`workers`] (what operators say of workers).
 
 mod faults;
 mod life;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +41,17 @@ fn set(name: &str, value: &str) -> Patch {
     Patch {
         set: vec![(name.to_owned(), Bytes::from(value.to_owned()))],
         ..Patch::default()
+    }
+}
+
+/// The worker of the node with the same name.
+fn worker(name: &str) -> DeclaredWorker {
+    DeclaredWorker {
+        route: name.to_owned(),
+        url: format!("http://{name}"),
+        addr: "127.0.0.1:8080".into(),
+        weight: 1,
+        healthy: true,
     }
 }
 
@@ -92,7 +105,7 @@ impl Cluster {
             max_inactive: IdleLimit::Millis(1_800_000),
             max_active: None,
             touch_interval: Duration::from_secs(60),
-            workers: Vec::new(),
+            workers: vec![worker(name)],
             seed: 7,
         };
         let mut config = config;
