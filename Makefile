@@ -42,7 +42,7 @@ lint: filters
 	cargo clippy $(FILTERS) -- -D warnings
 
 deps:
-	scripts/deps wasm-target envoy
+	scripts/deps wasm-target envoy ip faketime
 
 deps-bench:
 	scripts/deps wasm-target envoy nginx haproxy wrk

@@ -1,6 +1,7 @@
 //! Do cores keep what a cluster promises among themselves? No proxy, no worker: nodes, sessions, links.
 
 mod copies;
+mod cuts;
 mod joining;
 mod leaving;
 mod lifetime;

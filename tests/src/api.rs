@@ -111,6 +111,20 @@ impl Api {
         }
     }
 
+    /// A value of `GET /metrics`: the sum over every line of `name` whose labels contain `label`.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub async fn metric(&self, name: &str, label: &str) -> io::Result<u64> {
+        let page = self.call("GET", "/metrics", b"").await?.text();
+        let of_name = |line: &&str| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']) && rest.contains(label))
+        };
+        let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
+        Ok(page.lines().filter(of_name).filter_map(value).sum::<f64>() as u64)
+    }
+
     /// The worker table, as filters get it.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::api::Api;
 use crate::http::Address;
+use crate::namespace::Network;
 use crate::pki::Pki;
 use crate::ports;
 use crate::process::Process;
@@ -28,6 +29,7 @@ pub struct Site {
     /// Its certificates.
     pub pki: Pki,
     nodes: Vec<NodePlan>,
+    network: Option<Network>,
 }
 
 /// What one node is, whether it runs or not.
@@ -43,8 +45,12 @@ pub struct NodePlan {
     pub socket: PathBuf,
     /// The worker it declares.
     pub worker: Option<WorkerPlan>,
+    /// Further lines of the table `[membership]`.
+    pub membership: String,
     /// Further lines of its configuration, whole tables.
     pub extra: String,
+    /// Its environment, beside the test's own.
+    pub env: Vec<(String, String)>,
 }
 
 impl NodePlan {
@@ -76,7 +82,9 @@ impl Site {
                 api: ports::free_addr(),
                 socket: scratch.join(&format!("{id}.sock")),
                 worker,
+                membership: String::new(),
                 extra: String::new(),
+                env: Vec::new(),
             });
         }
         Self {
@@ -84,7 +92,47 @@ impl Site {
             name: name.to_owned(),
             pki,
             nodes,
+            network: None,
         }
+    }
+
+    /// A cluster without workers whose nodes each have a [`Network`] namespace of their own. Their API is called
+    /// through the unix socket, which is reached whatever becomes of the network.
+    #[must_use]
+    pub fn apart(name: &str, ids: &[&str]) -> Self {
+        let network = Network::new(ids);
+        let scratch = Scratch::new(name);
+        let pki = Pki::init(scratch.path(), name);
+        let plan = |id: &&str| {
+            pki.issue(id);
+            NodePlan {
+                id: (*id).to_owned(),
+                cluster: format!("{}:4000", network.addr(id)),
+                api: "127.0.0.1:4180".to_owned(), // the loopback of its own namespace
+                socket: scratch.join(&format!("{id}.sock")),
+                worker: None,
+                membership: String::new(),
+                extra: String::new(),
+                env: Vec::new(),
+            }
+        };
+        let nodes = ids.iter().map(plan).collect();
+        Self {
+            scratch,
+            name: name.to_owned(),
+            pki,
+            nodes,
+            network: Some(network),
+        }
+    }
+
+    /// The network of a cluster whose nodes are [`Site::apart`].
+    ///
+    /// # Panics
+    /// When they are not.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("nodes with networks of their own")
     }
 
     /// The plan of a node.
@@ -139,12 +187,14 @@ key = "{dir}/{id}.key"
 
 [membership]
 seeds = [{seeds}]
+{membership}
 "#,
             cluster = self.name,
             listen = node.cluster,
             api = node.api,
             socket = node.socket.display(),
             seeds = seeds.join(", "),
+            membership = node.membership,
         );
         if let Some(worker) = &node.worker {
             let _ = write!(
@@ -163,15 +213,25 @@ seeds = [{seeds}]
         let node = self.node(id).clone();
         let file = self.scratch.join(&format!("{id}.toml"));
         fs::write(&file, self.toml(id)).expect("a configuration in the test's directory");
-        let process = Process::start(
-            &format!("core-{id}"),
-            self.scratch.path(),
-            Command::new(programs::ours("limpet-core"))
-                .args(["run", "--config"])
-                .arg(&file),
-        );
-        let api = Api::new(Address::Tcp(node.api.clone()));
+        let mut command = self.command(id);
+        command.args(["run", "--config"]).arg(&file);
+        for (name, value) in &node.env {
+            command.env(name, value);
+        }
+        let process = Process::start(&format!("core-{id}"), self.scratch.path(), &mut command);
+        let api = Api::new(match &self.network {
+            Some(_) => Address::Unix(node.socket.clone()),
+            None => Address::Tcp(node.api.clone()),
+        });
         Core { node, api, process }
+    }
+
+    fn command(&self, id: &str) -> Command {
+        let program = programs::ours("limpet-core");
+        match &self.network {
+            Some(network) => network.command(id, &program),
+            None => Command::new(program),
+        }
     }
 
     /// Starts the core of a node and waits until it is ready.
@@ -248,6 +308,16 @@ impl Core {
             },
         )
         .await;
+    }
+
+    /// The number of sessions it has and the hash of its table: equal on nodes that hold the same.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn digest(&self) -> Result<(u64, String), String> {
+        let (_, answer) = self.api.get("/v1/digest").await.map_err(|e| e.to_string())?;
+        let sessions = answer["sessions"].as_u64().ok_or("no number of sessions")?;
+        Ok((sessions, answer["hash"].to_string()))
     }
 
     /// The state in which it sees a node, if it knows it.
