@@ -196,6 +196,8 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
         max_inactive: config.session.max_inactive,
         max_active: config.session.max_active,
         touch_interval: config.session.touch_interval,
+        tombstone_life: config.replication.tombstone_life,
+        rename_forward: config.session.rename_forward,
         workers: workers.collect(),
         seed: rand::random(),
     }

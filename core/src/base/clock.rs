@@ -36,3 +36,83 @@ impl Clock {
         }
     }
 }
+
+/// The wall clock without its jumps: it runs with the monotonic clock and comes back to the wall clock slowly, at
+/// most one second in ten. Idle time is counted by it, so a clock that is set forward by an hour ends nobody's
+/// session, and one that is set back keeps none for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct SteadyClock {
+    ahead_ms: i64,
+    advanced: Duration,
+}
+
+impl SteadyClock {
+    /// A clock that reads what the wall clock reads now.
+    #[must_use]
+    pub fn start(now: Now) -> Self {
+        Self {
+            ahead_ms: wall_minus_mono(now),
+            advanced: now.mono,
+        }
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn read(&self, now: Now) -> u64 {
+        mono_ms(now.mono).saturating_add_signed(self.ahead_ms)
+    }
+
+    /// Goes towards the wall clock as far as the time that passed allows.
+    pub fn advance(&mut self, now: Now) {
+        let most = i64::try_from(now.mono.saturating_sub(self.advanced).as_millis() / 10).unwrap_or(i64::MAX);
+        if most == 0 {
+            return; // too little time; it counts together with what comes
+        }
+        self.advanced = now.mono;
+        self.ahead_ms += (wall_minus_mono(now) - self.ahead_ms).clamp(-most, most);
+    }
+}
+
+fn mono_ms(mono: Duration) -> u64 {
+    u64::try_from(mono.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn wall_minus_mono(now: Now) -> i64 {
+    let (wall, mono) = (i64::try_from(now.wall_ms), i64::try_from(mono_ms(now.mono)));
+    wall.unwrap_or(i64::MAX).saturating_sub(mono.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(wall_ms: u64, mono_s: u64) -> Now {
+        Now {
+            wall_ms,
+            mono: Duration::from_secs(mono_s),
+        }
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_is_followed_slowly() {
+        let mut clock = SteadyClock::start(at(1_000_000, 0));
+        assert_eq!(clock.read(at(1_000_000, 0)), 1_000_000);
+        let jumped = at(1_000_000 + 3_600_000, 10);
+        assert_eq!(clock.read(jumped), 1_010_000, "the jump itself changes nothing");
+        clock.advance(jumped);
+        assert_eq!(clock.read(jumped), 1_011_000, "one second in ten");
+        let back = at(1_000_000, 20);
+        clock.advance(back);
+        assert_eq!(clock.read(back), 1_020_000, "and back, but never backwards");
+    }
+
+    #[test]
+    fn without_jumps_it_is_the_wall_clock() {
+        let mut clock = SteadyClock::start(at(5_000, 0));
+        for second in 1..100 {
+            let now = at(5_000 + second * 1000, second);
+            clock.advance(now);
+            assert_eq!(clock.read(now), now.wall_ms);
+        }
+    }
+}

@@ -23,8 +23,6 @@ pub const API_BODY_MAX: usize = 8 << 20;
 pub const WAITERS_MAX: usize = 65_536;
 /// The most connections one API listener serves at once. Further ones wait in the kernel's backlog.
 pub const API_CONNECTIONS_MAX: usize = 4096;
-/// How long a tombstone stays. A node cut off for longer may bring a deleted session back when it returns.
-pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// How long past its idle limit a session stays in memory, unreadable, so that a touch under way still counts.
 pub const EXPIRY_GRACE: Duration = Duration::from_millis(500);
 /// How far ahead of the local clock another node's stamp may be; further is refused and counted.

@@ -16,6 +16,8 @@ pub struct ReplicationConfig {
     pub queue_bytes: usize,
     /// How long to wait for somebody who has the sessions.
     pub state_transfer_timeout: Duration,
+    /// How long the end of a session is remembered.
+    pub tombstone_life: Duration,
 }
 
 pub(super) fn read(root: &mut Section) -> ReplicationConfig {
@@ -28,11 +30,13 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
     let ack_timeout = replication.period("ack_timeout", 15_000, 1, 600_000);
     let queue_bytes = replication.size("queue_bytes", 64 << 20, 64 << 10, 16 << 30);
     let state_transfer_timeout = replication.period("state_transfer_timeout", 60_000, 100, 86_400_000);
+    let tombstone_life = replication.period("tombstone_life", 86_400_000, 10_000, 30 * 86_400_000);
     ReplicationConfig {
         ack,
         ack_timeout,
         queue_bytes,
         state_transfer_timeout,
+        tombstone_life,
     }
 }
 

@@ -18,6 +18,8 @@ pub struct SessionConfig {
     pub expire_on_shutdown: bool,
     /// How often at most a session's use is told to other nodes.
     pub touch_interval: Duration,
+    /// How long the old id of a renamed session still finds it.
+    pub rename_forward: Duration,
 }
 
 pub(super) fn read(root: &mut Section) -> SessionConfig {
@@ -32,6 +34,7 @@ pub(super) fn read(root: &mut Section) -> SessionConfig {
         max_active: usize::try_from(max_active).ok(),
         expire_on_shutdown: session.boolean("expire_on_shutdown", false),
         touch_interval: session.period("touch_interval", 60_000, 100, 86_400_000),
+        rename_forward: session.period("rename_forward", 30_000, 0, 600_000),
     }
 }
 

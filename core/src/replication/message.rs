@@ -15,10 +15,10 @@ use super::outbox::Slot;
 use super::transfer::{Cursor, Pull};
 use crate::base::id::SessionKey;
 use crate::base::limits::FRAME_MAX;
-use crate::session::{Record, Register, Stamp};
+use crate::session::{Moved, Record, Register, Stamp, Used};
 
 /// The version of every message between nodes.
-pub const PROTOCOL: u8 = 1;
+pub const PROTOCOL: u8 = 2;
 
 type Config = Configuration<LittleEndian, Varint, Limit<FRAME_MAX>>;
 const CONFIG: Config = bincode::config::standard().with_limit::<FRAME_MAX>();
@@ -172,11 +172,17 @@ struct WireStamp(u64, u64);
 struct WireRegister<T>(WireStamp, WireStamp, T);
 
 #[derive(Encode, Decode)]
+struct WireUsed(WireStamp, u64);
+
+#[derive(Encode, Decode)]
 struct WireRecord {
     deleted: Option<WireStamp>,
-    touched: Option<WireRegister<u64>>,
+    moved: Option<String>,
+    ended: Option<WireUsed>,
+    used: Option<WireUsed>,
     max_inactive: Option<WireRegister<IdleLimit>>,
     route: Option<WireRegister<String>>,
+    origin: Option<WireRegister<String>>,
     attributes: Vec<(String, WireRegister<Option<Vec<u8>>>)>,
 }
 
@@ -235,6 +241,21 @@ impl From<WireStamp> for Stamp {
     }
 }
 
+impl From<Used> for WireUsed {
+    fn from(used: Used) -> Self {
+        Self(used.life.into(), used.at_ms)
+    }
+}
+
+impl From<WireUsed> for Used {
+    fn from(WireUsed(life, at_ms): WireUsed) -> Self {
+        Self {
+            life: life.into(),
+            at_ms,
+        }
+    }
+}
+
 fn spell<T, U>(register: &Register<T>, value: impl FnOnce(&T) -> U) -> WireRegister<U> {
     WireRegister(
         register.life.into(),
@@ -255,9 +276,12 @@ impl From<&Record> for WireRecord {
     fn from(record: &Record) -> Self {
         Self {
             deleted: (record.deleted != Stamp::ZERO).then(|| record.deleted.into()),
-            touched: record.touched.as_ref().map(|r| spell(r, |v| *v)),
+            moved: record.moved.as_ref().map(|moved| moved.to.to_string()),
+            ended: record.ended.map(WireUsed::from),
+            used: record.used.map(WireUsed::from),
             max_inactive: record.max_inactive.as_ref().map(|r| spell(r, |v| *v)),
             route: record.route.as_ref().map(|r| spell(r, |v| v.to_string())),
+            origin: record.origin.as_ref().map(|r| spell(r, |v| v.to_string())),
             attributes: record
                 .attributes
                 .iter()
@@ -270,12 +294,19 @@ impl From<&Record> for WireRecord {
 impl From<WireRecord> for Record {
     /// Joins into an empty record, so that what a peer sends is in normal form whatever it sent.
     fn from(wire: WireRecord) -> Self {
-        let mut record = Self::tombstone(wire.deleted.map_or(Stamp::ZERO, Stamp::from));
+        let deleted = wire.deleted.map_or(Stamp::ZERO, Stamp::from);
+        let mut record = Self::tombstone(deleted);
         record.join(&Self {
             deleted: Stamp::ZERO,
-            touched: wire.touched.map(|r| read(r, |v| v)),
+            moved: wire.moved.map(|to| Moved {
+                over: deleted,
+                to: to.into(),
+            }),
+            ended: wire.ended.map(Used::from),
+            used: wire.used.map(Used::from),
             max_inactive: wire.max_inactive.map(|r| read(r, |v| v)),
             route: wire.route.map(|r| read(r, Arc::from)),
+            origin: wire.origin.map(|r| read(r, Arc::from)),
             attributes: wire
                 .attributes
                 .into_iter()
@@ -365,8 +396,6 @@ impl TryFrom<Spelled> for Message {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -414,7 +443,7 @@ mod tests {
                             },
                         )
                     })
-                    .collect::<BTreeMap<_, _>>(),
+                    .collect(),
                 ..Record::default()
             })
     }

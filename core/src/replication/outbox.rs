@@ -184,12 +184,10 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use bytes::Bytes;
 
     use super::*;
-    use crate::session::{Register, Stamp};
+    use crate::session::{Attributes, Register, Stamp};
 
     fn key(id: &str) -> SessionKey {
         SessionKey::parse("default", id).unwrap()
@@ -203,7 +201,7 @@ mod tests {
             value: Some(Bytes::from(vec![b'v'; len])),
         };
         Record {
-            attributes: BTreeMap::from([("a".into(), register)]),
+            attributes: Attributes::from_iter([("a".into(), register)]),
             ..Record::default()
         }
     }

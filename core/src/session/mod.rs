@@ -4,12 +4,16 @@
 //! or a repair are the same operation, [`Record::join`], which is commutative, associative and idempotent. So a
 //! snapshot and a live stream may overlap in any order, and a message that arrives twice does nothing.
 
+mod attributes;
+mod ending;
 mod hlc;
 mod record;
 mod register;
 mod stamp;
 
+pub use attributes::{Attribute, Attributes};
+pub use ending::{Moved, Used};
 pub use hlc::{Hlc, TooFarAhead};
-pub use record::{Attribute, Record};
+pub use record::Record;
 pub use register::Register;
 pub use stamp::Stamp;

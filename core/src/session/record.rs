@@ -2,39 +2,47 @@
 //!
 //! ```text
 //! deleted        the greatest stamp of a deletion: every life up to it is over
-//! touched        last use, in milliseconds since 1970
+//! moved          the id it was given instead, if that was how it ended
+//! ended          the last use after which it was found idle for too long
+//! used           the last use
 //! max_inactive   idle lifetime
 //! route          the worker it is bound to
+//! origin         the id it had before
 //! attributes     name → bytes, or removed
 //! ```
-//! Each is a maximum, so the whole is one too. **Normal form**: no register of a life that is over is kept; the
+//! Each is a maximum, so the whole is one too. **Normal form**: nothing of a life that was deleted is kept; the
 //! join restores it, and because lives decide before stamps, when it does so makes no difference.
+//!
+//! A deletion is final for its life. Idleness is an opinion: whoever says that a session was idle says since which
+//! use, and a later use that it had not heard of wins, however late it is heard.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use limpet_wire::report::IdleLimit;
 
 use super::register::join_into;
-use super::{Register, Stamp};
-
-/// An attribute's value, or `None` once removed.
-pub type Attribute = Option<Bytes>;
+use super::{Attributes, Moved, Register, Stamp, Used};
 
 /// See the module page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
     /// Every life up to this stamp is over; [`Stamp::ZERO`] when none ever ended.
     pub deleted: Stamp,
+    /// The id that took its place; only while it was this that ended it.
+    pub moved: Option<Moved>,
+    /// The use after which it was found idle for too long.
+    pub ended: Option<Used>,
     /// Last use.
-    pub touched: Option<Register<u64>>,
+    pub used: Option<Used>,
     /// Idle lifetime.
     pub max_inactive: Option<Register<IdleLimit>>,
     /// The bound worker.
     pub route: Option<Register<Arc<str>>>,
+    /// The id it had before, in the same app. Its stamp is the end of the old id.
+    pub origin: Option<Register<Arc<str>>>,
     /// The attributes, removed ones included.
-    pub attributes: BTreeMap<Arc<str>, Register<Attribute>>,
+    pub attributes: Attributes,
 }
 
 impl Record {
@@ -43,6 +51,34 @@ impl Record {
     pub fn tombstone(stamp: Stamp) -> Self {
         Self {
             deleted: stamp,
+            ..Self::default()
+        }
+    }
+
+    /// A record that says only: it was last used like this, and found idle since.
+    #[must_use]
+    pub fn idle_since(last: Used) -> Self {
+        Self {
+            ended: Some(last),
+            ..Self::default()
+        }
+    }
+
+    /// A record that says only: it was used.
+    #[must_use]
+    pub fn use_of(used: Used) -> Self {
+        Self {
+            used: Some(used),
+            ..Self::default()
+        }
+    }
+
+    /// A record that says only: its session has the id `to` from `over` on.
+    #[must_use]
+    pub fn moved(over: Stamp, to: Arc<str>) -> Self {
+        Self {
+            deleted: over,
+            moved: Some(Moved { over, to }),
             ..Self::default()
         }
     }
@@ -56,76 +92,102 @@ impl Record {
             changed = true;
         }
         let deleted = self.deleted;
-        changed |= join_into(&mut self.touched, other.touched.as_ref(), deleted);
+        if other.moved > self.moved && other.moved.as_ref().is_some_and(|moved| moved.over == deleted) {
+            self.moved.clone_from(&other.moved);
+            changed = true;
+        }
+        changed |= raise(&mut self.ended, other.ended, deleted);
+        changed |= raise(&mut self.used, other.used, deleted);
         changed |= join_into(&mut self.max_inactive, other.max_inactive.as_ref(), deleted);
         changed |= join_into(&mut self.route, other.route.as_ref(), deleted);
-        for (name, theirs) in &other.attributes {
-            if theirs.life <= deleted {
-                continue;
-            }
-            match self.attributes.get_mut(name) {
-                Some(mine) if !theirs.beats(mine) => continue,
-                Some(mine) => *mine = theirs.clone(),
-                None => {
-                    self.attributes.insert(name.clone(), theirs.clone());
-                }
-            }
-            changed = true;
+        changed |= join_into(&mut self.origin, other.origin.as_ref(), deleted);
+        for (name, theirs) in other.attributes.iter() {
+            changed |= theirs.life > deleted && self.attributes.join(name, theirs);
         }
         changed
     }
 
     fn normalise(&mut self) {
         let deleted = self.deleted;
-        self.touched.take_if(|r| r.life <= deleted);
+        self.moved.take_if(|moved| moved.over != deleted);
+        self.ended.take_if(|ended| ended.life <= deleted);
+        self.used.take_if(|used| used.life <= deleted);
         self.max_inactive.take_if(|r| r.life <= deleted);
         self.route.take_if(|r| r.life <= deleted);
-        self.attributes.retain(|_, r| r.life > deleted);
+        self.origin.take_if(|r| r.life <= deleted);
+        self.attributes.forget_until(deleted);
     }
 
-    /// The current life: the greatest creation any register belongs to; `None` when the session is over.
+    /// Forgets what a session that was found idle held. Should a use turn up that was later, whoever knows of it
+    /// has the rest as well; the session is then incomplete here until that arrives.
+    pub fn shed(&mut self) {
+        if self.is_over() {
+            *self = Self {
+                deleted: self.deleted,
+                moved: self.moved.take(),
+                ended: self.ended,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// The current life: the greatest creation any part belongs to; `None` when there is no session.
     #[must_use]
     pub fn life(&self) -> Option<Stamp> {
         let meta = [
-            self.touched.as_ref().map(|r| r.life),
+            self.used.map(|used| used.life),
             self.max_inactive.as_ref().map(|r| r.life),
             self.route.as_ref().map(|r| r.life),
+            self.origin.as_ref().map(|r| r.life),
         ];
         meta.into_iter()
             .flatten()
-            .chain(self.attributes.values().map(|r| r.life))
+            .chain(self.attributes.registers().map(|r| r.life))
             .max()
+    }
+
+    /// The last use that is known; creation counts as one. `None` when there is no session.
+    #[must_use]
+    pub fn last_use(&self) -> Option<Used> {
+        let life = self.life()?;
+        let created = Used {
+            life,
+            at_ms: life.wall_ms(),
+        };
+        Some(self.used.map_or(created, |used| used.max(created)))
+    }
+
+    /// Whether it was found idle and no later use is known.
+    fn is_over(&self) -> bool {
+        self.ended.is_some() && self.ended >= self.last_use()
     }
 
     /// Whether there is a session, as opposed to a tombstone or nothing.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.touched.is_some()
+        let holds = self.used.is_some()
             || self.max_inactive.is_some()
             || self.route.is_some()
-            || !self.attributes.is_empty()
+            || self.origin.is_some()
+            || !self.attributes.is_empty();
+        holds && !self.is_over()
     }
 
     /// Whether the write that created it, and with it everything of the same moment, is there: other parts may
     /// arrive before it.
     #[must_use]
-    pub const fn has_beginning(&self) -> bool {
-        self.max_inactive.is_some()
+    pub fn is_complete(&self) -> bool {
+        self.max_inactive.as_ref().map(|r| r.life) >= self.life()
     }
 
     /// When it ends if nobody uses it, in milliseconds since 1970; `None` when it does not. A part of a session
-    /// that arrived before the rest counts as having the idle lifetime `default` and as used when it began.
+    /// that arrived before the rest counts as having the idle lifetime `default`.
     #[must_use]
     pub fn expires_ms(&self, default: IdleLimit) -> Option<u64> {
         let IdleLimit::Millis(idle) = self.max_inactive.as_ref().map_or(default, |r| r.value) else {
             return None;
         };
-        let used = self
-            .touched
-            .as_ref()
-            .map(|r| r.value)
-            .or_else(|| Some(self.life()?.wall_ms()))?;
-        Some(used.saturating_add(idle))
+        Some(self.last_use()?.at_ms.saturating_add(idle))
     }
 
     /// The attributes that have a value.
@@ -135,38 +197,38 @@ impl Record {
             .filter_map(|(name, r)| Some((name, r.value.as_ref()?)))
     }
 
-    /// The greatest stamp in the record: its version.
+    /// The greatest stamp in the record: its version. Uses are not versions.
     #[must_use]
     pub fn version(&self) -> Stamp {
-        self.stamps().max().unwrap_or_default().max(self.deleted)
-    }
-
-    /// Every stamp that says something about the record, lives and deletion apart.
-    fn stamps(&self) -> impl Iterator<Item = Stamp> {
         let meta = [
-            self.touched.as_ref().map(|r| r.stamp),
             self.max_inactive.as_ref().map(|r| r.stamp),
             self.route.as_ref().map(|r| r.stamp),
+            self.origin.as_ref().map(|r| r.stamp),
         ];
         meta.into_iter()
             .flatten()
-            .chain(self.attributes.values().map(|r| r.stamp))
+            .chain(self.attributes.registers().map(|r| r.stamp))
+            .fold(self.deleted, Stamp::max)
     }
 
-    /// The latest stamp of any kind, which a clock must have observed before it writes after this record.
+    /// The latest moment of any kind, which a clock must have observed before it writes after this record.
     #[must_use]
     pub fn latest(&self) -> Stamp {
-        self.version().max(self.life().unwrap_or_default())
+        let uses = [self.used, self.ended].into_iter().flatten();
+        uses.map(|used| used.life.max(Stamp::at(used.at_ms)))
+            .chain(self.life())
+            .fold(self.version(), Stamp::max)
     }
 
-    /// About how many bytes the record costs: names and values, and a flat sum for each register.
+    /// About how many bytes the record costs: names and values, and a flat sum for each.
     #[must_use]
     pub fn size(&self) -> usize {
-        const FLAT: usize = 96;
+        const FLAT: usize = 320;
+        const ATTRIBUTE: usize = 112;
         let attributes = self
             .attributes
             .iter()
-            .map(|(name, r)| FLAT + name.len() + r.value.as_ref().map_or(0, Bytes::len))
+            .map(|(name, r)| ATTRIBUTE + name.len() + r.value.as_ref().map_or(0, Bytes::len))
             .sum::<usize>();
         FLAT + attributes
     }
@@ -176,7 +238,9 @@ impl Record {
     /// that is over it is zero, because nodes forget tombstones at their own pace.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        let Some(life) = self.life() else { return 0 };
+        let Some(life) = self.life().filter(|_| self.is_alive()) else {
+            return 0;
+        };
         let mut sum = mix("\0life", life);
         let mut add = |kind: &str, stamp: Stamp| sum ^= mix(kind, stamp);
         if let Some(r) = &self.max_inactive {
@@ -185,11 +249,18 @@ impl Record {
         if let Some(r) = &self.route {
             add("\0route", r.stamp);
         }
-        for (name, r) in &self.attributes {
+        for (name, r) in self.attributes.iter() {
             add(name, r.stamp);
         }
         sum
     }
+}
+
+/// Raises a use to a later one of a life that goes on; says whether it was raised.
+fn raise(mine: &mut Option<Used>, theirs: Option<Used>, deleted: Stamp) -> bool {
+    let later = theirs.filter(|used| used.life > deleted && Some(*used) > *mine);
+    *mine = later.or(*mine);
+    later.is_some()
 }
 
 fn mix(kind: &str, stamp: Stamp) -> u64 {
@@ -206,6 +277,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::session::Attribute;
 
     fn stamps() -> impl Strategy<Value = Stamp> {
         (1_u64..6, 1_u64..3).prop_map(|(time, node)| Stamp { time, node })
@@ -223,16 +295,24 @@ mod tests {
     fn records() -> impl Strategy<Value = Record> {
         let attributes = prop::collection::btree_map("[a-c]".prop_map(Arc::from), registers(), 0..3);
         let deleted = prop_oneof![2 => Just(Stamp::ZERO), 1 => stamps()];
-        (deleted, attributes, prop::option::of(registers())).prop_map(|(deleted, attributes, touch)| {
+        let touch = prop::option::of(registers());
+        let end = prop::option::of(registers());
+        let over = prop::option::of(stamps());
+        (deleted, attributes, touch, end, over).prop_map(|(deleted, attributes, touch, end, over)| {
             let mut record = Record::tombstone(deleted);
-            let touched = touch.map(|r| Register {
+            let attributes = attributes.into_iter().collect();
+            let uses = |r: &Register<Attribute>| Used {
                 life: r.life,
-                stamp: r.stamp,
-                value: r.stamp.time + r.stamp.node,
-            });
+                at_ms: r.stamp.time,
+            };
             record.join(&Record {
                 attributes,
-                touched,
+                used: touch.as_ref().map(uses),
+                ended: end.as_ref().map(uses),
+                moved: over.map(|over| Moved {
+                    over,
+                    to: "new".into(),
+                }),
                 ..Record::default()
             });
             record
@@ -268,7 +348,7 @@ mod tests {
         fn nothing_of_a_deleted_life_returns(a in records(), late in records()) {
             let end = a.latest();
             let after = joined(&joined(&a, &Record::tombstone(end)), &late);
-            for register in after.attributes.values() {
+            for register in after.attributes.registers() {
                 prop_assert!(register.life > end);
             }
         }
@@ -284,14 +364,12 @@ mod tests {
         let write = |name: &str, time| {
             let stamp = Stamp { time, node: time };
             let value = Some(Bytes::from(name.to_owned()));
-            let attributes = BTreeMap::from([(
-                Arc::from(name),
-                Register {
-                    life: stamp,
-                    stamp,
-                    value,
-                },
-            )]);
+            let register = Register {
+                life: stamp,
+                stamp,
+                value,
+            };
+            let attributes = Attributes::from_iter([(Arc::from(name), register)]);
             Record {
                 attributes,
                 ..Record::default()
@@ -302,5 +380,61 @@ mod tests {
             both.values().map(|(name, _)| &**name).collect::<Vec<_>>(),
             ["a", "b"]
         );
+    }
+
+    fn session(life: u64, used_ms: u64) -> Record {
+        let life = Stamp { time: life, node: 1 };
+        Record {
+            max_inactive: Some(Register {
+                life,
+                stamp: life,
+                value: IdleLimit::Millis(1000),
+            }),
+            ..Record::use_of(Used { life, at_ms: used_ms })
+        }
+    }
+
+    #[test]
+    fn a_use_that_was_not_known_to_who_called_it_idle_wins_in_any_order() {
+        let known = session(1, 50);
+        let idle = Record::idle_since(known.last_use().unwrap());
+        let later = Record::use_of(Used {
+            at_ms: 60,
+            ..known.used.unwrap()
+        });
+        assert!(!joined(&known, &idle).is_alive());
+        assert!(joined(&joined(&known, &idle), &later).is_alive());
+        assert!(joined(&joined(&known, &later), &idle).is_alive());
+    }
+
+    #[test]
+    fn a_session_that_was_shed_and_used_after_all_is_incomplete_until_the_rest_arrives() {
+        let known = session(1, 50);
+        let mut shed = joined(&known, &Record::idle_since(known.last_use().unwrap()));
+        shed.shed();
+        assert_eq!((shed.is_alive(), shed.used), (false, None));
+        let later = joined(&known, &session(1, 60));
+        shed.join(&Record::use_of(later.used.unwrap()));
+        assert!(shed.is_alive() && !shed.is_complete());
+        shed.join(&later);
+        assert!(shed.is_alive() && shed.is_complete());
+        assert_eq!(shed.digest(), later.digest());
+    }
+
+    #[test]
+    fn a_deletion_is_final_whatever_was_used_later() {
+        let mut record = session(1, 50);
+        record.join(&Record::tombstone(Stamp { time: 2, node: 1 }));
+        record.join(&session(1, 60));
+        assert!(!record.is_alive());
+    }
+
+    #[test]
+    fn a_later_end_under_the_old_id_forgets_where_it_went() {
+        let mut old = Record::moved(Stamp { time: 3, node: 1 }, "new".into());
+        old.join(&Record::tombstone(Stamp { time: 4, node: 1 }));
+        assert_eq!(old.moved, None);
+        old.join(&Record::moved(Stamp { time: 3, node: 1 }, "new".into()));
+        assert_eq!(old.moved, None);
     }
 }

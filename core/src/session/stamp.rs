@@ -13,6 +13,19 @@ impl Stamp {
     /// Before every write.
     pub const ZERO: Self = Self { time: 0, node: 0 };
 
+    /// The first moment of a millisecond since 1970; of the last one there can be, for a later one.
+    #[must_use]
+    pub const fn at(wall_ms: u64) -> Self {
+        Self {
+            time: (if wall_ms >> 48 == 0 {
+                wall_ms
+            } else {
+                u64::MAX >> 16
+            }) << 16,
+            node: 0,
+        }
+    }
+
     /// The wall-clock part, in milliseconds since 1970.
     #[must_use]
     pub const fn wall_ms(self) -> u64 {

@@ -92,6 +92,7 @@ impl Memory {
         };
         let (was_alive, before, size) = (record.is_alive(), record.digest(), record.size());
         let changed = record.join(delta);
+        record.shed();
         let is_alive = record.is_alive();
         bucket.digest ^= before ^ record.digest();
         self.bytes = self.bytes + record.size() - if new { 0 } else { size };
@@ -155,12 +156,10 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use bytes::Bytes;
 
     use super::*;
-    use crate::session::{Register, Stamp};
+    use crate::session::{Attributes, Register, Stamp};
 
     fn key(id: usize) -> SessionKey {
         SessionKey::parse("default", &format!("S{id}")).unwrap()
@@ -174,7 +173,7 @@ mod tests {
             value: Some(Bytes::from_static(b"v")),
         };
         Record {
-            attributes: BTreeMap::from([("a".into(), register)]),
+            attributes: Attributes::from_iter([("a".into(), register)]),
             ..Record::default()
         }
     }

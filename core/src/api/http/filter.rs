@@ -102,6 +102,7 @@ fn apply(engine: &mut Engine, operation: Operation, now: Now) -> Result<Vec<Writ
             remove: operation.remove,
             max_inactive: operation.max_inactive,
             route: operation.route,
+            replace: false,
         };
         return engine
             .patch(&key, patch, now)

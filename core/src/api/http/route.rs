@@ -70,9 +70,10 @@ async fn find(context: &Context, request: Request<Incoming>) -> Result<Reply, Ap
             let key = key(app, id)?;
             match method {
                 Method::GET => sessions::get(context, &key),
-                Method::PATCH => sessions::patch(context, &key, request).await,
+                Method::PATCH => sessions::patch(context, &key, request, false).await,
+                Method::PUT => sessions::patch(context, &key, request, true).await,
                 Method::DELETE => sessions::delete(context, &key, &request).await,
-                _ => Err(ApiError::Method("GET, PATCH, DELETE")),
+                _ => Err(ApiError::Method("GET, PUT, PATCH, DELETE")),
             }
         }
         ["v1", "sessions", app, id, "touch"] => {

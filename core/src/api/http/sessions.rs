@@ -47,7 +47,8 @@ struct RenameBody {
 pub(super) fn get(context: &Context, key: &SessionKey) -> Result<Reply, ApiError> {
     context.node.with(|engine, now| {
         engine.check_ready()?;
-        let record = engine.session(key, now).ok_or(Refused::NotFound)?;
+        let key = &*engine.current_key(key, now);
+        let record = engine.find(key, now)?;
         let attributes: Map<_, _> = record
             .values()
             .map(|(name, value)| (name.to_string(), STANDARD.encode(value).into()))
@@ -118,7 +119,7 @@ fn summary(key: &SessionKey, record: &Record, now: Now) -> Map<String, Value> {
         "size": record.size(),
         "created_ms": created_ms,
         "age_ms": created_ms.map(|at| now.wall_ms.saturating_sub(at)),
-        "idle_ms": record.touched.as_ref().map(|r| now.wall_ms.saturating_sub(r.value)),
+        "idle_ms": record.last_use().map(|used| now.wall_ms.saturating_sub(used.at_ms)),
         "max_inactive_ms": record.max_inactive.as_ref().and_then(|r| match r.value {
             IdleLimit::Forever => None,
             IdleLimit::Millis(ms) => Some(ms),
@@ -134,16 +135,24 @@ fn version(stamp: crate::session::Stamp) -> String {
     format!("{:x}-{:x}", stamp.time, stamp.node)
 }
 
+/// Changes a session; `replace` leaves it with nothing but what the body sets.
 pub(super) async fn patch(
     context: &Context,
     key: &SessionKey,
     request: Request<Incoming>,
+    replace: bool,
 ) -> Result<Reply, ApiError> {
     let ack = ack(context, &request)?;
     let body: PatchBody = body_json(request).await?;
+    if replace && !body.remove.is_empty() {
+        return Err(ApiError::Bad(
+            "remove: a replacement removes what it does not set; use PATCH to name what goes".into(),
+        ));
+    }
     let mut patch = Patch {
         remove: body.remove,
         route: body.route,
+        replace,
         ..Patch::default()
     };
     for (name, value) in body.set {
@@ -199,11 +208,10 @@ pub(super) async fn rename(
 }
 
 async fn acknowledged(context: &Context, (level, timeout): (Level, Duration), written: Written) -> Reply {
-    let stamp = written.version;
     let copies = context.node.copies(level, timeout, written.slots).await;
     json(
         StatusCode::OK,
-        &json!({ "version": version(stamp), "copies": copies }),
+        &json!({ "id": &*written.key.id, "version": version(written.version), "copies": copies }),
     )
 }
 

@@ -11,6 +11,12 @@ pub struct Counters {
     pub expired: u64,
     /// Sessions bound to another worker than before.
     pub rebound: u64,
+    /// Sessions given another id here.
+    pub renamed: u64,
+    /// Sessions another node had found idle too early, which were told to it again.
+    pub revived: u64,
+    /// Sessions refused because `session.max_active` was reached.
+    pub refused_full: u64,
     /// Changes sent to peers.
     pub deltas_sent: u64,
     /// Changes received from peers.

@@ -13,12 +13,14 @@ use limpet_wire::report::IdleLimit;
 use super::{Engine, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
-use crate::base::limits::{EXPIRY_GRACE, TOMBSTONE_LIFE};
+use crate::base::limits::EXPIRY_GRACE;
 use crate::session::Record;
 use crate::store::{Change, Deadlines};
 
 /// How often to look at a session that has no end, in case it got one.
 const LOOK_AGAIN_MS: u64 = 3_600_000;
+/// The least time before a session that has just ended is looked at again.
+const LOOK_LATER_MS: u64 = 1000;
 /// How many ends one tick handles; the rest waits for the next.
 const ENDS_PER_TICK: usize = 10_000;
 
@@ -48,30 +50,29 @@ impl Touches {
     }
 }
 
-fn ms(duration: Duration) -> u64 {
+pub(super) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Engine {
     /// Tells the uses that were held back long enough.
     pub(super) fn flush_touches(&mut self, now: Now) {
-        while let Some((key, _)) = self.touches.again.pop_due(now.wall_ms) {
+        while let Some((key, _)) = self.touches.again.pop_due(self.idle.read(now)) {
             let told = self.touches.told_ms.remove(&key).unwrap_or(0);
             let Some(record) = self.table.get(&key) else {
                 continue;
             };
-            let Some(touched) = record.touched.clone().filter(|touched| touched.value > told) else {
+            let Some(used) = record.used.filter(|used| used.at_ms > told && record.is_alive()) else {
                 continue;
             };
-            let idle = record.max_inactive.as_ref().map(|r| r.value);
-            let (value, stamp) = (touched.value, touched.stamp);
-            self.touches
-                .told(key.clone(), idle, self.config.touch_interval, value.max(told));
-            let delta = Record {
-                touched: Some(touched),
-                ..Record::default()
-            };
-            self.commit(&key, delta, stamp, now);
+            let (idle, version) = (record.max_inactive.as_ref().map(|r| r.value), record.version());
+            self.touches.told(
+                key.clone(),
+                idle,
+                self.config.touch_interval,
+                used.at_ms.max(told),
+            );
+            self.commit(&key, Record::use_of(used), version, now);
         }
     }
 
@@ -81,7 +82,7 @@ impl Engine {
         let held_back = self.config.swim.drop_time + self.config.touch_interval;
         self.lost_ms
             .entry(node.clone())
-            .or_insert(now.wall_ms.saturating_sub(ms(held_back)));
+            .or_insert(self.idle.read(now).saturating_sub(ms(held_back)));
     }
 
     /// Tells `node` of every use it missed while it was lost.
@@ -93,14 +94,11 @@ impl Engine {
             return;
         };
         for (key, record) in self.table.iter() {
-            if let Some(touched) = record.touched.clone().filter(|touched| touched.value >= since_ms) {
-                peer.outbox.push(
-                    key,
-                    &Record {
-                        touched: Some(touched),
-                        ..Record::default()
-                    },
-                );
+            if let Some(used) = record
+                .used
+                .filter(|used| used.at_ms >= since_ms && record.is_alive())
+            {
+                peer.outbox.push(key, &Record::use_of(used));
             }
         }
     }
@@ -125,10 +123,14 @@ impl Engine {
     /// When to look at a record next, in milliseconds since 1970.
     fn look_at(&self, key: &SessionKey, record: &Record, now: Now) -> u64 {
         if !record.is_alive() {
-            return record.deleted.wall_ms().saturating_add(ms(TOMBSTONE_LIFE));
+            let over_ms = record
+                .deleted
+                .wall_ms()
+                .max(record.ended.map_or(0, |last| last.at_ms));
+            return over_ms.saturating_add(ms(self.config.tombstone_life));
         }
         match self.expires_ms(record) {
-            None => now.wall_ms + LOOK_AGAIN_MS,
+            None => self.idle.read(now) + LOOK_AGAIN_MS,
             Some(end) => {
                 let patience = if self.ends_here(key, record) {
                     EXPIRY_GRACE
@@ -171,38 +173,50 @@ impl Engine {
 
     /// Ends what is over and forgets tombstones that have outlived every copy.
     pub(super) fn end_due(&mut self, now: Now) {
+        let idle_ms = self.idle.read(now);
         for _ in 0..ENDS_PER_TICK {
-            let Some((key, lasting)) = self.ends.pop_due(now.wall_ms) else {
+            let Some((key, lasting)) = self.ends.pop_due(idle_ms) else {
                 break;
             };
             let Some(record) = self.table.get(&key) else {
                 continue;
             };
             let look = self.look_at(&key, record, now);
-            if look > now.wall_ms {
+            if look > idle_ms {
                 if lasting {
                     self.ends.add(look, key);
                 }
                 continue;
             }
-            if !record.is_alive() {
+            let Some(last) = record.last_use().filter(|_| record.is_alive()) else {
                 self.table.forget(&key);
                 continue;
-            }
-            let stamp = self.hlc.stamp(now.wall_ms);
+            };
+            let version = record.version();
             if self.phase == Phase::Ready {
                 self.counters.expired += 1;
-                self.commit(&key, Record::tombstone(stamp), stamp, now);
+                self.commit(&key, Record::idle_since(last), version, now);
             }
             if lasting {
-                let at = now.wall_ms
-                    + if self.phase == Phase::Ready {
-                        ms(TOMBSTONE_LIFE)
-                    } else {
-                        1000
-                    };
-                self.ends.add(at, key);
+                let known = self.table.get(&key);
+                let at = known.map_or(idle_ms, |record| self.look_at(&key, record, now));
+                self.ends.add(at.max(idle_ms + LOOK_LATER_MS), key);
             }
+        }
+    }
+
+    /// `node` found a session idle since a use that was not the last: it is told the whole session again.
+    pub(super) fn contradict(&mut self, node: &NodeId, key: &SessionKey, heard: &Record) {
+        let Some(record) = self.table.get(key) else { return };
+        let of_this_life = heard.ended.is_some_and(|ended| Some(ended.life) == record.life());
+        if of_this_life
+            && !heard.is_alive()
+            && record.is_alive()
+            && record.is_complete()
+            && let Some(peer) = self.peers.get_mut(node)
+        {
+            peer.outbox.push(key, record);
+            self.counters.revived += 1;
         }
     }
 

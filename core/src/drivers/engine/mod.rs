@@ -13,6 +13,7 @@ pub mod keys;
 pub mod members;
 pub mod peers;
 mod placement;
+mod rename;
 pub mod repair;
 pub mod sessions;
 pub mod workers;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use limpet_wire::report::IdleLimit;
 use limpet_wire::table::TableVersion;
 
-use crate::base::clock::Now;
+use crate::base::clock::{Now, SteadyClock};
 use crate::base::id::NodeId;
 use crate::base::limits::SKEW_MAX;
 use crate::membership::{Identity, Roster, Swim, SwimConfig, Timer};
@@ -60,6 +61,10 @@ pub struct EngineConfig {
     pub max_active: Option<usize>,
     /// How often at most a session's use is told to other nodes.
     pub touch_interval: Duration,
+    /// How long the end of a session is remembered.
+    pub tombstone_life: Duration,
+    /// How long the old id of a renamed session still finds it.
+    pub rename_forward: Duration,
     /// This node's workers.
     pub workers: Vec<DeclaredWorker>,
     /// Seeds the choices of membership.
@@ -106,6 +111,7 @@ pub struct Engine {
     table: Memory,
     ends: Deadlines,
     touches: expiry::Touches,
+    idle: SteadyClock,
     swim: Swim,
     roster: Roster,
     peers: BTreeMap<NodeId, Peer>,
@@ -146,6 +152,7 @@ impl Engine {
             table: Memory::default(),
             ends: Deadlines::default(),
             touches: expiry::Touches::default(),
+            idle: SteadyClock::start(now),
             swim: Swim::new(identity, config.swim, config.seed),
             roster: Roster::default(),
             peers: BTreeMap::new(),
@@ -188,6 +195,7 @@ impl Engine {
         for (waiter, copies) in self.acks.expired(now.mono) {
             self.outputs.push(Output::Copies(waiter, copies));
         }
+        self.idle.advance(now);
         self.greet_lost(now);
         self.flush_touches(now);
         self.end_due(now);

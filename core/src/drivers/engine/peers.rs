@@ -325,6 +325,7 @@ impl Engine {
                 continue;
             }
             self.join(&key, &record, now);
+            self.contradict(from, &key, &record);
         }
         refused
     }

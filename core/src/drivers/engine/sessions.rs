@@ -11,7 +11,7 @@ use crate::base::id::SessionKey;
 use crate::base::limits::{SESSION_BYTES_MAX, WAITERS_MAX};
 use crate::replication::acks::{Level, Slots, Waiter};
 use crate::replication::outbox::Slot;
-use crate::session::{Record, Register, Stamp};
+use crate::session::{Record, Register, Stamp, Used};
 
 /// A change to one session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,11 +24,15 @@ pub struct Patch {
     pub max_inactive: Option<IdleLimit>,
     /// The worker to bind to.
     pub route: Option<String>,
+    /// Whether every attribute that is not set is removed.
+    pub replace: bool,
 }
 
 /// A change that was made here and is on its way.
 #[derive(Debug)]
 pub struct Written {
+    /// The session, under the id it has now.
+    pub key: SessionKey,
     /// The change's stamp.
     pub version: Stamp,
     /// What to wait for, if copies are wanted.
@@ -53,16 +57,37 @@ pub enum Refused {
     /// `session.max_active` is reached.
     #[error("this node holds session.max_active = {0} sessions and takes no new ones")]
     Full(usize),
+    /// A part of the session is here and the rest is not: it must be neither shown nor written over.
+    #[error("a part of this session is still on its way to this node")]
+    Incomplete,
     /// The node does not have the whole table yet, or is stopping.
     #[error("not ready: {0}")]
     NotReady(String),
 }
 
 impl Engine {
-    /// The session, if there is one and its idle lifetime is not over.
+    /// The session, if there is one, its idle lifetime is not over, and all of it is here. The id it had until
+    /// lately finds it as well.
     #[must_use]
     pub fn session(&self, key: &SessionKey, now: Now) -> Option<&Record> {
-        self.table.get(key).filter(|record| self.is_served(record, now))
+        self.find(key, now).ok()
+    }
+
+    /// See [`Self::session`].
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`], [`Refused::Incomplete`].
+    pub fn find(&self, key: &SessionKey, now: Now) -> Result<&Record, Refused> {
+        let record = self
+            .table
+            .get(&self.current_key(key, now))
+            .filter(|record| self.is_served(record, now))
+            .ok_or(Refused::NotFound)?;
+        if record.is_complete() {
+            Ok(record)
+        } else {
+            Err(Refused::Incomplete)
+        }
     }
 
     /// Whether sessions may be read and changed here: not before the table is complete, because a session that is
@@ -82,41 +107,32 @@ impl Engine {
     pub fn patch(&mut self, key: &SessionKey, patch: Patch, now: Now) -> Result<Written, Refused> {
         self.check_ready()?;
         check(&patch)?;
+        let key = &*self.current_key(key, now);
         let stamp = self.hlc.stamp(now.wall_ms);
         let mut delta = Record::default();
         let life = self.life_for_write(key, stamp, &mut delta, now)?;
-        for (name, value) in patch.set {
-            delta.attributes.insert(
-                name.into(),
-                Register {
-                    life,
-                    stamp,
-                    value: Some(value),
-                },
-            );
+        let register = |value| Register { life, stamp, value };
+        if patch.replace
+            && let Some(known) = self.table.get(key)
+        {
+            let names = known.values().map(|(name, _)| name.clone());
+            delta.attributes = names.map(|name| (name, register(None))).collect();
         }
         for name in patch.remove {
-            delta.attributes.insert(
-                name.into(),
-                Register {
-                    life,
-                    stamp,
-                    value: None,
-                },
-            );
+            delta.attributes.insert(name.into(), register(None));
+        }
+        for (name, value) in patch.set {
+            delta.attributes.insert(name.into(), register(Some(value)));
         }
         if let Some(value) = patch.max_inactive {
             delta.max_inactive = Some(Register { life, stamp, value });
         }
         if let Some(route) = patch.route {
-            delta.route = Some(Register {
-                life,
-                stamp,
-                value: Arc::from(route),
-            });
+            let value = Arc::from(route);
+            delta.route = Some(Register { life, stamp, value });
         }
-        let value = self.use_ms(key, now);
-        delta.touched = Some(Register { life, stamp, value });
+        let at_ms = self.use_ms(key, now);
+        delta.used = Some(Used { life, at_ms });
         let mut result = self.table.get(key).cloned().unwrap_or_default();
         result.join(&delta);
         // Removed names are remembered until the session ends; there is a bound for them as well.
@@ -133,27 +149,34 @@ impl Engine {
 
     /// The life a write at `stamp` belongs to: the current one, or a new one that begins with it.
     fn life_for_write(
-        &self,
+        &mut self,
         key: &SessionKey,
         stamp: Stamp,
         delta: &mut Record,
         now: Now,
     ) -> Result<Stamp, Refused> {
-        let known = self.table.get(key);
-        if let Some(life) = known
-            .filter(|record| self.is_served(record, now))
-            .and_then(Record::life)
-        {
-            return Ok(life);
+        match self.find(key, now) {
+            Ok(record) => {
+                if let Some(life) = record.life() {
+                    return Ok(life);
+                }
+            }
+            Err(Refused::Incomplete) => return Err(Refused::Incomplete),
+            Err(_) => {}
         }
         if let Some(most) = self.config.max_active
             && self.sessions() >= most
             && !key.is_reserved()
         {
+            self.counters.refused_full += 1;
             return Err(Refused::Full(most));
         }
-        if let Some(over) = known.and_then(Record::life) {
-            delta.deleted = over; // its time is up and nobody has said so yet
+        if let Some(known) = self.table.get(key) {
+            // Its time is up, whether somebody has said so yet or not: this begins another life.
+            delta.deleted = known
+                .life()
+                .max(known.ended.map(|ended| ended.life))
+                .unwrap_or_default();
         }
         let idle = if key.is_reserved() {
             IdleLimit::Forever
@@ -174,32 +197,22 @@ impl Engine {
     /// [`Refused::NotFound`], [`Refused::NotReady`].
     pub fn touch(&mut self, key: &SessionKey, now: Now) -> Result<Written, Refused> {
         self.check_ready()?;
-        let life = self
-            .session(key, now)
-            .and_then(Record::life)
-            .ok_or(Refused::NotFound)?;
-        let stamp = self.hlc.stamp(now.wall_ms);
-        let value = self.use_ms(key, now);
-        let touched = Some(Register { life, stamp, value });
-        let delta = Record {
-            touched,
-            ..Record::default()
-        };
+        let key = &*self.current_key(key, now);
+        let record = self.find(key, now)?;
+        let version = record.version();
+        let idle = record.max_inactive.as_ref().map(|r| r.value);
+        let life = record.life().ok_or(Refused::NotFound)?;
+        let at_ms = self.use_ms(key, now);
+        let delta = Record::use_of(Used { life, at_ms });
         if self.touches.is_told_later(key) {
             self.join(key, &delta, now);
-            return Ok(Written {
-                version: stamp,
-                slots: Slots::new(),
-            });
+            let slots = Slots::new();
+            let key = key.clone();
+            return Ok(Written { key, version, slots });
         }
-        let idle = self
-            .table
-            .get(key)
-            .and_then(|record| record.max_inactive.as_ref())
-            .map(|r| r.value);
         self.touches
-            .told(key.clone(), idle, self.config.touch_interval, now.wall_ms);
-        Ok(self.commit(key, delta, stamp, now))
+            .told(key.clone(), idle, self.config.touch_interval, self.idle.read(now));
+        Ok(self.commit(key, delta, version, now))
     }
 
     /// Binds an existing session to the worker `route`. Says nothing if it is bound to it already.
@@ -207,7 +220,7 @@ impl Engine {
     /// # Errors
     /// [`Refused::NotFound`], [`Refused::BadName`], [`Refused::NotReady`].
     pub fn bind(&mut self, key: &SessionKey, route: &str, now: Now) -> Result<Option<Written>, Refused> {
-        let record = self.session(key, now).ok_or(Refused::NotFound)?;
+        let record = self.find(key, now)?;
         if record.route.as_ref().is_some_and(|bound| &*bound.value == route) {
             return Ok(None);
         }
@@ -220,13 +233,9 @@ impl Engine {
     }
 
     /// The time of a use now: never before the last one, should the clock have been set back.
-    fn use_ms(&self, key: &SessionKey, now: Now) -> u64 {
-        let last = self
-            .table
-            .get(key)
-            .and_then(|record| record.touched.as_ref())
-            .map_or(0, |r| r.value);
-        now.wall_ms.max(last)
+    pub(super) fn use_ms(&self, key: &SessionKey, now: Now) -> u64 {
+        let last = self.table.get(key).and_then(|record| record.used);
+        self.idle.read(now).max(last.map_or(0, |used| used.at_ms))
     }
 
     /// Ends a session.
@@ -235,72 +244,12 @@ impl Engine {
     /// [`Refused::NotFound`], [`Refused::NotReady`].
     pub fn delete(&mut self, key: &SessionKey, now: Now) -> Result<Written, Refused> {
         self.check_ready()?;
-        if self.session(key, now).is_none() {
+        let key = &*self.current_key(key, now);
+        if self.find(key, now) == Err(Refused::NotFound) {
             return Err(Refused::NotFound);
         }
         let stamp = self.hlc.stamp(now.wall_ms);
         Ok(self.commit(key, Record::tombstone(stamp), stamp, now))
-    }
-
-    /// Gives a session another id; attributes and lifetimes stay. A session that has the new id already is ended.
-    ///
-    /// # Errors
-    /// [`Refused::NotFound`], [`Refused::NotReady`].
-    pub fn rename(&mut self, from: &SessionKey, to: &SessionKey, now: Now) -> Result<Written, Refused> {
-        self.check_ready()?;
-        let old = self.session(from, now).ok_or(Refused::NotFound)?.clone();
-        if !old.has_beginning() {
-            // The old id ends everywhere, so what is not here would be lost.
-            return Err(Refused::NotReady(
-                "a part of this session is still on its way here".into(),
-            ));
-        }
-        let over = self.hlc.stamp(now.wall_ms);
-        let stamp = self.hlc.stamp(now.wall_ms);
-        let renewed = |value| Register {
-            life: stamp,
-            stamp,
-            value,
-        };
-        let moved = Record {
-            deleted: over,
-            touched: Some(Register {
-                life: stamp,
-                stamp,
-                value: now.wall_ms,
-            }),
-            max_inactive: old.max_inactive.map(|r| Register {
-                life: stamp,
-                stamp,
-                value: r.value,
-            }),
-            route: old.route.map(|r| Register {
-                life: stamp,
-                stamp,
-                value: r.value,
-            }),
-            attributes: old
-                .attributes
-                .into_iter()
-                .filter(|(_, r)| r.value.is_some())
-                .map(|(name, r)| (name, renewed(r.value)))
-                .collect(),
-        };
-        let mut slots = self.commit(to, moved, stamp, now).slots;
-        let ended = self.commit(from, Record::tombstone(over), over, now);
-        // Slots rise, so the later of the two stands for both.
-        for (node, slot) in &mut slots {
-            let other = ended
-                .slots
-                .iter()
-                .find(|(peer, _)| peer == node)
-                .and_then(|(_, slot)| *slot);
-            *slot = slot.zip(other).map(|(a, b)| a.max(b));
-        }
-        Ok(Written {
-            version: stamp,
-            slots,
-        })
     }
 
     /// Waits for copies of a change. `Err` holds the count when there is nothing to wait for.
@@ -356,6 +305,7 @@ impl Engine {
             }
         }
         Written {
+            key: key.clone(),
             version: stamp,
             slots,
         }
@@ -374,6 +324,9 @@ impl Engine {
         self.counters.created += u64::from(!change.was_alive && change.is_alive && !key.is_reserved());
         self.counters.ended += u64::from(change.was_alive && !change.is_alive);
         self.watch_end(key, change, before, now);
+        if let Some(origin) = &delta.origin {
+            self.end_old_id(key, origin, now);
+        }
         if key.is_reserved() {
             self.refresh_table();
         }
@@ -381,7 +334,10 @@ impl Engine {
 
     /// Whether a record is a session whose idle lifetime is not over.
     fn is_served(&self, record: &Record, now: Now) -> bool {
-        record.is_alive() && self.expires_ms(record).is_none_or(|end| end > now.wall_ms)
+        record.is_alive()
+            && self
+                .expires_ms(record)
+                .is_none_or(|end| end > self.idle.read(now))
     }
 
     /// When a session ends if nobody uses it, in milliseconds since 1970; `None` when it does not.

@@ -114,6 +114,27 @@ const ROWS: &[Row] = &[
         ],
     ),
     (
+        "replication.tombstone_life",
+        &[
+            ("\"-1ms\"", false),
+            ("\"0s\"", false),
+            ("\"1s\"", false),
+            ("\"10s\"", true),
+            ("\"30d\"", true),
+            ("\"31d\"", false),
+        ],
+    ),
+    (
+        "session.rename_forward",
+        &[
+            ("\"-1ms\"", false),
+            ("\"0s\"", true),
+            ("\"1ms\"", true),
+            ("\"10m\"", true),
+            ("\"600001ms\"", false),
+        ],
+    ),
+    (
         "session.touch_interval",
         &[
             ("\"-1ms\"", false),

@@ -171,22 +171,6 @@ fn every_node_has_the_same_token_keys() {
 }
 
 #[test]
-fn a_renamed_session_keeps_what_it_holds() {
-    let mut cluster = Cluster::of(&["a", "b"]);
-    cluster.patch("a", "old", set("cart", "shoes"));
-    let now = cluster.now();
-    cluster
-        .engines
-        .get_mut(&node("a"))
-        .unwrap()
-        .rename(&key("old"), &key("new"), now)
-        .unwrap();
-    cluster.settle();
-    assert_eq!(cluster.value("b", "new", "cart").as_deref(), Some("shoes"));
-    assert_eq!(cluster.value("b", "old", "cart"), None);
-}
-
-#[test]
 fn a_session_made_again_under_its_old_id_has_none_of_its_old_attributes() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.patch("a", "S1", set("secret", "of the first user"));

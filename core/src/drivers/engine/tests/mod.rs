@@ -1,7 +1,8 @@
 //! Several engines in one process, their messages carried by hand, time moved by hand. This is the harness; the
-//! claims are in [`life`] (what a healthy or cut cluster does) [`faults`] (what goes wrong between two nodes) and
-//! [`workers`] (what operators say of workers).
+//! claims are in [`life`] (what a healthy or cut cluster does), [`ends`] (expiry, deletion, rename), [`faults`] (what
+//! goes wrong between two nodes) and [`workers`] (what is said of workers).
 
+mod ends;
 mod faults;
 mod life;
 mod workers;
@@ -105,6 +106,8 @@ impl Cluster {
             max_inactive: IdleLimit::Millis(1_800_000),
             max_active: None,
             touch_interval: Duration::from_secs(60),
+            tombstone_life: Duration::from_secs(24 * 3600),
+            rename_forward: Duration::from_secs(30),
             workers: vec![worker(name)],
             seed: 7,
         };

@@ -1,0 +1,199 @@
+//! How sessions end, and how they do not: idleness is contradicted by a later use, a deletion by nothing, and a new
+//! id takes everything along.
+
+use super::*;
+
+fn idle(ms: u64) -> Patch {
+    Patch {
+        max_inactive: Some(IdleLimit::Millis(ms)),
+        ..set("v", "1")
+    }
+}
+
+impl Cluster {
+    fn at<T>(&mut self, name: &str, call: impl FnOnce(&mut Engine, Now) -> T) -> T {
+        let now = self.now();
+        call(self.engines.get_mut(&node(name)).unwrap(), now)
+    }
+}
+
+#[test]
+fn a_session_in_use_on_one_side_of_a_cut_goes_on_at_both_when_it_heals() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", idle(20_000));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["a"], &["b"]);
+    for _ in 0..12 {
+        cluster.run(Duration::from_secs(5));
+        cluster
+            .at("b", |engine, now| engine.touch(&key("S1"), now))
+            .unwrap();
+    }
+    assert_eq!(cluster.value("a", "S1", "v"), None, "idle, as far as a knows");
+    cluster.heal();
+    cluster.run(Duration::from_secs(12));
+    for at in ["a", "b"] {
+        assert_eq!(cluster.value(at, "S1", "v").as_deref(), Some("1"), "at {at}");
+    }
+    cluster.assert_converged();
+}
+
+#[test]
+fn a_session_deleted_on_one_side_of_a_cut_is_gone_at_both_however_much_the_other_used_it() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", idle(60_000));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["a"], &["b"]);
+    cluster
+        .at("a", |engine, now| engine.delete(&key("S1"), now))
+        .unwrap();
+    cluster.run(Duration::from_secs(5));
+    cluster.patch("b", "S1", set("w", "2"));
+    cluster.heal();
+    cluster.run(Duration::from_secs(12));
+    for at in ["a", "b"] {
+        assert_eq!(cluster.value(at, "S1", "w"), None, "at {at}");
+    }
+    cluster.assert_converged();
+}
+
+#[test]
+fn whoever_knows_of_a_later_use_says_the_session_again_at_once() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", idle(3000));
+    cluster.run(Duration::from_millis(2900));
+    // b uses it at the last moment; what it says of that is still on its way when a gives the session up.
+    let links = std::mem::take(&mut cluster.links);
+    cluster.cut = links.keys().cloned().collect();
+    cluster
+        .at("b", |engine, now| engine.touch(&key("S1"), now))
+        .unwrap();
+    cluster.run(Duration::from_millis(800));
+    cluster.links = links;
+    cluster.cut.clear();
+    cluster.settle();
+    for at in ["a", "b"] {
+        assert_eq!(cluster.value(at, "S1", "v").as_deref(), Some("1"), "at {at}");
+    }
+}
+
+#[test]
+fn a_clock_set_forward_ends_no_session_and_one_set_back_keeps_none() {
+    for jump_ms in [3_600_000_i64, -3_600_000] {
+        let mut cluster = Cluster::of(&["a"]);
+        cluster.patch("a", "S1", idle(60_000));
+        let jumped = |cluster: &Cluster| {
+            let now = cluster.now();
+            Now {
+                wall_ms: now.wall_ms.saturating_add_signed(jump_ms),
+                ..now
+            }
+        };
+        let live = |cluster: &mut Cluster, seconds: u64| {
+            for _ in 0..seconds * 20 {
+                cluster.elapsed += Duration::from_millis(50);
+                let now = jumped(cluster);
+                cluster.engines.get_mut(&node("a")).unwrap().tick(now);
+            }
+            let now = jumped(cluster);
+            cluster.engines[&node("a")].session(&key("S1"), now).is_some()
+        };
+        assert!(live(&mut cluster, 50), "jump {jump_ms}: ended early");
+        assert!(!live(&mut cluster, 20), "jump {jump_ms}: kept too long");
+    }
+}
+
+#[test]
+fn a_renamed_session_keeps_everything_and_its_old_id_finds_it_for_a_while() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let patch = Patch {
+        route: Some("r1".into()),
+        ..idle(600_000)
+    };
+    cluster.patch("a", "old", patch);
+    cluster.run(Duration::from_secs(1));
+    let change = cluster.at("a", |engine, now| engine.rename(&key("old"), &key("new"), now));
+    assert_eq!(change.unwrap().slots.len(), 1, "one change, for one peer");
+    cluster.settle();
+    for at in ["a", "b"] {
+        assert_eq!(cluster.value(at, "new", "v").as_deref(), Some("1"), "at {at}");
+        assert_eq!(
+            cluster.value(at, "old", "v").as_deref(),
+            Some("1"),
+            "at {at}, by its old id"
+        );
+    }
+    // A parallel request at the other node, under the old id.
+    cluster.patch("b", "old", set("w", "2"));
+    cluster.settle();
+    assert_eq!(cluster.value("a", "new", "w").as_deref(), Some("2"));
+    let record = cluster
+        .at("a", |engine, now| engine.session(&key("new"), now).cloned())
+        .unwrap();
+    assert_eq!(record.max_inactive.unwrap().value, IdleLimit::Millis(600_000));
+    assert_eq!(&*record.route.unwrap().value, "r1");
+    cluster.run(Duration::from_secs(31));
+    for at in ["a", "b"] {
+        assert_eq!(cluster.value(at, "old", "v"), None, "at {at}, later");
+        assert_eq!(cluster.value(at, "new", "v").as_deref(), Some("1"), "at {at}");
+        assert_eq!(cluster.engines[&node(at)].sessions(), 1);
+    }
+}
+
+#[test]
+fn a_node_that_hears_only_of_the_new_id_knows_the_end_of_the_old_one() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "old", idle(600_000));
+    cluster.settle();
+    cluster
+        .at("a", |engine, now| engine.rename(&key("old"), &key("new"), now))
+        .unwrap();
+    let messages = cluster.at("a", |engine, _| engine.next_messages(&node("b")));
+    let changes: Vec<_> = messages
+        .iter()
+        .filter_map(|message| match message {
+            message::Message::Deltas { changes, .. } => Some(changes),
+            _ => None,
+        })
+        .flatten()
+        .map(|(key, _)| key.clone())
+        .collect();
+    assert_eq!(changes, [key("new")]);
+}
+
+#[test]
+fn whole_replacement_removes_what_is_not_named() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", set("old", "1"));
+    cluster.patch("a", "S1", set("kept", "1"));
+    let patch = Patch {
+        replace: true,
+        ..set("kept", "2")
+    };
+    cluster.patch("b", "S1", Patch::default());
+    cluster.settle();
+    cluster.patch("b", "S1", patch);
+    cluster.settle();
+    for at in ["a", "b"] {
+        assert_eq!(cluster.value(at, "S1", "old"), None, "at {at}");
+        assert_eq!(cluster.value(at, "S1", "kept").as_deref(), Some("2"), "at {at}");
+    }
+}
+
+#[test]
+fn a_full_table_refuses_new_sessions_and_keeps_the_others() {
+    let mut cluster = Cluster::of(&["a"]);
+    let mut config = cluster.engines[&node("a")].config().clone();
+    config.max_active = Some(1);
+    config.seeds.clear();
+    let now = cluster.now();
+    let mut engine = Engine::new(config, now);
+    engine.patch(&key("S1"), set("v", "1"), now).unwrap();
+    assert_eq!(
+        engine.patch(&key("S2"), set("v", "1"), now).unwrap_err(),
+        Refused::Full(1)
+    );
+    engine.patch(&key("S1"), set("v", "2"), now).unwrap();
+    assert_eq!(engine.counters().refused_full, 1);
+    cluster.engines.insert(node("a"), engine);
+}

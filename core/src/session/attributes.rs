@@ -1,0 +1,92 @@
+//! The attributes of one session: a sorted list, because a session has few of them and there are many sessions.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Register, Stamp};
+
+/// An attribute's value, or `None` once removed.
+pub type Attribute = Option<Bytes>;
+
+/// Attributes by name, removed ones included.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attributes(Vec<(Arc<str>, Register<Attribute>)>);
+
+impl Attributes {
+    /// How many there are, removed ones included.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none, not even removed ones.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The attribute called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Register<Attribute>> {
+        let at = self.find(name).ok()?;
+        self.0.get(at).map(|(_, register)| register)
+    }
+
+    /// Sets the attribute called `name`, whatever it was.
+    pub fn insert(&mut self, name: Arc<str>, register: Register<Attribute>) {
+        match self.find(&name) {
+            Ok(at) => {
+                if let Some((_, known)) = self.0.get_mut(at) {
+                    *known = register;
+                }
+            }
+            Err(at) => self.0.insert(at, (name, register)),
+        }
+    }
+
+    /// Joins one attribute of a life that goes on; says whether anything changed.
+    pub(super) fn join(&mut self, name: &Arc<str>, theirs: &Register<Attribute>) -> bool {
+        match self.find(name) {
+            Ok(at) => match self.0.get_mut(at) {
+                Some((_, mine)) if theirs.beats(mine) => *mine = theirs.clone(),
+                _ => return false,
+            },
+            Err(at) => {
+                self.0.reserve_exact(usize::from(self.0.len() < 4)); // most sessions have one or two
+                self.0.insert(at, (name.clone(), theirs.clone()));
+            }
+        }
+        true
+    }
+
+    /// Forgets what belongs to lives up to `over`.
+    pub(super) fn forget_until(&mut self, over: Stamp) {
+        self.0.retain(|(_, register)| register.life > over);
+    }
+
+    /// All of them, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Register<Attribute>)> {
+        self.0.iter().map(|(name, register)| (name, register))
+    }
+
+    /// The registers alone.
+    pub fn registers(&self) -> impl Iterator<Item = &Register<Attribute>> {
+        self.0.iter().map(|(_, register)| register)
+    }
+
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
+    }
+}
+
+impl FromIterator<(Arc<str>, Register<Attribute>)> for Attributes {
+    /// Of several with one name, the last is kept.
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Register<Attribute>)>>(all: I) -> Self {
+        let mut attributes = Self::default();
+        for (name, register) in all {
+            attributes.insert(name, register);
+        }
+        attributes
+    }
+}
