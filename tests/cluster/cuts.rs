@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use limpet_tests::api::{attribute, encoded};
 use limpet_tests::cluster::NodePlan;
 use limpet_tests::fleet::Fleet;
-use serde_json::{Value, json};
 
-const APP: &str = "default";
 const ALL: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// Silence is found, links come back and tables are compared in less.
 const HEALED: Duration = Duration::from_secs(20);
@@ -18,30 +15,6 @@ fn watchful(node: &mut NodePlan) {
     node.extra = "\n[replication]\nack_timeout = \"500ms\"\n".to_owned();
 }
 
-async fn set(fleet: &Fleet, at: &str, id: &str, name: &str, value: &str, ack: &str) -> u64 {
-    let change = json!({ "set": { name: encoded(value) } });
-    let answer = fleet.core(at).api.patch(APP, id, ack, &change).await;
-    let answer = answer.unwrap_or_else(|e| panic!("{at} does not take {id}: {e}"));
-    answer["copies"].as_u64().expect("copies")
-}
-
-async fn end(fleet: &Fleet, at: &str, id: &str) {
-    let path = format!("/v1/sessions/{APP}/{id}");
-    let answer = fleet.core(at).api.call("DELETE", &path, b"").await;
-    let answer = answer.expect("an answer");
-    assert!((200..300).contains(&answer.status), "{}", answer.text());
-}
-
-async fn get(fleet: &Fleet, at: &str, id: &str) -> Option<Value> {
-    let session = fleet.core(at).api.session(APP, id).await;
-    session.unwrap_or_else(|e| panic!("{at} does not answer for {id}: {e}"))
-}
-
-fn text(session: &Option<Value>, name: &str) -> Option<String> {
-    let bytes = attribute(session.as_ref()?, name)?;
-    String::from_utf8(bytes).ok()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f01_a_cut_loses_nothing_and_brings_nothing_back() {
     let fleet = Fleet::assembled("f01", &ALL, watchful).await;
@@ -49,7 +22,9 @@ async fn f01_a_cut_loses_nothing_and_brings_nothing_back() {
     for number in 0..10 {
         for kind in ["both", "same", "gone-left", "gone-right", "fought"] {
             assert_eq!(
-                set(&fleet, "a", &format!("{kind}{number}"), "x", "old", "all").await,
+                fleet
+                    .set("a", &format!("{kind}{number}"), "x", "old", "all")
+                    .await,
                 5
             );
         }
@@ -57,23 +32,37 @@ async fn f01_a_cut_loses_nothing_and_brings_nothing_back() {
 
     fleet.network().cut(&left, &right);
     for number in 0..10 {
-        let copies = set(&fleet, "b", &format!("new-left{number}"), "x", "left", "one").await;
+        let copies = fleet
+            .set("b", &format!("new-left{number}"), "x", "left", "one")
+            .await;
         assert!(copies <= 2, "{copies} copies on a side of two");
-        let copies = set(&fleet, "d", &format!("new-right{number}"), "x", "right", "quorum").await;
+        let copies = fleet
+            .set("d", &format!("new-right{number}"), "x", "right", "quorum")
+            .await;
         assert!(copies <= 3, "{copies} copies on a side of three");
-        set(&fleet, "a", &format!("both{number}"), "left", "1", "none").await;
-        set(&fleet, "e", &format!("both{number}"), "right", "1", "none").await;
-        set(&fleet, "a", &format!("same{number}"), "x", "left", "none").await;
-        set(&fleet, "c", &format!("same{number}"), "x", "right", "none").await;
-        end(&fleet, "b", &format!("gone-left{number}")).await;
-        end(&fleet, "d", &format!("gone-right{number}")).await;
-        end(&fleet, "a", &format!("fought{number}")).await;
-        set(&fleet, "c", &format!("fought{number}"), "x", "new", "none").await;
+        fleet
+            .set("a", &format!("both{number}"), "left", "1", "none")
+            .await;
+        fleet
+            .set("e", &format!("both{number}"), "right", "1", "none")
+            .await;
+        fleet
+            .set("a", &format!("same{number}"), "x", "left", "none")
+            .await;
+        fleet
+            .set("c", &format!("same{number}"), "x", "right", "none")
+            .await;
+        fleet.end("b", &format!("gone-left{number}")).await;
+        fleet.end("d", &format!("gone-right{number}")).await;
+        fleet.end("a", &format!("fought{number}")).await;
+        fleet
+            .set("c", &format!("fought{number}"), "x", "new", "none")
+            .await;
     }
     fleet.sees("a", &right, &["down"], HEALED).await;
     fleet.sees("c", &left, &["down"], HEALED).await;
-    assert!(set(&fleet, "a", "both0", "left", "1", "all").await <= 2);
-    assert!(get(&fleet, "c", "new-left0").await.is_none(), "the cut is one");
+    assert!(fleet.set("a", "both0", "left", "1", "all").await <= 2);
+    assert!(fleet.get("c", "new-left0").await.is_none(), "the cut is one");
 
     fleet.network().heal();
     fleet.see_each_other(HEALED).await;
@@ -81,7 +70,7 @@ async fn f01_a_cut_loses_nothing_and_brings_nothing_back() {
     for at in ALL {
         for number in 0..10 {
             let session = |kind: &str| format!("{kind}{number}");
-            let of = async |kind: &str, name: &str| text(&get(&fleet, at, &session(kind)).await, name);
+            let of = async |kind: &str, name: &str| fleet.text(at, &session(kind), name).await;
             assert_eq!(of("new-left", "x").await.as_deref(), Some("left"), "{at}");
             assert_eq!(of("new-right", "x").await.as_deref(), Some("right"), "{at}");
             assert_eq!(of("both", "x").await.as_deref(), Some("old"), "{at}");
@@ -93,7 +82,7 @@ async fn f01_a_cut_loses_nothing_and_brings_nothing_back() {
             );
             for kind in ["gone-left", "gone-right", "fought"] {
                 assert_eq!(
-                    get(&fleet, at, &session(kind)).await,
+                    fleet.get(at, &session(kind)).await,
                     None,
                     "{kind} came back at {at}"
                 );
@@ -108,28 +97,26 @@ async fn f01_over_a_bridge_tables_become_equal_before_it_heals() {
     let fleet = Fleet::assembled("f01-bridge", &ALL, watchful).await;
     let (left, right) = (["a", "b"], ["d", "e"]);
     for number in 0..10 {
-        set(&fleet, "a", &format!("old{number}"), "x", "old", "all").await;
+        fleet.set("a", &format!("old{number}"), "x", "old", "all").await;
     }
     fleet.network().cut(&left, &right);
     for number in 0..10 {
-        set(&fleet, "a", &format!("left{number}"), "x", "left", "none").await;
-        set(&fleet, "e", &format!("right{number}"), "x", "right", "none").await;
-        end(&fleet, "b", &format!("old{number}")).await;
+        fleet
+            .set("a", &format!("left{number}"), "x", "left", "none")
+            .await;
+        fleet
+            .set("e", &format!("right{number}"), "x", "right", "none")
+            .await;
+        fleet.end("b", &format!("old{number}")).await;
     }
     assert_eq!(fleet.agree(HEALED).await, 20);
     fleet.network().heal();
     fleet.see_each_other(HEALED).await;
     assert_eq!(fleet.agree(HEALED).await, 20);
     for at in ALL {
-        assert_eq!(
-            text(&get(&fleet, at, "left9").await, "x").as_deref(),
-            Some("left")
-        );
-        assert_eq!(
-            text(&get(&fleet, at, "right9").await, "x").as_deref(),
-            Some("right")
-        );
-        assert_eq!(get(&fleet, at, "old9").await, None, "old9 came back at {at}");
+        assert_eq!(fleet.text(at, "left9", "x").await.as_deref(), Some("left"));
+        assert_eq!(fleet.text(at, "right9", "x").await.as_deref(), Some("right"));
+        assert_eq!(fleet.get(at, "old9").await, None, "old9 came back at {at}");
     }
 }
 
@@ -137,19 +124,19 @@ async fn f01_over_a_bridge_tables_become_equal_before_it_heals() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f01_a_one_way_cut_loses_nothing_and_no_copy_is_counted_that_is_not_there() {
     let fleet = Fleet::assembled("f01-oneway", &ALL, watchful).await;
-    set(&fleet, "a", "S", "x", "old", "all").await;
+    fleet.set("a", "S", "x", "old", "all").await;
     fleet.network().silence(&["a"], &["b", "c"]);
     let mut promised = Vec::new();
     for number in 0..5 {
         let id = format!("S{number}");
-        promised.push((id.clone(), set(&fleet, "a", &id, "x", "new", "all").await));
-        set(&fleet, "b", "S", &format!("b{number}"), "new", "none").await;
-        set(&fleet, "a", "S", &format!("a{number}"), "new", "none").await;
+        promised.push((id.clone(), fleet.set("a", &id, "x", "new", "all").await));
+        fleet.set("b", "S", &format!("b{number}"), "new", "none").await;
+        fleet.set("a", "S", &format!("a{number}"), "new", "none").await;
     }
     for (id, copies) in promised {
         let mut holders = 0;
         for at in ALL {
-            holders += u64::from(get(&fleet, at, &id).await.is_some());
+            holders += u64::from(fleet.get(at, &id).await.is_some());
         }
         assert!(
             holders >= copies,
@@ -160,7 +147,7 @@ async fn f01_a_one_way_cut_loses_nothing_and_no_copy_is_counted_that_is_not_ther
     fleet.see_each_other(HEALED).await;
     assert_eq!(fleet.agree(HEALED).await, 6);
     for at in ALL {
-        let session = get(&fleet, at, "S").await.expect("S");
+        let session = fleet.get(at, "S").await.expect("S");
         let held = session["attributes"].as_object().map_or(0, serde_json::Map::len);
         assert_eq!(held, 11, "{at} has {session}");
     }
@@ -174,12 +161,12 @@ async fn f12_nodes_that_all_gave_each_other_up_come_together_by_themselves() {
     }
     for id in ALL {
         fleet.sees(id, &ALL, &["down"], HEALED).await;
-        set(&fleet, id, &format!("alone-{id}"), "x", id, "none").await;
+        fleet.set(id, &format!("alone-{id}"), "x", id, "none").await;
     }
     fleet.network().heal();
     fleet.see_each_other(HEALED).await;
     assert_eq!(fleet.agree(HEALED).await, 5);
-    assert_eq!(set(&fleet, "a", "after", "x", "1", "all").await, 5);
+    assert_eq!(fleet.set("a", "after", "x", "1", "all").await, 5);
 }
 
 /// A cable that is pulled: the node itself sees its link go, the others have no route to it.
@@ -189,8 +176,8 @@ async fn f12_a_node_whose_cable_was_pulled_is_back_once_it_is_in_again() {
     fleet.network().unplug("e");
     fleet.sees("a", &["e"], &["down"], HEALED).await;
     fleet.sees("e", &ALL, &["down"], HEALED).await;
-    set(&fleet, "a", "meanwhile", "x", "1", "all").await;
-    set(&fleet, "e", "elsewhere", "x", "1", "none").await;
+    fleet.set("a", "meanwhile", "x", "1", "all").await;
+    fleet.set("e", "elsewhere", "x", "1", "none").await;
     fleet.network().plug("e");
     fleet.see_each_other(HEALED).await;
     assert_eq!(fleet.agree(HEALED).await, 2);

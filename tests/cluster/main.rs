@@ -6,4 +6,5 @@ mod joining;
 mod leaving;
 mod lifetime;
 mod pauses;
+mod transfers;
 mod workers;

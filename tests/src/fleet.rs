@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use limpet_wire::report::{Operation, Report};
+use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::api::{attribute, encoded};
 use crate::cluster::{Core, NodePlan, Site};
 use crate::http::Address;
 use crate::namespace::Network;
 use crate::wait;
+use crate::writers::APP;
 
 /// How many fleets run at the same time.
 const FLEETS: u32 = 2;
@@ -163,7 +166,7 @@ impl Fleet {
         let numbers: Vec<_> = (0..count).collect();
         for part in numbers.chunks(REPORT) {
             let operation = |number: &usize| Operation {
-                app: "default".to_owned(),
+                app: APP.to_owned(),
                 id: format!("{prefix}{number}"),
                 set: vec![("x".to_owned(), vec![b'x'; bytes])],
                 ..Operation::default()
@@ -173,6 +176,45 @@ impl Fleet {
             let refused = reply.expect("an answer").refused;
             assert!(refused.is_empty(), "{refused:?}");
         }
+    }
+
+    /// Sets an attribute at a node; says how many copies there were when it answered.
+    pub async fn set(&self, at: &str, id: &str, name: &str, value: &str, ack: &str) -> u64 {
+        let change = json!({ "set": { name: encoded(value) } });
+        let answer = self.core(at).api.patch(APP, id, ack, &change).await;
+        let answer = answer.unwrap_or_else(|e| panic!("{at} does not take {id}: {e}"));
+        answer["copies"].as_u64().expect("copies")
+    }
+
+    /// Ends a session at a node.
+    pub async fn end(&self, at: &str, id: &str) {
+        let path = format!("/v1/sessions/{APP}/{id}");
+        let answer = self.core(at).api.call("DELETE", &path, b"").await;
+        let answer = answer.expect("an answer");
+        assert!((200..300).contains(&answer.status), "{}", answer.text());
+    }
+
+    /// A session as a node has it.
+    pub async fn get(&self, at: &str, id: &str) -> Option<Value> {
+        let session = self.core(at).api.session(APP, id).await;
+        session.unwrap_or_else(|e| panic!("{at} does not answer for {id}: {e}"))
+    }
+
+    /// An attribute of a session as a node has it.
+    pub async fn text(&self, at: &str, id: &str, name: &str) -> Option<String> {
+        let bytes = attribute(&self.get(at, id).await?, name)?;
+        String::from_utf8(bytes).ok()
+    }
+
+    /// A node that is to become ready.
+    pub async fn ready(&mut self, id: &str, within: Duration) {
+        self.get_mut(id).ready(within).await;
+    }
+
+    /// A value of a node's metrics, see [`crate::api::Api::metric`].
+    pub async fn metric(&self, id: &str, name: &str, label: &str) -> u64 {
+        let value = self.core(id).api.metric(name, label).await;
+        value.unwrap_or_else(|e| panic!("{id} does not tell its metrics: {e}"))
     }
 
     fn get_mut(&mut self, id: &str) -> &mut Core {
