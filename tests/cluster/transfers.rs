@@ -245,8 +245,11 @@ async fn f07_a_node_that_comes_and_goes_does_not_get_the_whole_table_every_time(
     );
 }
 
+/// Tells a step of joining by what `/readyz` says.
+type Reached = fn(&str) -> bool;
+
 /// Where in joining the process is that is about to be killed.
-const STEPS: [(&str, fn(&str) -> bool); 4] = [
+const STEPS: [(&str, Reached); 4] = [
     ("its API answers", |_| true),
     ("it waits or receives", |said| {
         said.contains("waiting for a member") || said.contains("receiving")
@@ -286,7 +289,7 @@ async fn f10_whichever_node_dies_at_whichever_step_of_joining_all_end_ready_and_
     }
 }
 
-async fn watch_joining_or_starting(fleet: &Fleet, reached: fn(&str) -> bool) {
+async fn watch_joining_or_starting(fleet: &Fleet, reached: Reached) {
     wait::until("its API answers", SOON, async || {
         fleet.core("e").api.call("GET", "/healthz", b"").await.is_ok()
     })
