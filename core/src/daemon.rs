@@ -81,6 +81,7 @@ impl Daemon {
             cluster: config.cluster.clone(),
             domain: config.domain.clone(),
             seeds: config.membership.seeds.clone(),
+            links: config.replication.links,
             tls: tls_versions,
         };
         tokio::spawn(node::run_timers(node.clone(), requests.timers));
@@ -191,6 +192,7 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
             drop_time: config.membership.drop_time,
         },
         seeds: config.membership.seeds.iter().cloned().collect(),
+        links: config.replication.links.into(),
         queue_bytes: config.replication.queue_bytes,
         state_transfer_timeout: config.replication.state_transfer_timeout,
         max_inactive: config.session.max_inactive,

@@ -16,15 +16,18 @@ use crate::unharmed::Peace;
 /// How long the core may take to close a link that broke the rules.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The version of the protocol.
+const VERSION: u8 = 2;
+
 /// A length, then that many bytes.
 fn frame(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).expect("a small frame");
     [&length.to_le_bytes()[..], body].concat()
 }
 
-/// Who is speaking: magic, version, node, no domain, this run's number, an address on loopback, and no
-/// incarnation it would know of the other side.
-fn hello(node: &str, version: u8) -> Vec<u8> {
+/// Who is speaking: magic, version, node, no domain, this run's number, an address on loopback, no incarnation it
+/// would know of the other side, and the lane.
+fn hello(node: &str, version: u8, lane: u8) -> Vec<u8> {
     let mut body = b"limpet".to_vec();
     body.push(version);
     body.push(u8::try_from(node.len()).expect("a short name"));
@@ -34,7 +37,7 @@ fn hello(node: &str, version: u8) -> Vec<u8> {
     body.extend_from_slice(&1_700_000_000_000_u64.to_le_bytes());
     body.extend_from_slice(&[0, 127, 0, 0, 1, 251]);
     body.extend_from_slice(&9_u16.to_le_bytes());
-    body.push(0);
+    body.extend_from_slice(&[0, lane]);
     frame(&body)
 }
 
@@ -67,21 +70,30 @@ async fn assert_closed(peace: &Peace, what: &str, bytes: &[u8], end: bool) {
 async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
     let mut peace = Peace::new("frames").await;
     peace.site.pki.issue("c");
-    let good = hello("c", 1);
+    let good = hello("c", VERSION, 0);
     let after = |bytes: &[u8]| [&good[..], bytes].concat();
     let cases: &[(&str, Vec<u8>, &[&str])] = &[
         ("no hello", frame(b"GET / HTTP/1.1\r\n\r\n"), &["hello"]),
-        ("a hello of another version", hello("c", 99), &["hello"]),
+        ("a hello of another version", hello("c", 99, 0), &["hello"]),
+        ("a lane too many", hello("c", VERSION, 16), &["numbered 16"]),
         (
             "a hello in another node's name",
-            hello("b", 1),
+            hello("b", VERSION, 0),
             &["calls itself b"],
         ),
         ("a frame of no bytes", after(&[0; 4]), &["frame", "0 bytes"]),
         ("a frame of 4 GiB", after(&[0xff; 8]), &["frame", "4294967295"]),
         ("an unknown version", after(&frame(&[99, 0, 0])), &["version 99"]),
-        ("an unknown type", after(&frame(&[1, 250, 0, 0])), &["malformed"]),
-        ("a message cut short", after(&frame(&[1, 2])), &["malformed"]),
+        (
+            "an unknown type",
+            after(&frame(&[VERSION, 250, 0, 0])),
+            &["malformed"],
+        ),
+        (
+            "a message cut short",
+            after(&frame(&[VERSION, 2])),
+            &["malformed"],
+        ),
         (
             "a list that claims 2^60 entries",
             after(&frame(&lying_list())),
@@ -101,7 +113,7 @@ async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
 
 /// A digest (type 6) whose list of buckets says it has 2^60 entries.
 fn lying_list() -> Vec<u8> {
-    [&[1, 6, 253][..], &(1_u64 << 60).to_le_bytes()].concat()
+    [&[VERSION, 6, 253][..], &(1_u64 << 60).to_le_bytes()].concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,10 +123,10 @@ async fn random_messages_of_a_node_harm_nothing() {
     peace.site.pki.issue("c");
     for _ in 0..100 {
         let mut stream = link(&peace).await;
-        let mut bytes = hello("c", 1);
+        let mut bytes = hello("c", VERSION, 0);
         for _ in 0..8 {
             let length = random.number() as usize % 64;
-            let mut body = vec![1, random.number() as u8 % 8];
+            let mut body = vec![VERSION, random.number() as u8 % 8];
             body.extend(random.bytes(length));
             bytes.extend(frame(&body));
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::section::Section;
 use crate::replication::acks::Level;
+use crate::replication::lanes::{LANES_MAX, Lane};
 
 /// How changes reach other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct ReplicationConfig {
     pub ack: Level,
     /// The longest such wait.
     pub ack_timeout: Duration,
+    /// How many links are made to each peer.
+    pub links: Lane,
     /// Bytes of changes kept for one peer.
     pub queue_bytes: usize,
     /// How long to wait for somebody who has the sessions.
@@ -28,12 +31,14 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
         Level::parse(text).ok_or_else(|| "none, one, quorum or all is expected".into())
     });
     let ack_timeout = replication.period("ack_timeout", 15_000, 1, 600_000);
+    let links = Lane::try_from(replication.integer("links", 1, LANES_MAX.into(), 2)).unwrap_or(LANES_MAX);
     let queue_bytes = replication.size("queue_bytes", 64 << 20, 64 << 10, 16 << 30);
     let state_transfer_timeout = replication.period("state_transfer_timeout", 60_000, 100, 86_400_000);
     let tombstone_life = replication.period("tombstone_life", 86_400_000, 10_000, 30 * 86_400_000);
     ReplicationConfig {
         ack,
         ack_timeout,
+        links,
         queue_bytes,
         state_transfer_timeout,
         tombstone_life,

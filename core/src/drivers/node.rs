@@ -15,7 +15,9 @@ use super::engine::{Engine, EngineConfig, Output};
 use crate::base::clock::{Clock, Now};
 use crate::base::id::NodeId;
 use crate::membership::Timer;
-use crate::replication::acks::{Level, Slots, Waiter};
+use crate::replication::acks::{Level, Waiter};
+use crate::replication::lanes::Lane;
+use crate::replication::slots::Slots;
 
 /// How often the engine is told that time passes.
 pub const TICK: Duration = Duration::from_millis(50);
@@ -42,7 +44,7 @@ pub struct Node {
     clock: Clock,
     engine: Mutex<Engine>,
     waiters: Mutex<HashMap<Waiter, oneshot::Sender<usize>>>,
-    links: Mutex<HashMap<NodeId, Arc<LinkSignal>>>,
+    links: Mutex<HashMap<(NodeId, Lane), Arc<LinkSignal>>>,
     dialling: Mutex<HashSet<SocketAddr>>,
     commands: mpsc::UnboundedSender<LinkCommand>,
     timers: mpsc::UnboundedSender<(Duration, Timer)>,
@@ -97,13 +99,13 @@ impl Node {
             Output::Dial(addr) => {
                 let _ = self.commands.send(LinkCommand::Dial(addr)); // closed: the daemon is stopping
             }
-            Output::Wake(node) => {
-                if let Some(link) = self.links().get(&node) {
+            Output::Wake(node, lane) => {
+                if let Some(link) = self.links().get(&(node, lane)) {
                     link.wake.notify_one();
                 }
             }
-            Output::Close(node) => {
-                if let Some(link) = self.links().get(&node) {
+            Output::Close(node, lane) => {
+                if let Some(link) = self.links().get(&(node, lane)) {
                     link.close.notify_one();
                 }
             }
@@ -162,21 +164,16 @@ impl Node {
         })
     }
 
-    /// A link to `node` is up; its writer listens to the returned signal.
-    pub fn register_link(&self, node: &NodeId) -> Arc<LinkSignal> {
+    /// A link to `node` is up; its writer listens to the signal, and is reached by it until the registration is
+    /// dropped.
+    pub fn register_link(self: &Arc<Self>, node: &NodeId, lane: Lane) -> Registered {
         let signal = Arc::new(LinkSignal::default());
-        self.links().insert(node.clone(), signal.clone());
-        signal
-    }
-
-    /// The link that listens to `signal` is down.
-    pub fn remove_link(&self, node: &NodeId, signal: &Arc<LinkSignal>) {
-        let mut links = self.links();
-        if links
-            .get(node)
-            .is_some_and(|current| Arc::ptr_eq(current, signal))
-        {
-            links.remove(node);
+        let place = (node.clone(), lane);
+        self.links().insert(place.clone(), signal.clone());
+        Registered {
+            node: self.clone(),
+            place,
+            signal,
         }
     }
 
@@ -186,8 +183,27 @@ impl Node {
         self.table.subscribe()
     }
 
-    fn links(&self) -> std::sync::MutexGuard<'_, HashMap<NodeId, Arc<LinkSignal>>> {
+    fn links(&self) -> std::sync::MutexGuard<'_, HashMap<(NodeId, Lane), Arc<LinkSignal>>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A link whose writer can be reached, until this is dropped.
+#[derive(Debug)]
+pub struct Registered {
+    node: Arc<Node>,
+    place: (NodeId, Lane),
+    /// What the writer is told.
+    pub signal: Arc<LinkSignal>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut links = self.node.links();
+        let current = links.get(&self.place);
+        if current.is_some_and(|current| Arc::ptr_eq(current, &self.signal)) {
+            links.remove(&self.place);
+        }
     }
 }
 

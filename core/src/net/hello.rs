@@ -8,7 +8,7 @@ use bincode::{Decode, Encode};
 
 const HELLO_MAX: usize = 1024;
 const MAGIC: [u8; 6] = *b"limpet";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 type Config = Configuration<LittleEndian, Varint, Limit<HELLO_MAX>>;
 const CONFIG: Config = bincode::config::standard().with_limit::<HELLO_MAX>();
 
@@ -26,6 +26,8 @@ pub struct Hello {
     /// In an answer: the latest incarnation of the other side this node has heard of; 0 for none. A node that was
     /// restarted with its clock set back learns by this that it must take a later one.
     pub knows: u64,
+    /// Which of the links from this node to the other one it is, from 0.
+    pub lane: u8,
 }
 
 /// Why the first frame is no hello. The link is closed.
@@ -42,6 +44,7 @@ struct Spelled {
     incarnation: u64,
     addr: SocketAddr,
     knows: u64,
+    lane: u8,
 }
 
 impl Hello {
@@ -56,6 +59,7 @@ impl Hello {
             incarnation,
             addr,
             knows,
+            lane,
         } = self.clone();
         let spelled = Spelled {
             magic: MAGIC,
@@ -65,6 +69,7 @@ impl Hello {
             incarnation,
             addr,
             knows,
+            lane,
         };
         bincode::encode_to_vec(spelled, CONFIG).map_err(|e| HelloError(e.to_string()))
     }
@@ -85,6 +90,7 @@ impl Hello {
             incarnation,
             addr,
             knows,
+            lane,
             ..
         } = spelled;
         Ok(Self {
@@ -93,6 +99,7 @@ impl Hello {
             incarnation,
             addr,
             knows,
+            lane,
         })
     }
 }
@@ -109,6 +116,7 @@ mod tests {
             incarnation: 7,
             addr: "[::1]:4000".parse().unwrap(),
             knows: 6,
+            lane: 1,
         };
         let bytes = hello.encode().unwrap();
         assert_eq!(Hello::decode(&bytes), Ok(hello));

@@ -1,10 +1,14 @@
-//! Who waits for how many copies. The count never says too many: a peer counts once it has acknowledged the slot
-//! that carries the change, and not before.
+//! Who waits for how many copies. The count never says too many: a peer counts once it has acknowledged every slot
+//! that carries a part of the change, and not before. Of changes that different nodes hold, the least counts.
+//!
+//! An acknowledgement costs what it settles, however many others wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::lanes::{Lane, Place};
 use super::outbox::Slot;
+use super::slots::{Holder, Slots};
 use crate::base::id::NodeId;
 
 /// How many copies a caller wants before its answer.
@@ -49,20 +53,65 @@ impl Level {
 /// Names a waiting caller.
 pub type Waiter = u64;
 
-/// For each peer, the slot that carries the change; `None` where it was dropped and will have to be repaired.
-pub type Slots = Vec<(NodeId, Option<Slot>)>;
+/// How a change stands with a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not acknowledged it.
+    Pending,
+    /// It has it.
+    Held,
+    /// It was dropped on the way, or refused: it will not be acknowledged.
+    Lost,
+    /// The node is no member any more.
+    Gone,
+}
+
+/// How far the changes are that one set of nodes is to hold.
+#[derive(Debug)]
+struct Progress {
+    copies: usize,
+    missing: Vec<Holder>,
+}
 
 #[derive(Debug)]
 struct Wait {
     level: Level,
     deadline: Duration,
-    missing: Slots,
-    copies: usize,
+    groups: Vec<Progress>,
 }
 
 impl Wait {
     fn is_done(&self) -> bool {
-        self.copies >= self.level.needed(self.copies + self.missing.len())
+        let done = |group: &Progress| group.copies >= self.level.needed(group.copies + group.missing.len());
+        self.groups.iter().all(done)
+    }
+
+    fn copies(&self) -> usize {
+        self.groups.iter().map(|group| group.copies).min().unwrap_or(1)
+    }
+
+    /// `node` has acknowledged `place`.
+    fn settle(&mut self, node: &NodeId, place: Place) {
+        for group in &mut self.groups {
+            let before = group.missing.len();
+            group.missing.retain_mut(|holder| {
+                if holder.node == *node {
+                    holder.places.retain(|known| *known != place);
+                }
+                holder.lost || !holder.places.is_empty()
+            });
+            group.copies += before - group.missing.len();
+        }
+    }
+
+    /// `place` will never be acknowledged by `node`.
+    fn lose(&mut self, node: &NodeId, place: Place) {
+        let holders = self.groups.iter_mut().flat_map(|group| &mut group.missing);
+        for holder in holders.filter(|holder| holder.node == *node) {
+            let before = holder.places.len();
+            holder.places.retain(|known| *known != place);
+            holder.lost |= holder.places.len() < before;
+        }
     }
 }
 
@@ -70,12 +119,15 @@ impl Wait {
 #[derive(Debug, Default)]
 pub struct Acks {
     waits: BTreeMap<Waiter, Wait>,
+    /// Who waits for which slot of which lane.
+    by_place: HashMap<(NodeId, Lane), BTreeSet<(Slot, Waiter)>>,
+    by_deadline: BTreeSet<(Duration, Waiter)>,
     next: Waiter,
 }
 
 impl Acks {
-    /// A caller waits for `level` copies of a change until `deadline`; `copies` there are, `missing` there are not
-    /// yet. `Err` holds the count at once if that is enough.
+    /// A caller waits for `level` copies of the changes at `slots` until `deadline`; `standing` says how each stands
+    /// by now, because some of it may have been settled since the change was made.
     ///
     /// # Errors
     /// The number of copies, when there is nothing to wait for.
@@ -83,57 +135,76 @@ impl Acks {
         &mut self,
         level: Level,
         deadline: Duration,
-        copies: usize,
-        missing: Slots,
+        slots: Slots,
+        standing: impl Fn(&NodeId, Option<Place>) -> Standing,
     ) -> Result<Waiter, usize> {
+        let groups = slots.into_groups().into_iter();
+        let groups = groups.map(|holders| progress(holders, &standing)).collect();
         let wait = Wait {
             level,
             deadline,
-            missing,
-            copies,
+            groups,
         };
         if wait.is_done() {
-            return Err(wait.copies);
+            return Err(wait.copies());
         }
         self.next += 1;
+        for (node, (lane, slot)) in places(&wait) {
+            let waiting = self.by_place.entry((node.clone(), lane)).or_default();
+            waiting.insert((slot, self.next));
+        }
+        self.by_deadline.insert((deadline, self.next));
         self.waits.insert(self.next, wait);
         Ok(self.next)
     }
 
-    /// `peer` has everything up to `slot`. Returns who is done, with the count.
-    pub fn acknowledged(&mut self, peer: &NodeId, slot: Slot) -> Vec<(Waiter, usize)> {
-        self.settle(|wait| {
-            let before = wait.missing.len();
-            wait.missing
-                .retain(|(node, wanted)| node != peer || wanted.is_none_or(|wanted| wanted > slot));
-            wait.copies += before - wait.missing.len();
-        })
+    /// `peer` has everything of `lane` up to `slot`. Returns who is done, with the count.
+    pub fn acknowledged(&mut self, peer: &NodeId, lane: Lane, slot: Slot) -> Vec<(Waiter, usize)> {
+        let mut done = Vec::new();
+        for (slot, waiter) in self.take_places(peer, lane, slot) {
+            let Some(wait) = self.waits.get_mut(&waiter) else {
+                continue;
+            };
+            wait.settle(peer, (lane, slot));
+            if wait.is_done() {
+                done.extend(self.end(waiter));
+            }
+        }
+        done
     }
 
-    /// What was on its way to `peer` up to `slot` was dropped, or refused by it: it will never count.
-    pub fn dropped(&mut self, peer: &NodeId, slot: Slot) {
-        for wait in self.waits.values_mut() {
-            for (_, wanted) in wait.missing.iter_mut().filter(|(node, _)| node == peer) {
-                wanted.take_if(|wanted| *wanted <= slot);
+    /// What was on its way to `peer` on `lane` up to `slot` was dropped, or refused by it: it will never count.
+    pub fn dropped(&mut self, peer: &NodeId, lane: Lane, slot: Slot) {
+        for (slot, waiter) in self.take_places(peer, lane, slot) {
+            if let Some(wait) = self.waits.get_mut(&waiter) {
+                wait.lose(peer, (lane, slot));
             }
         }
     }
 
     /// `peer` is no member any more: nobody waits for it. Returns who is done.
     pub fn gone(&mut self, peer: &NodeId) -> Vec<(Waiter, usize)> {
-        self.settle(|wait| wait.missing.retain(|(node, _)| node != peer))
+        self.by_place.retain(|(node, _), _| node != peer);
+        let mut done = Vec::new();
+        for (waiter, wait) in &mut self.waits {
+            for group in &mut wait.groups {
+                group.missing.retain(|holder| holder.node != *peer);
+            }
+            if wait.is_done() {
+                done.push(*waiter);
+            }
+        }
+        done.into_iter().filter_map(|waiter| self.end(waiter)).collect()
     }
 
     /// Returns who has waited long enough, with the count that is true now.
     pub fn expired(&mut self, now: Duration) -> Vec<(Waiter, usize)> {
-        let due: Vec<_> = self
-            .waits
-            .iter()
-            .filter(|(_, w)| w.deadline <= now)
-            .map(|(id, w)| (*id, w.copies))
-            .collect();
-        for (id, _) in &due {
-            self.waits.remove(id);
+        let mut due = Vec::new();
+        while let Some((deadline, waiter)) = self.by_deadline.first().copied()
+            && deadline <= now
+        {
+            self.by_deadline.pop_first();
+            due.extend(self.end(waiter));
         }
         due
     }
@@ -150,87 +221,63 @@ impl Acks {
         self.waits.is_empty()
     }
 
-    fn settle(&mut self, mut update: impl FnMut(&mut Wait)) -> Vec<(Waiter, usize)> {
-        let mut done = Vec::new();
-        self.waits.retain(|id, wait| {
-            update(wait);
-            let finished = wait.is_done();
-            if finished {
-                done.push((*id, wait.copies));
-            }
-            !finished
-        });
-        done
+    /// Takes who waits for slots of `lane` up to `slot` out of the index.
+    fn take_places(&mut self, peer: &NodeId, lane: Lane, slot: Slot) -> Vec<(Slot, Waiter)> {
+        let mut taken = Vec::new();
+        let Some(waiting) = self.by_place.get_mut(&(peer.clone(), lane)) else {
+            return taken;
+        };
+        while let Some(first) = waiting.first().copied()
+            && first.0 <= slot
+        {
+            waiting.pop_first();
+            taken.push(first);
+        }
+        taken
     }
+
+    /// Ends a wait, and forgets what it still waited for.
+    fn end(&mut self, waiter: Waiter) -> Option<(Waiter, usize)> {
+        let wait = self.waits.remove(&waiter)?;
+        self.by_deadline.remove(&(wait.deadline, waiter));
+        for (node, (lane, slot)) in places(&wait) {
+            if let Some(waiting) = self.by_place.get_mut(&(node.clone(), lane)) {
+                waiting.remove(&(slot, waiter));
+            }
+        }
+        Some((waiter, wait.copies()))
+    }
+}
+
+fn progress(holders: Vec<Holder>, standing: impl Fn(&NodeId, Option<Place>) -> Standing) -> Progress {
+    let (mut copies, mut missing) = (1, Vec::new());
+    for mut holder in holders {
+        if standing(&holder.node, None) == Standing::Gone {
+            continue;
+        }
+        let mut pending = Vec::new();
+        for place in std::mem::take(&mut holder.places) {
+            match standing(&holder.node, Some(place)) {
+                Standing::Pending => pending.push(place),
+                Standing::Held => {}
+                Standing::Lost | Standing::Gone => holder.lost = true,
+            }
+        }
+        if pending.is_empty() && !holder.lost {
+            copies += 1;
+        } else {
+            holder.places = pending;
+            missing.push(holder);
+        }
+    }
+    Progress { copies, missing }
+}
+
+/// Every place a caller waits for.
+fn places(wait: &Wait) -> impl Iterator<Item = (&NodeId, Place)> {
+    let holders = wait.groups.iter().flat_map(|group| &group.missing);
+    holders.flat_map(|holder| holder.places.iter().map(|place| (&holder.node, *place)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(name: &str) -> NodeId {
-        NodeId::parse(name).unwrap()
-    }
-
-    fn slots(count: usize) -> Slots {
-        ["b", "c", "d", "e"]
-            .iter()
-            .take(count)
-            .map(|n| (node(n), Some(10)))
-            .collect()
-    }
-
-    const LATER: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn each_level_waits_for_its_count_of_five_nodes() {
-        for (level, answers) in [(Level::One, 1), (Level::Quorum, 2), (Level::All, 4)] {
-            let mut acks = Acks::default();
-            let waiter = acks.wait(level, LATER, 1, slots(4)).unwrap();
-            for (n, peer) in ["b", "c", "d", "e"].iter().enumerate().take(answers) {
-                let done = acks.acknowledged(&node(peer), 10);
-                let expected = if n + 1 == answers {
-                    vec![(waiter, answers + 1)]
-                } else {
-                    vec![]
-                };
-                assert_eq!(done, expected, "{level:?} after {peer}");
-            }
-        }
-        assert_eq!(Acks::default().wait(Level::None, LATER, 1, slots(4)), Err(1));
-        assert_eq!(Acks::default().wait(Level::All, LATER, 1, slots(0)), Err(1));
-    }
-
-    #[test]
-    fn an_older_slot_is_no_copy() {
-        let mut acks = Acks::default();
-        acks.wait(Level::All, LATER, 1, slots(1)).unwrap();
-        assert_eq!(acks.acknowledged(&node("b"), 9), []);
-        assert_eq!(acks.expired(LATER), [(1, 1)]);
-    }
-
-    #[test]
-    fn a_node_that_left_is_not_waited_for_and_not_counted() {
-        let mut acks = Acks::default();
-        let waiter = acks.wait(Level::All, LATER, 1, slots(2)).unwrap();
-        assert_eq!(acks.acknowledged(&node("b"), 10), []);
-        assert_eq!(acks.gone(&node("c")), [(waiter, 2)]);
-    }
-
-    #[test]
-    fn a_dropped_change_is_never_counted_as_a_copy() {
-        let mut acks = Acks::default();
-        let waiter = acks.wait(Level::All, LATER, 1, vec![(node("b"), None)]).unwrap();
-        assert_eq!(acks.acknowledged(&node("b"), 1000), []);
-        assert_eq!(acks.expired(LATER), [(waiter, 1)]);
-    }
-
-    #[test]
-    fn a_change_that_was_refused_is_no_copy_though_later_ones_are() {
-        let mut acks = Acks::default();
-        let waiter = acks.wait(Level::All, LATER, 1, slots(1)).unwrap();
-        acks.dropped(&node("b"), 10);
-        assert_eq!(acks.acknowledged(&node("b"), 11), []);
-        assert_eq!(acks.expired(LATER), [(waiter, 1)]);
-    }
-}
+mod tests;

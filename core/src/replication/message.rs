@@ -11,6 +11,7 @@ use bytes::Bytes;
 use limpet_wire::report::IdleLimit;
 
 use super::digest::Buckets;
+use super::lanes::Lane;
 use super::outbox::Slot;
 use super::transfer::{Cursor, Pull};
 use crate::base::id::SessionKey;
@@ -37,8 +38,10 @@ pub enum Message {
         /// The changes, in order.
         changes: Vec<(SessionKey, Record)>,
     },
-    /// Every slot up to `slot` is received, and applied but for what the receiver refused.
+    /// Every slot of `lane` up to `slot` is received, and applied but for what the receiver refused.
     Ack {
+        /// The lane on which the changes came.
+        lane: Lane,
         /// The last slot.
         slot: Slot,
         /// Up to this slot something was refused; 0 when nothing was.
@@ -144,7 +147,7 @@ enum Spelled {
     Gossip(Vec<u8>),
     Announce(Announce),
     Deltas(u64, Vec<(WireKey, WireRecord)>),
-    Ack(u64, u64),
+    Ack(u8, u64, u64),
     Pull {
         request: u64,
         buckets: Vec<u64>,
@@ -337,7 +340,7 @@ impl From<&Message> for Spelled {
             Message::Gossip(bytes) => Self::Gossip(bytes.clone()),
             Message::Announce(announce) => Self::Announce(announce.clone()),
             Message::Deltas { slot, changes } => Self::Deltas(*slot, spell_all(changes)),
-            Message::Ack { slot, refused } => Self::Ack(*slot, *refused),
+            Message::Ack { lane, slot, refused } => Self::Ack(*lane, *slot, *refused),
             Message::Pull(pull) => Self::Pull {
                 request: pull.request,
                 buckets: pull.buckets.words().to_vec(),
@@ -369,7 +372,7 @@ impl TryFrom<Spelled> for Message {
                 slot,
                 changes: read_all(changes)?,
             },
-            Spelled::Ack(slot, refused) => Self::Ack { slot, refused },
+            Spelled::Ack(lane, slot, refused) => Self::Ack { lane, slot, refused },
             Spelled::Pull {
                 request,
                 buckets,
@@ -455,7 +458,11 @@ mod tests {
             .boxed();
         prop_oneof![
             prop::collection::vec(any::<u8>(), 0..100).prop_map(Message::Gossip),
-            (any::<u64>(), any::<u64>()).prop_map(|(slot, refused)| Message::Ack { slot, refused }),
+            (any::<u8>(), any::<u64>(), any::<u64>()).prop_map(|(lane, slot, refused)| Message::Ack {
+                lane,
+                slot,
+                refused
+            }),
             (any::<u64>(), changes.clone()).prop_map(|(slot, changes)| Message::Deltas { slot, changes }),
             (any::<u64>(), cursor.clone()).prop_map(|(request, cursor)| Message::Pull(Pull {
                 request,

@@ -1,14 +1,16 @@
 //! How changes reach the other nodes, as pure values: what waits for whom, what was acknowledged, what is missing.
 //!
 //! ```text
-//! local change ─► outbox of every peer ─► batch ─► link          (net, elsewhere)
-//!                        ▲                                 │
-//!                   settled by ◄────────── ack ◄───────────┘
+//! local change ─► outbox of every peer's lane ─► batch ─► link          (net, elsewhere)
+//!                             ▲                                   │
+//!                        settled by ◄─────────── ack ◄────────────┘
 //! ```
 //! Deliberately absent: sockets, tasks, timers, and the table itself.
 
 pub mod acks;
 pub mod digest;
+pub mod lanes;
 pub mod message;
 pub mod outbox;
+pub mod slots;
 pub mod transfer;

@@ -1,9 +1,9 @@
-//! What one peer still has to be told: bounded, coalescing, in order per session.
+//! What one link to a peer still has to carry: coalescing, in order per session.
 //!
 //! A change takes a *slot*; slots are sent in rising order. A change to a session whose slot has not been sent yet
 //! joins it, so a slow peer costs one slot per session, not one per change. What was sent stays until the peer
 //! acknowledges it, and is sent again after a reconnect; joining twice does nothing.
-//! Past `bytes_max` everything is dropped and the outbox is *behind*: the peer is then repaired from the table.
+//! Deliberately absent: the bound, which all links to a peer share; see [`super::lanes`].
 
 use std::collections::{HashMap, VecDeque};
 
@@ -39,15 +39,12 @@ pub struct Outbox {
     /// Slots below were dropped.
     floor: Slot,
     bytes: usize,
-    bytes_max: usize,
-    behind: bool,
-    dropped: u64,
 }
 
 impl Outbox {
-    /// An outbox that holds up to `bytes_max` bytes and numbers its slots from `first` on.
+    /// An outbox that numbers its slots from `first` on.
     #[must_use]
-    pub fn new(bytes_max: usize, first: Slot) -> Self {
+    pub fn new(first: Slot) -> Self {
         Self {
             waiting: VecDeque::new(),
             sent: VecDeque::new(),
@@ -56,23 +53,13 @@ impl Outbox {
             acked: 0,
             floor: first,
             bytes: 0,
-            bytes_max,
-            behind: false,
-            dropped: 0,
         }
     }
 
-    /// Adds a change; returns the slot whose acknowledgement means the peer has it, or `None` if the outbox is
-    /// behind and the change was dropped.
-    pub fn push(&mut self, key: &SessionKey, delta: &Record) -> Option<Slot> {
-        if let Some(slot) = self.by_key.get(key).copied() {
-            let first = self.waiting.front()?.slot;
-            let pending = self.waiting.get_mut(usize::try_from(slot - first).ok()?)?;
-            pending.delta.join(delta);
-            let size = pending.delta.size() + key.id.len();
-            self.bytes = self.bytes + size - pending.size;
-            pending.size = size;
-            return self.bound().then_some(slot);
+    /// Adds a change; returns the slot whose acknowledgement means the peer has it.
+    pub fn push(&mut self, key: &SessionKey, delta: &Record) -> Slot {
+        if let Some(slot) = self.join(key, delta) {
+            return slot;
         }
         let slot = self.next;
         self.next += 1;
@@ -85,22 +72,30 @@ impl Outbox {
             delta: delta.clone(),
             size,
         });
-        self.bound().then_some(slot)
+        slot
     }
 
-    /// Drops everything if the bound is passed; says whether there was no need to.
-    fn bound(&mut self) -> bool {
-        if self.bytes <= self.bytes_max {
-            return true;
-        }
-        self.dropped += (self.waiting.len() + self.sent.len()) as u64;
+    /// Joins a change into one of the same session that has not been sent.
+    fn join(&mut self, key: &SessionKey, delta: &Record) -> Option<Slot> {
+        let slot = self.by_key.get(key).copied()?;
+        let first = self.waiting.front()?.slot;
+        let pending = self.waiting.get_mut(usize::try_from(slot - first).ok()?)?;
+        pending.delta.join(delta);
+        let size = pending.delta.size() + key.id.len();
+        self.bytes = self.bytes + size - pending.size;
+        pending.size = size;
+        Some(slot)
+    }
+
+    /// Forgets everything that was not acknowledged; says how many changes that is.
+    pub fn drop_all(&mut self) -> u64 {
+        let dropped = (self.waiting.len() + self.sent.len()) as u64;
         self.waiting.clear();
         self.sent.clear();
         self.by_key.clear();
         self.bytes = 0;
-        self.behind = true;
         self.floor = self.next;
-        false
+        dropped
     }
 
     /// The next batch of about `bytes` bytes, in order, and the slot its acknowledgement will name.
@@ -170,15 +165,10 @@ impl Outbox {
         self.bytes
     }
 
-    /// Changes dropped so far because the bound was passed.
+    /// The slot the next change takes.
     #[must_use]
-    pub const fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
-    /// Whether changes were dropped since this was last asked.
-    pub fn take_behind(&mut self) -> bool {
-        std::mem::take(&mut self.behind)
+    pub const fn next(&self) -> Slot {
+        self.next
     }
 }
 
@@ -208,7 +198,7 @@ mod tests {
 
     #[test]
     fn changes_to_one_session_share_a_slot_until_it_is_sent() {
-        let mut outbox = Outbox::new(1 << 20, 1);
+        let mut outbox = Outbox::new(1);
         let first = outbox.push(&key("S1"), &write(1, 8));
         assert_eq!(outbox.push(&key("S1"), &write(2, 8)), first);
         assert_eq!(outbox.batch(usize::MAX).unwrap().1, [(key("S1"), write(2, 8))]);
@@ -217,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_was_not_acknowledged_is_sent_again_in_order() {
-        let mut outbox = Outbox::new(1 << 20, 1);
+        let mut outbox = Outbox::new(1);
         outbox.push(&key("S1"), &write(1, 8));
         outbox.push(&key("S2"), &write(2, 8));
         let (slot, _) = outbox.batch(1).unwrap();
@@ -231,28 +221,8 @@ mod tests {
     }
 
     #[test]
-    fn past_its_bound_it_is_empty_and_behind_once() {
-        let mut outbox = Outbox::new(1000, 1);
-        for n in 0..4 {
-            outbox.push(&key(&format!("S{n}")), &write(1, 200));
-        }
-        assert!(outbox.bytes() <= 1000, "{}", outbox.bytes());
-        assert!(outbox.take_behind());
-        assert!(!outbox.take_behind());
-        assert!(outbox.dropped() > 0);
-    }
-
-    #[test]
-    fn one_change_larger_than_the_bound_does_not_wedge_it() {
-        let mut outbox = Outbox::new(1000, 1);
-        assert_eq!(outbox.push(&key("big"), &write(1, 2000)), None);
-        assert!(outbox.push(&key("small"), &write(2, 10)).is_some());
-        assert_eq!(outbox.batch(usize::MAX).unwrap().1.len(), 1);
-    }
-
-    #[test]
     fn an_acknowledgement_of_a_slot_never_given_is_ignored() {
-        let mut outbox = Outbox::new(1000, 1);
+        let mut outbox = Outbox::new(1);
         outbox.push(&key("S1"), &write(1, 8));
         outbox.acknowledge(99);
         assert_eq!(outbox.acked(), 0);
@@ -260,17 +230,17 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_of_what_was_dropped_is_ignored() {
-        let mut outbox = Outbox::new(1000, 1);
-        let slot = outbox.push(&key("S1"), &write(1, 8)).unwrap();
+        let mut outbox = Outbox::new(1);
+        let slot = outbox.push(&key("S1"), &write(1, 8));
         outbox.batch(usize::MAX).unwrap();
-        assert_eq!(outbox.push(&key("big"), &write(1, 2000)), None);
+        assert_eq!(outbox.drop_all(), 1);
         outbox.acknowledge(slot);
         assert!(outbox.acked() < outbox.floor() && slot < outbox.floor());
     }
 
     #[test]
     fn bytes_return_to_zero_when_everything_is_acknowledged() {
-        let mut outbox = Outbox::new(1 << 20, 1);
+        let mut outbox = Outbox::new(1);
         for n in 0..100 {
             outbox.push(&key(&format!("S{}", n % 7)), &write(n, n as usize));
             if n % 13 == 0 {

@@ -16,7 +16,7 @@ use crate::base::clock::Now;
 use crate::base::id::SessionKey;
 use crate::drivers::engine::Engine;
 use crate::drivers::engine::sessions::{Patch, Refused, Written};
-use crate::replication::acks::Slots;
+use crate::replication::slots::Slots;
 
 const BINARY: &str = "application/octet-stream";
 
@@ -61,12 +61,10 @@ pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Res
     }
     let (slots, refused) = context.node.with(|engine, now| {
         engine.check_ready()?;
-        let (mut slots, mut refused) = (Slots::new(), Vec::new());
+        let (mut slots, mut refused) = (Slots::default(), Vec::new());
         for (index, operation) in report.operations.into_iter().enumerate() {
             match apply(engine, operation, now) {
-                Ok(written) => written
-                    .into_iter()
-                    .for_each(|written| merge(&mut slots, written.slots)),
+                Ok(written) => written.into_iter().for_each(|written| slots.merge(written.slots)),
                 Err(sentence) => refused.push((u32::try_from(index).unwrap_or(u32::MAX), sentence)),
             }
         }
@@ -121,14 +119,4 @@ fn apply(engine: &mut Engine, operation: Operation, now: Now) -> Result<Vec<Writ
         written.push(engine.touch(&key, now).map_err(sentence)?);
     }
     Ok(written)
-}
-
-/// Slots rise, so the greater one stands for both; a dropped change stays dropped.
-fn merge(all: &mut Slots, more: Slots) {
-    for (node, slot) in more {
-        match all.iter_mut().find(|(known, _)| *known == node) {
-            Some((_, known)) => *known = known.zip(slot).map(|(a, b)| a.max(b)),
-            None => all.push((node, slot)),
-        }
-    }
 }

@@ -108,8 +108,8 @@ pub(super) fn render(engine: &Engine) -> String {
     for (node, peer) in engine.peers() {
         let labels = [("peer", node.as_str())];
         page.line("limpet_peer_linked", &labels, u64::from(peer.is_linked()));
-        page.line("limpet_peer_queue_bytes", &labels, peer.outbox().bytes() as u64);
-        page.line("limpet_peer_dropped_total", &labels, peer.outbox().dropped());
+        page.line("limpet_peer_queue_bytes", &labels, peer.outboxes().bytes() as u64);
+        page.line("limpet_peer_dropped_total", &labels, peer.outboxes().dropped());
     }
     page.family("limpet_worker_up", "gauge", "1 while the worker may be routed to");
     page.family(

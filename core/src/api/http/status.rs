@@ -37,7 +37,7 @@ pub(super) fn members(context: &Context) -> Reply {
             "id": own.node, "addr": own.addr, "state": own_state, "incarnation": own.incarnation, "self": true
         });
         let others = engine.roster().iter().map(|(node, member)| {
-            let queue = engine.peers().get(node).map_or(0, |peer| peer.outbox().bytes());
+            let queue = engine.peers().get(node).map_or(0, |peer| peer.outboxes().bytes());
             json!({
                 "id": node.as_str(),
                 "addr": member.identity.addr,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use limpet_wire::placement;
 use limpet_wire::report::IdleLimit;
 
-use super::{Engine, Phase};
+use super::{Engine, Output, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::EXPIRY_GRACE;
@@ -98,7 +98,7 @@ impl Engine {
                 .used
                 .filter(|used| used.at_ms >= since_ms && record.is_alive())
             {
-                peer.outbox.push(key, &Record::use_of(used));
+                peer.outboxes.push(key, &Record::use_of(used));
             }
         }
     }
@@ -215,7 +215,10 @@ impl Engine {
             && record.is_complete()
             && let Some(peer) = self.peers.get_mut(node)
         {
-            peer.outbox.push(key, record);
+            let place = peer.outboxes.push(key, record);
+            if let Some((lane, _)) = place.filter(|(lane, _)| peer.is_up(*lane)) {
+                self.outputs.push(Output::Wake(node.clone(), lane));
+            }
             self.counters.revived += 1;
         }
     }

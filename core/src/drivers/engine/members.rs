@@ -130,10 +130,7 @@ impl Engine {
         member.active = true;
         member.since = now.mono;
         tracing::info!(peer = %node, %addr, "member up");
-        let queue_bytes = self.config.queue_bytes;
-        self.peers
-            .entry(node)
-            .or_insert_with(|| super::Peer::new(queue_bytes, now.wall_ms));
+        self.note_peer(&node, now);
         self.outputs.push(Output::Dial(addr));
     }
 

@@ -30,7 +30,9 @@ use crate::base::id::NodeId;
 use crate::base::limits::SKEW_MAX;
 use crate::membership::{Identity, Roster, Swim, SwimConfig, Timer};
 use crate::replication::acks::{Acks, Waiter};
+use crate::replication::lanes::Lane;
 use crate::replication::message::{Announce, DeclaredWorker};
+use crate::replication::outbox::Slot;
 use crate::replication::transfer::Transfer;
 use crate::session::{Hlc, Stamp};
 use crate::store::{Deadlines, Memory};
@@ -51,6 +53,8 @@ pub struct EngineConfig {
     pub swim: SwimConfig,
     /// Seeds as written; each has to be tried before a node alone calls itself the first.
     pub seeds: BTreeSet<String>,
+    /// How many links are made to each peer.
+    pub links: usize,
     /// Bytes of changes kept for one peer.
     pub queue_bytes: usize,
     /// How long to wait for somebody who has the table before starting without it.
@@ -76,10 +80,10 @@ pub struct EngineConfig {
 pub enum Output {
     /// Keep a link to this address.
     Dial(SocketAddr),
-    /// Messages wait for this peer.
-    Wake(NodeId),
-    /// End the link to this peer.
-    Close(NodeId),
+    /// Messages wait for this peer's link of the lane.
+    Wake(NodeId, Lane),
+    /// End the link of the lane to this peer.
+    Close(NodeId, Lane),
     /// Hand the timer back after the time.
     Timer(Duration, Timer),
     /// A caller's wait is over, with this many copies.
@@ -115,8 +119,10 @@ pub struct Engine {
     swim: Swim,
     roster: Roster,
     peers: BTreeMap<NodeId, Peer>,
-    heard: BTreeMap<NodeId, peers::Heard>,
-    next_listening: Listening,
+    heard: BTreeMap<NodeId, BTreeMap<Lane, peers::Heard>>,
+    next_listening: u64,
+    /// No slot below was given to a peer that is forgotten.
+    next_slots: Slot,
     lost_ms: BTreeMap<NodeId, u64>,
     refused_by_clock: bool,
     seeds_untried: BTreeSet<String>,
@@ -157,7 +163,8 @@ impl Engine {
             roster: Roster::default(),
             peers: BTreeMap::new(),
             heard: BTreeMap::new(),
-            next_listening: Listening::default(),
+            next_listening: 0,
+            next_slots: 0,
             lost_ms: BTreeMap::new(),
             refused_by_clock: false,
             seeds_untried: config.seeds.clone(),

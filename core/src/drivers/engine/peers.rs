@@ -1,6 +1,6 @@
 //! The other nodes as places to send to: links that come and go, messages that arrive.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::{Engine, Output};
@@ -8,38 +8,58 @@ use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{BATCH_BYTES, CONTROL_QUEUE_MAX, WORKERS_MAX};
 use crate::membership::Identity;
+use crate::replication::acks::Standing;
 use crate::replication::digest::Buckets;
+use crate::replication::lanes::{CONTROL, Lane, Outboxes, Place};
 use crate::replication::message::{Announce, Message};
-use crate::replication::outbox::{Outbox, Slot, first_slot};
+use crate::replication::outbox::{Slot, first_slot};
 use crate::replication::transfer::Pull;
 use crate::session::Record;
 
-/// Numbers the links other nodes make to this one. A node is listened to on the latest it has spoken on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Listening(u64);
+/// A link another node made to this one. Of each lane, a node is listened to on the latest it has spoken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Listening {
+    lane: Lane,
+    number: u64,
+}
 
-/// What was heard of a node, and is to be acknowledged to it.
+/// What was heard of a node on one lane, and is to be acknowledged to it.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    on: Listening,
+    on: u64,
     slot: Slot,
+    refused: Slot,
+    /// Whether it is to be told what was received.
+    ack_due: bool,
+}
+
+impl Heard {
+    /// What its sender is to be told of the lane, if it was not told yet.
+    fn take_ack(&mut self, lane: Lane) -> Option<Message> {
+        let (slot, refused) = (self.slot, self.refused);
+        std::mem::take(&mut self.ack_due).then_some(Message::Ack { lane, slot, refused })
+    }
+}
+
+/// One link to a peer, as this node speaks on it.
+#[derive(Debug, Clone, Default)]
+struct Link {
+    up: bool,
+    /// Up to this slot of the lane the peer refused something.
     refused: Slot,
 }
 
 /// One other node, as a place to send to.
 #[derive(Debug)]
 pub struct Peer {
-    linked: bool,
+    /// One per lane.
+    links: Vec<Link>,
     /// Whether it has told what it is since its link came up.
     pub(super) announced: bool,
     control: VecDeque<Message>,
     /// The chunk it asked for last. An unanswered older request is superseded: it has one transfer at a time.
     pub(super) wanted: Option<Pull>,
-    /// Up to this slot it refused something.
-    refused: Slot,
-    /// Whether it is to be told what was received of it.
-    ack_due: bool,
-    pub(super) outbox: Outbox,
+    pub(super) outboxes: Outboxes,
     /// Whether tables were compared since its link came up.
     pub(super) compared: bool,
     /// Buckets that differed when tables were last compared.
@@ -47,47 +67,71 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(queue_bytes: usize, wall_ms: u64) -> Self {
+    pub(super) fn new(lanes: usize, queue_bytes: usize, first: Slot) -> Self {
         Self {
-            linked: false,
+            links: vec![Link::default(); lanes],
             announced: false,
             control: VecDeque::new(),
             wanted: None,
-            refused: 0,
-            ack_due: false,
-            outbox: Outbox::new(queue_bytes, first_slot(wall_ms)),
+            outboxes: Outboxes::new(lanes, queue_bytes, first),
             compared: false,
             differed: Buckets::NONE,
         }
     }
 
-    /// Whether the link to it is up.
+    /// Whether the link to it is up: that of lane 0.
     #[must_use]
-    pub const fn is_linked(&self) -> bool {
-        self.linked
+    pub fn is_linked(&self) -> bool {
+        self.is_up(CONTROL)
+    }
+
+    /// Whether the link of `lane` is up.
+    #[must_use]
+    pub fn is_up(&self, lane: Lane) -> bool {
+        self.links.get(usize::from(lane)).is_some_and(|link| link.up)
+    }
+
+    /// The lane chunks go on: the last that is up, so that they keep control messages waiting as little as can be.
+    fn chunk_lane(&self) -> Lane {
+        let last = self.links.iter().rposition(|link| link.up).unwrap_or(0);
+        Lane::try_from(last).unwrap_or(CONTROL)
     }
 
     /// Whether anything waits to be sent to it.
     #[must_use]
     pub fn has_waiting(&self) -> bool {
-        !self.control.is_empty() || self.ack_due || self.wanted.is_some() || self.outbox.has_waiting()
+        !self.control.is_empty() || self.wanted.is_some() || self.outboxes.has_waiting()
     }
 
-    /// Whether it has acknowledged `slot` without refusing anything up to it.
-    pub(super) const fn has_applied(&self, slot: Slot) -> bool {
-        slot <= self.outbox.acked() && slot > self.refused
+    /// How the change at `place` stands with it.
+    pub(super) fn standing(&self, (lane, slot): Place) -> Standing {
+        let (Some(outbox), Some(link)) = (self.outboxes.lane(lane), self.links.get(usize::from(lane))) else {
+            return Standing::Lost;
+        };
+        if slot < outbox.floor() || slot <= link.refused {
+            Standing::Lost
+        } else if slot <= outbox.acked() {
+            Standing::Held
+        } else {
+            Standing::Pending
+        }
     }
 
     /// What it still has to be told.
     #[must_use]
-    pub const fn outbox(&self) -> &Outbox {
-        &self.outbox
+    pub const fn outboxes(&self) -> &Outboxes {
+        &self.outboxes
     }
 }
 
 impl Engine {
-    /// The link to the node that says it is `identity` is up.
-    pub fn link_up(&mut self, node: &NodeId, identity: Identity, now: Now) {
+    /// The link of `lane` to the node that says it is `identity` is up. Lane 0 comes first; another lane's link to a
+    /// node without it is to be closed.
+    pub fn link_up(&mut self, node: &NodeId, identity: Identity, lane: Lane, now: Now) {
+        if lane != CONTROL {
+            self.lane_up(node, lane);
+            return;
+        }
         let later = self
             .roster
             .get(node)
@@ -98,21 +142,26 @@ impl Engine {
             self.distrust_workers(node);
         }
         let Some(member) = self.roster.note(node, identity.clone(), now.mono) else {
-            self.outputs.push(Output::Close(node.clone()));
+            self.outputs.push(Output::Close(node.clone(), CONTROL));
             return;
         };
         member.linked = true;
         member.refusal_counts = true;
-        let peer = self
-            .peers
-            .entry(node.clone())
-            .or_insert_with(|| Peer::new(self.config.queue_bytes, now.wall_ms));
-        peer.linked = true;
+        self.note_peer(node, now);
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
         peer.announced &= !later;
-        peer.ack_due = self.heard.contains_key(node);
         peer.control.clear();
-        peer.outbox.rewind();
-        self.outputs.push(Output::Wake(node.clone()));
+        for heard in self
+            .heard
+            .get_mut(node)
+            .into_iter()
+            .flat_map(BTreeMap::values_mut)
+        {
+            heard.ack_due = true;
+        }
+        self.lane_up(node, CONTROL);
         self.say(node, Message::Announce(self.announcement()));
         let todo = self.swim.meet(identity);
         self.carry_out(todo, now);
@@ -121,13 +170,45 @@ impl Engine {
         self.refresh_table();
     }
 
-    /// The link to `node` is down. `refused`: its address refuses connections, so its process is gone.
-    pub fn link_down(&mut self, node: &NodeId, refused: bool, now: Now) {
+    /// Sends again on the new link what the last one left without an answer.
+    fn lane_up(&mut self, node: &NodeId, lane: Lane) {
+        let peer = self.peers.get_mut(node);
+        let peer = peer.filter(|peer| lane == CONTROL || peer.is_linked());
+        if let Some(peer) = peer
+            && let Some(link) = peer.links.get_mut(usize::from(lane))
+        {
+            link.up = true;
+            if let Some(outbox) = peer.outboxes.lane_mut(lane) {
+                outbox.rewind();
+            }
+            self.outputs.push(Output::Wake(node.clone(), lane));
+        } else {
+            self.outputs.push(Output::Close(node.clone(), lane));
+        }
+    }
+
+    /// The link of `lane` to `node` is down. `refused`: its address refuses connections, so its process is gone. With
+    /// lane 0 all others count as down as well, and are to be closed.
+    pub fn link_down(&mut self, node: &NodeId, lane: Lane, refused: bool, now: Now) {
         if let Some(peer) = self.peers.get_mut(node) {
-            peer.linked = false;
+            if lane != CONTROL {
+                if let Some(link) = peer.links.get_mut(usize::from(lane)) {
+                    link.up = false;
+                }
+                self.outputs.push(Output::Wake(node.clone(), peer.chunk_lane()));
+                return;
+            }
+            for (other, link) in (CONTROL..).zip(&mut peer.links) {
+                if std::mem::replace(&mut link.up, false) && other != CONTROL {
+                    self.outputs.push(Output::Close(node.clone(), other));
+                }
+            }
             peer.compared = false;
             peer.control.clear();
             peer.wanted = None;
+        }
+        if lane != CONTROL {
+            return;
         }
         let Some(member) = self.roster.get_mut(node) else {
             return;
@@ -142,10 +223,26 @@ impl Engine {
             self.carry_out(todo, now);
         }
         if !self.roster.get(node).is_some_and(|member| member.active) {
-            self.peers.remove(node);
+            self.remove_peer(node);
         }
         self.progress_join(now);
         self.refresh_table();
+    }
+
+    /// Makes sure something can be sent to `node`.
+    pub(super) fn note_peer(&mut self, node: &NodeId, now: Now) {
+        if !self.peers.contains_key(node) {
+            let first = self.next_slots.max(first_slot(now.wall_ms));
+            let peer = Peer::new(self.config.links, self.config.queue_bytes, first);
+            self.peers.insert(node.clone(), peer);
+        }
+    }
+
+    /// Forgets what was to be sent to `node`. Its slots are never given again.
+    fn remove_peer(&mut self, node: &NodeId) -> Option<Peer> {
+        let peer = self.peers.remove(node)?;
+        self.next_slots = self.next_slots.max(peer.outboxes.next());
+        Some(peer)
     }
 
     /// Nothing answers at `addr`. See [`Self::link_down`].
@@ -156,21 +253,26 @@ impl Engine {
             .find(|(_, m)| m.identity.addr == addr)
             .map(|(node, _)| node.clone());
         if let Some(node) = node.filter(|node| !self.peers.get(node).is_some_and(Peer::is_linked)) {
-            self.link_down(&node, refused, now);
+            self.link_down(&node, CONTROL, refused, now);
         }
     }
 
-    /// `node` has made a link to this node and says it listens at `addr`: one is made back. Once it speaks on the
-    /// new link, whatever still arrives on an earlier one is of the past, and not heard.
-    pub fn hello_heard(&mut self, node: &NodeId, addr: SocketAddr) -> Listening {
-        if self.peers.get(node).is_some_and(Peer::is_linked) {
+    /// `node` has made a link to this node, its `lane`, and says it listens at `addr`: one is made back. Once it speaks
+    /// on the new link, whatever still arrives on an earlier one of that lane is of the past, and not heard.
+    pub fn hello_heard(&mut self, node: &NodeId, lane: Lane, addr: SocketAddr) -> Listening {
+        if lane != CONTROL {
+            // Lane 0 is what a node is linked by.
+        } else if self.peers.get(node).is_some_and(Peer::is_linked) {
             // What it heard on its earlier link may be gone with it.
             self.say(node, Message::Announce(self.announcement()));
         } else {
             self.outputs.push(Output::Dial(addr));
         }
-        self.next_listening.0 += 1;
-        self.next_listening
+        self.next_listening += 1;
+        Listening {
+            lane,
+            number: self.next_listening,
+        }
     }
 
     /// Queues a control message. A peer that takes none is cut off rather than remembered without end.
@@ -178,17 +280,17 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(node) else {
             return;
         };
-        if !peer.linked {
+        if !peer.is_linked() {
             return;
         }
         if peer.control.len() >= CONTROL_QUEUE_MAX {
             tracing::warn!(peer = %node, "takes no messages; its link is closed");
             peer.control.clear();
-            self.outputs.push(Output::Close(node.clone()));
+            self.outputs.push(Output::Close(node.clone(), CONTROL));
             return;
         }
         peer.control.push_back(message);
-        self.outputs.push(Output::Wake(node.clone()));
+        self.outputs.push(Output::Wake(node.clone(), CONTROL));
     }
 
     /// Tells every peer what this node is.
@@ -199,29 +301,28 @@ impl Engine {
         }
     }
 
-    /// What to send to `node` next: everything short, then one chunk it asked for, then one batch of changes.
-    /// Empty when nothing waits or its link is down.
-    pub fn next_messages(&mut self, node: &NodeId) -> Vec<Message> {
-        let Some(peer) = self.peers.get_mut(node) else {
+    /// What to send to `node` next on its link of `lane`: everything short, then one chunk it asked for, then one
+    /// batch of changes. Empty when nothing waits or the link is down.
+    pub fn next_messages(&mut self, node: &NodeId, lane: Lane) -> Vec<Message> {
+        let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_up(lane)) else {
             return Vec::new();
         };
-        if !peer.linked {
-            return Vec::new();
+        let mut messages = Vec::new();
+        if lane == CONTROL {
+            messages.extend(peer.control.drain(..));
+            let heard = self.heard.get_mut(node).into_iter().flatten();
+            messages.extend(heard.filter_map(|(lane, heard)| heard.take_ack(*lane)));
         }
-        let mut messages: Vec<_> = peer.control.drain(..).collect();
-        if std::mem::take(&mut peer.ack_due)
-            && let Some(heard) = self.heard.get(node)
+        if lane == peer.chunk_lane()
+            && let Some(pull) = peer.wanted.take()
         {
-            let (slot, refused) = (heard.slot, heard.refused);
-            messages.push(Message::Ack { slot, refused });
-        }
-        if let Some(pull) = peer.wanted.take() {
             messages.push(self.chunk(node, &pull));
         }
-        let Some(peer) = self.peers.get_mut(node) else {
-            return messages;
-        };
-        if let Some((slot, changes)) = peer.outbox.batch(BATCH_BYTES) {
+        let outbox = self
+            .peers
+            .get_mut(node)
+            .and_then(|peer| peer.outboxes.lane_mut(lane));
+        if let Some((slot, changes)) = outbox.and_then(|outbox| outbox.batch(BATCH_BYTES)) {
             self.counters.deltas_sent += changes.len() as u64;
             messages.push(Message::Deltas { slot, changes });
         }
@@ -230,11 +331,16 @@ impl Engine {
 
     /// A message of `node` arrived on the link `on`. Says whether that link is still the one to listen to.
     pub fn hear(&mut self, node: &NodeId, on: Listening, message: Message, now: Now) -> bool {
-        let heard = self.heard.entry(node.clone()).or_default();
-        if on < heard.on {
+        let heard = self
+            .heard
+            .entry(node.clone())
+            .or_default()
+            .entry(on.lane)
+            .or_default();
+        if on.number < heard.on {
             return false;
         }
-        heard.on = on;
+        heard.on = on.number;
         match message {
             Message::Gossip(bytes) => {
                 let todo = self.swim.hear(&bytes);
@@ -244,36 +350,26 @@ impl Engine {
             Message::Deltas { slot, changes } => {
                 self.counters.deltas_received += changes.len() as u64;
                 let refused = self.apply(node, changes, now);
-                let heard = self.heard.entry(node.clone()).or_default();
+                let heard = self
+                    .heard
+                    .entry(node.clone())
+                    .or_default()
+                    .entry(on.lane)
+                    .or_default();
                 heard.refused = match refused {
                     0 if slot >= heard.slot => heard.refused,
                     0 => 0, // another run of it, which numbers anew
                     _ => slot,
                 };
                 heard.slot = slot;
-                if let Some(peer) = self.peers.get_mut(node) {
-                    peer.ack_due = true;
-                    self.outputs.push(Output::Wake(node.clone()));
-                }
+                heard.ack_due = true;
+                self.outputs.push(Output::Wake(node.clone(), CONTROL));
             }
-            Message::Ack { slot, refused } => {
-                if let Some(peer) = self.peers.get_mut(node) {
-                    if refused > peer.outbox.acked() {
-                        peer.refused = refused;
-                        self.acks.dropped(node, refused);
-                    }
-                    peer.outbox.acknowledge(slot);
-                    let done = self.acks.acknowledged(node, peer.outbox.acked());
-                    self.outputs.extend(
-                        done.into_iter()
-                            .map(|(waiter, copies)| Output::Copies(waiter, copies)),
-                    );
-                }
-            }
+            Message::Ack { lane, slot, refused } => self.hear_ack(node, lane, slot, refused),
             Message::Pull(pull) => {
                 if let Some(peer) = self.peers.get_mut(node) {
                     peer.wanted = Some(pull);
-                    self.outputs.push(Output::Wake(node.clone()));
+                    self.outputs.push(Output::Wake(node.clone(), peer.chunk_lane()));
                 }
             }
             Message::Chunk {
@@ -287,6 +383,28 @@ impl Engine {
             Message::Compare => self.say_digest(node),
         }
         true
+    }
+
+    /// `node` has received `lane` up to `slot`, and refused something up to `refused`.
+    fn hear_ack(&mut self, node: &NodeId, lane: Lane, slot: Slot, refused: Slot) {
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        let (Some(outbox), Some(link)) = (
+            peer.outboxes.lane_mut(lane),
+            peer.links.get_mut(usize::from(lane)),
+        ) else {
+            return; // a lane of an earlier run of this node
+        };
+        if refused > outbox.acked() {
+            link.refused = refused;
+            self.acks.dropped(node, lane, refused);
+        }
+        outbox.acknowledge(slot);
+        let done = self.acks.acknowledged(node, lane, outbox.acked());
+        let done = done.into_iter();
+        self.outputs
+            .extend(done.map(|(waiter, copies)| Output::Copies(waiter, copies)));
     }
 
     fn hear_announce(&mut self, node: &NodeId, mut announce: Announce, now: Now) {
@@ -346,13 +464,16 @@ impl Engine {
 
     /// What waits for `node` is not kept any longer. A link that is still up stays one.
     pub(super) fn forget_peer(&mut self, node: &NodeId, now: Now) {
-        if let Some(peer) = self.peers.remove(node)
-            && peer.linked
+        if let Some(peer) = self.remove_peer(node)
+            && peer.is_linked()
         {
-            let mut fresh = Peer::new(self.config.queue_bytes, now.wall_ms);
-            fresh.linked = true;
-            fresh.announced = peer.announced;
-            self.peers.insert(node.clone(), fresh);
+            self.note_peer(node, now);
+            if let Some(fresh) = self.peers.get_mut(node) {
+                fresh.announced = peer.announced;
+                for (fresh, old) in fresh.links.iter_mut().zip(&peer.links) {
+                    fresh.up = old.up;
+                }
+            }
         }
         self.forget_peer_waits(node);
     }

@@ -279,7 +279,9 @@ impl Engine {
         let behind: Vec<_> = self
             .peers
             .iter_mut()
-            .filter_map(|(node, peer)| (peer.is_linked() && peer.outbox.take_behind()).then(|| node.clone()))
+            .filter_map(|(node, peer)| {
+                (peer.is_linked() && peer.outboxes.take_behind()).then(|| node.clone())
+            })
             .collect();
         for node in behind {
             tracing::warn!(peer = %node, "fell behind; changes for it were dropped and it will repair itself");

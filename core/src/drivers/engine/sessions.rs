@@ -7,10 +7,12 @@ use limpet_wire::report::{ATTRIBUTES_MAX, IdleLimit, NAME_MAX, VALUE_MAX};
 
 use super::{Engine, Output, Phase};
 use crate::base::clock::Now;
-use crate::base::id::SessionKey;
+use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{SESSION_BYTES_MAX, WAITERS_MAX};
-use crate::replication::acks::{Level, Slots, Waiter};
+use crate::replication::acks::{Level, Standing, Waiter};
+use crate::replication::lanes::{LANES_MAX, Place};
 use crate::replication::outbox::Slot;
+use crate::replication::slots::Slots;
 use crate::session::{Record, Register, Stamp, Used};
 
 /// A change to one session.
@@ -206,7 +208,7 @@ impl Engine {
         let delta = Record::use_of(Used { life, at_ms });
         if self.touches.is_told_later(key) {
             self.join(key, &delta, now);
-            let slots = Slots::new();
+            let slots = Slots::default();
             let key = key.clone();
             return Ok(Written { key, version, slots });
         }
@@ -267,23 +269,19 @@ impl Engine {
             return Err(1);
         }
         // Between the change and this call some of it may have been settled already.
-        let (mut copies, mut missing) = (1, Slots::new());
-        for (node, slot) in slots {
-            let Some(peer) = self.peers.get(&node) else {
-                continue; // gone
-            };
-            match slot.filter(|slot| *slot >= peer.outbox.floor()) {
-                Some(slot) if peer.has_applied(slot) => copies += 1,
-                slot => missing.push((node, slot.filter(|slot| *slot > peer.outbox.acked()))),
-            }
-        }
-        self.acks.wait(level, now.mono + timeout, copies, missing)
+        let peers = &self.peers;
+        let standing = |node: &NodeId, place: Option<Place>| match (peers.get(node), place) {
+            (None, _) => Standing::Gone,
+            (Some(peer), Some(place)) => peer.standing(place),
+            (Some(_), None) => Standing::Pending,
+        };
+        self.acks.wait(level, now.mono + timeout, slots, standing)
     }
 
     /// Joins a change of this node and puts it into every peer's outbox.
     pub(super) fn commit(&mut self, key: &SessionKey, delta: Record, stamp: Stamp, now: Now) -> Written {
         self.join(key, &delta, now);
-        let mut slots = Slots::new();
+        let mut places = Vec::new();
         for (node, peer) in &mut self.peers {
             let member = self
                 .roster
@@ -292,22 +290,21 @@ impl Engine {
             if member.is_none() && !peer.is_linked() {
                 continue; // what it misses it will ask for
             }
-            let slot = peer.outbox.push(key, &delta);
-            if slot.is_none() {
-                self.acks.dropped(node, Slot::MAX);
-            }
-            if peer.is_linked() {
-                self.outputs.push(Output::Wake(node.clone()));
+            let place = peer.outboxes.push(key, &delta);
+            match place {
+                Some((lane, _)) if peer.is_up(lane) => self.outputs.push(Output::Wake(node.clone(), lane)),
+                Some(_) => {}
+                None => (0..LANES_MAX).for_each(|lane| self.acks.dropped(node, lane, Slot::MAX)),
             }
             // Only members are copies; a peer that is merely linked may not be one yet.
             if member.is_some() {
-                slots.push((node.clone(), slot));
+                places.push((node.clone(), place));
             }
         }
         Written {
             key: key.clone(),
             version: stamp,
-            slots,
+            slots: Slots::of(places),
         }
     }
 

@@ -68,6 +68,17 @@ const ROWS: &[Row] = &[
         ],
     ),
     (
+        "replication.links",
+        &[
+            ("-1", false),
+            ("0", false),
+            ("1", true),
+            ("16", true),
+            ("17", false),
+            ("\"2\"", false),
+        ],
+    ),
+    (
         "replication.queue_bytes",
         &[
             ("\"-1B\"", false),

@@ -27,20 +27,15 @@ fn an_acknowledgement_that_got_lost_is_said_again_on_the_next_link() {
         .wait_for(Level::All, Duration::from_secs(60), slots, now)
         .unwrap();
     // The change arrives at b; the link on which b would say so breaks first.
-    let on = cluster.links[&(node("a"), node("b"))];
-    for message in cluster
-        .engines
-        .get_mut(&node("a"))
-        .unwrap()
-        .next_messages(&node("b"))
-    {
-        cluster
-            .engines
-            .get_mut(&node("b"))
-            .unwrap()
-            .hear(&node("a"), on, message, now);
+    for lane in 0..LANES {
+        let on = cluster.links[&(node("a"), node("b"), lane)];
+        let messages = cluster.engines.get_mut(&node("a")).unwrap();
+        for message in messages.next_messages(&node("b"), lane) {
+            let b = cluster.engines.get_mut(&node("b")).unwrap();
+            b.hear(&node("a"), on, message, now);
+        }
     }
-    cluster.links.remove(&(node("b"), node("a")));
+    cluster.unlink(&node("b"), &node("a"));
     cluster.down(&node("b"), &node("a"), false);
     cluster.relink();
     cluster.settle();
@@ -119,9 +114,8 @@ fn a_node_whose_clock_runs_behind_is_not_ready_with_a_part_of_the_table() {
     };
     let b = node("b");
     let carry = |cluster: &mut Cluster| {
-        for (from, to) in cluster.pairs() {
-            let on = cluster.links[&(from.clone(), to.clone())];
-            for message in cluster.engines.get_mut(&from).unwrap().next_messages(&to) {
+        for ((from, to, lane), on) in cluster.links.clone() {
+            for message in cluster.engines.get_mut(&from).unwrap().next_messages(&to, lane) {
                 let now = if to == b { late } else { cluster.now() };
                 cluster
                     .engines

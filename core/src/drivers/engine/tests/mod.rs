@@ -1,9 +1,10 @@
 //! Several engines in one process, their messages carried by hand, time moved by hand. This is the harness; the
 //! claims are in [`life`] (what a healthy or cut cluster does), [`ends`] (expiry, deletion, rename), [`faults`] (what
-//! goes wrong between two nodes) and [`workers`] (what is said of workers).
+//! goes wrong between two nodes), [`lanes`] (several links to one peer) and [`workers`] (what is said of workers).
 
 mod ends;
 mod faults;
+mod lanes;
 mod life;
 mod workers;
 
@@ -14,8 +15,13 @@ use bytes::Bytes;
 use super::sessions::{Patch, Refused};
 use super::*;
 use crate::base::id::SessionKey;
-use crate::replication::acks::{Level, Slots};
+use crate::replication::acks::Level;
+use crate::replication::lanes::CONTROL;
 use crate::replication::message;
+use crate::replication::slots::Slots;
+
+/// How many links each node makes to each other one.
+const LANES: Lane = 3;
 
 /// Milliseconds since 1970 at which every test begins.
 const BEGIN_MS: u64 = 1_700_000_000_000;
@@ -23,7 +29,7 @@ const BEGIN_MS: u64 = 1_700_000_000_000;
 /// A cluster whose network can be cut.
 struct Cluster {
     engines: BTreeMap<NodeId, Engine>,
-    links: BTreeMap<(NodeId, NodeId), Listening>,
+    links: BTreeMap<(NodeId, NodeId, Lane), Listening>,
     cut: BTreeSet<(NodeId, NodeId)>,
     timers: Vec<(Duration, NodeId, Timer)>,
     copies: BTreeMap<(NodeId, Waiter), usize>,
@@ -89,7 +95,7 @@ impl Cluster {
     fn start(&mut self, name: &str) {
         let id = node(name);
         self.timers.retain(|(_, owner, _)| *owner != id);
-        self.links.retain(|(from, to), _| *from != id && *to != id);
+        self.links.retain(|(from, to, _), _| *from != id && *to != id);
         let config = EngineConfig {
             node: id.clone(),
             cluster: "shop".into(),
@@ -101,6 +107,7 @@ impl Cluster {
                 drop_time: Duration::from_secs(3),
             },
             seeds: BTreeSet::new(),
+            links: LANES.into(),
             queue_bytes: 1 << 20,
             state_transfer_timeout: Duration::from_secs(60),
             max_inactive: IdleLimit::Millis(1_800_000),
@@ -142,10 +149,10 @@ impl Cluster {
 
     fn down(&mut self, from: &NodeId, to: &NodeId, refused: bool) {
         let now = self.now();
-        if !self.links.contains_key(&(from.clone(), to.clone())) {
+        if !self.links.contains_key(&(from.clone(), to.clone(), CONTROL)) {
             let engine = self.engines.get_mut(from).unwrap();
             if engine.peers().get(to).is_some_and(Peer::is_linked) {
-                engine.link_down(to, refused, now);
+                engine.link_down(to, CONTROL, refused, now);
             }
         }
     }
@@ -154,15 +161,20 @@ impl Cluster {
     fn relink(&mut self) {
         let now = self.now();
         for (from, to) in self.pairs() {
-            let link = (from.clone(), to.clone());
-            if self.cut.contains(&link) || self.links.contains_key(&link) {
-                continue;
+            for lane in 0..LANES {
+                let link = (from.clone(), to.clone(), lane);
+                if self.cut.contains(&(from.clone(), to.clone())) || self.links.contains_key(&link) {
+                    continue;
+                }
+                let identity = self.engines[&to].identity().clone();
+                let addr = self.engines[&from].identity().addr;
+                let listening = self.engines.get_mut(&to).unwrap().hello_heard(&from, lane, addr);
+                self.engines
+                    .get_mut(&from)
+                    .unwrap()
+                    .link_up(&to, identity, lane, now);
+                self.links.insert(link, listening);
             }
-            let identity = self.engines[&to].identity().clone();
-            let addr = self.engines[&from].identity().addr;
-            let listening = self.engines.get_mut(&to).unwrap().hello_heard(&from, addr);
-            self.engines.get_mut(&from).unwrap().link_up(&to, identity, now);
-            self.links.insert(link, listening);
         }
     }
 
@@ -172,12 +184,16 @@ impl Cluster {
             .iter()
             .flat_map(|a| right.iter().map(move |b| (node(a), node(b))))
         {
-            for link in [(a.clone(), b.clone()), (b.clone(), a.clone())] {
-                self.links.remove(&link);
-                self.cut.insert(link.clone());
-                self.down(&link.0, &link.1, false);
+            for (from, to) in [(a.clone(), b.clone()), (b.clone(), a.clone())] {
+                self.unlink(&from, &to);
+                self.cut.insert((from.clone(), to.clone()));
+                self.down(&from, &to, false);
             }
         }
+    }
+
+    fn unlink(&mut self, from: &NodeId, to: &NodeId) {
+        self.links.retain(|(a, b, _), _| (a, b) != (from, to));
     }
 
     fn heal(&mut self) {
@@ -191,8 +207,8 @@ impl Cluster {
             let mut moved = false;
             let links: Vec<_> = self.links.iter().map(|(link, on)| (link.clone(), *on)).collect();
             let now = self.now();
-            for ((from, to), on) in links {
-                for message in self.engines.get_mut(&from).unwrap().next_messages(&to) {
+            for ((from, to, lane), on) in links {
+                for message in self.engines.get_mut(&from).unwrap().next_messages(&to, lane) {
                     let arrived = message::decode(&message::encode(&message).unwrap()).unwrap();
                     assert_eq!(arrived, message, "a message changed on its way");
                     self.engines.get_mut(&to).unwrap().hear(&from, on, arrived, now);

@@ -1,0 +1,188 @@
+//! Several links to one peer: what each carries, and what is counted when one of them stands still.
+
+use super::*;
+use crate::replication::lanes::lane_of;
+use crate::replication::message::Message;
+
+/// An id of a session that takes `lane`.
+fn id_on(lane: Lane) -> String {
+    (0..)
+        .map(|n| format!("S{n}"))
+        .find(|id| lane_of(&key(id), LANES.into()) == lane)
+        .unwrap()
+}
+
+/// Carries what waits on one lane from `a` to `b`, and nothing else.
+fn carry(cluster: &mut Cluster, lane: Lane) {
+    let (a, b, now) = (node("a"), node("b"), cluster.now());
+    let on = cluster.links[&(a.clone(), b.clone(), lane)];
+    for message in cluster.engines.get_mut(&a).unwrap().next_messages(&b, lane) {
+        cluster.engines.get_mut(&b).unwrap().hear(&a, on, message, now);
+    }
+}
+
+/// Carries what `b` has to say on its first lane back to `a`.
+fn answer(cluster: &mut Cluster) {
+    let (a, b, now) = (node("a"), node("b"), cluster.now());
+    let on = cluster.links[&(b.clone(), a.clone(), CONTROL)];
+    for message in cluster.engines.get_mut(&b).unwrap().next_messages(&a, CONTROL) {
+        cluster.engines.get_mut(&a).unwrap().hear(&b, on, message, now);
+    }
+}
+
+fn wait(cluster: &mut Cluster, slots: Slots) -> Waiter {
+    let now = cluster.now();
+    let a = cluster.engines.get_mut(&node("a")).unwrap();
+    a.wait_for(Level::All, Duration::from_secs(60), slots, now)
+        .unwrap()
+}
+
+#[test]
+fn one_sessions_changes_take_one_lane_and_arrive_in_order() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let (a, b) = (node("a"), node("b"));
+    let mut seen: BTreeMap<SessionKey, (Lane, crate::session::Stamp)> = BTreeMap::new();
+    for round in 0..5 {
+        for n in 0..50 {
+            cluster.patch("a", &format!("S{n}"), set("v", &round.to_string()));
+        }
+        for lane in 0..LANES {
+            for message in cluster.engines.get_mut(&a).unwrap().next_messages(&b, lane) {
+                let Message::Deltas { changes, .. } = message else {
+                    continue;
+                };
+                for (key, delta) in changes {
+                    let version = delta.version();
+                    let (first, before) = seen.entry(key).or_insert((lane, version));
+                    assert!(*first == lane && *before <= version);
+                    *before = version;
+                }
+            }
+        }
+    }
+    assert_eq!(seen.len(), 50);
+}
+
+#[test]
+fn a_change_on_several_lanes_counts_once_every_part_is_there() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let mut slots = Slots::default();
+    for lane in 0..LANES {
+        slots.merge(cluster.patch("a", &id_on(lane), set("v", "1")));
+    }
+    let waiter = wait(&mut cluster, slots);
+    for lane in 0..LANES {
+        assert_eq!(
+            cluster.copies.get(&(node("a"), waiter)),
+            None,
+            "before lane {lane}"
+        );
+        carry(&mut cluster, lane);
+        answer(&mut cluster);
+        let outputs = cluster.engines.get_mut(&node("a")).unwrap().take_outputs();
+        for output in outputs {
+            if let Output::Copies(waiter, copies) = output {
+                cluster.copies.insert((node("a"), waiter), copies);
+            }
+        }
+    }
+    assert_eq!(cluster.copies.get(&(node("a"), waiter)), Some(&2));
+}
+
+#[test]
+fn a_lane_that_stands_still_holds_no_other_up() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let stuck = (node("a"), node("b"), 1);
+    let on = cluster.links.remove(&stuck).unwrap();
+    let held = cluster.patch("a", &id_on(1), set("v", "1"));
+    let free = cluster.patch("a", &id_on(2), set("v", "1"));
+    let (held, free) = (wait(&mut cluster, held), wait(&mut cluster, free));
+    cluster.settle();
+    assert_eq!(cluster.copies.get(&(node("a"), free)), Some(&2));
+    assert_eq!(cluster.copies.get(&(node("a"), held)), None);
+    cluster.links.insert(stuck, on);
+    cluster.settle();
+    assert_eq!(cluster.copies.get(&(node("a"), held)), Some(&2));
+}
+
+#[test]
+fn a_lane_that_broke_sends_again_what_was_not_acknowledged() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let (a, b) = (node("a"), node("b"));
+    let slots = cluster.patch("a", &id_on(1), set("v", "1"));
+    let waiter = wait(&mut cluster, slots);
+    let lost = cluster.engines.get_mut(&a).unwrap().next_messages(&b, 1);
+    assert!(!lost.is_empty());
+    let now = cluster.now();
+    cluster.engines.get_mut(&a).unwrap().link_down(&b, 1, false, now);
+    cluster.links.remove(&(a.clone(), b.clone(), 1));
+    assert!(
+        cluster.engines[&a].peers()[&b].is_linked(),
+        "lane 0 is what counts"
+    );
+    cluster.settle();
+    assert_eq!(cluster.copies.get(&(a.clone(), waiter)), None);
+    cluster.relink();
+    cluster.settle();
+    assert_eq!(cluster.copies.get(&(a, waiter)), Some(&2));
+}
+
+#[test]
+fn with_the_first_lane_all_others_end() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let (a, b) = (node("a"), node("b"));
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&a).unwrap();
+    engine.take_outputs();
+    engine.link_down(&b, CONTROL, false, now);
+    let closed: Vec<_> = engine
+        .take_outputs()
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Close(_, lane) => Some(lane),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(closed, [1, 2]);
+    assert!((0..LANES).all(|lane| !engine.peers()[&b].is_up(lane)));
+}
+
+#[test]
+fn a_lane_without_the_first_is_closed() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let (a, b, now) = (node("a"), node("b"), cluster.now());
+    let identity = cluster.engines[&b].identity().clone();
+    let engine = cluster.engines.get_mut(&a).unwrap();
+    engine.link_down(&b, CONTROL, false, now);
+    engine.take_outputs();
+    engine.link_up(&b, identity, 1, now);
+    let outputs = engine.take_outputs();
+    assert!(
+        outputs.iter().any(|output| matches!(output, Output::Close(_, 1))),
+        "{outputs:?}"
+    );
+    assert!(engine.next_messages(&b, 1).is_empty());
+}
+
+#[test]
+fn slots_are_never_given_twice_even_if_the_clock_is_set_back() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let slots = cluster.patch("a", &id_on(1), set("v", "1"));
+    let before = slots.groups()[0][0].places[0].1;
+    let (a, b) = (node("a"), node("b"));
+    let identity = cluster.engines[&b].identity().clone();
+    let earlier = Now {
+        wall_ms: BEGIN_MS - 1_000_000,
+        ..cluster.now()
+    };
+    let engine = cluster.engines.get_mut(&a).unwrap();
+    engine.link_down(&b, CONTROL, false, earlier);
+    let later = Identity {
+        incarnation: identity.incarnation + 1,
+        ..identity
+    };
+    engine.link_up(&b, later, CONTROL, earlier);
+    let slots = cluster.patch("a", &id_on(1), set("v", "2"));
+    let after = slots.groups()[0][0].places[0].1;
+    assert!(after > before, "{after} after {before}");
+}

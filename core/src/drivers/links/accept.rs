@@ -1,0 +1,102 @@
+//! Links other nodes make to this one, on which it only listens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+
+use super::handshake::{accept_hello, prepare, read_hello, write_hello};
+use super::{LinkConfig, LinkError};
+use crate::base::id::NodeId;
+use crate::base::limits::HANDSHAKE_TIMEOUT;
+use crate::drivers::engine::Listening;
+use crate::drivers::node::Node;
+use crate::net::frame::{FrameError, Frames};
+use crate::net::identity;
+use crate::replication::message;
+
+/// How many incoming links may be shaking hands at once; further ones wait in the kernel's backlog.
+const HANDSHAKES_MAX: usize = 256;
+
+/// Accepts links until the node is gone.
+pub async fn accept_all(node: Arc<Node>, config: LinkConfig, listener: TcpListener) {
+    let shaking = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    loop {
+        let Ok(permit) = shaking.clone().acquire_owned().await else {
+            return;
+        };
+        let (tcp, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: others have to be closed first.
+                tracing::error!(%error, "accepting a link");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (node, config) = (node.clone(), config.clone());
+        tokio::spawn(async move {
+            let shake = tokio::time::timeout(HANDSHAKE_TIMEOUT, greet(&node, &config, tcp)).await;
+            drop(permit);
+            match shake.unwrap_or(Err(LinkError::Timeout(HANDSHAKE_TIMEOUT))) {
+                Err(reason) => tracing::warn!(%from, %reason, "refused a link"),
+                Ok((peer, on, frames, stays)) => {
+                    match listen(&node, &peer, on, frames).await {
+                        Ok(()) => tracing::debug!(peer = %peer, "its link to this node closed"),
+                        Err(LinkError::Frame(reason @ FrameError::Io(_))) => {
+                            tracing::info!(peer = %peer, %reason, "its link to this node broke");
+                        }
+                        Err(reason) => {
+                            tracing::warn!(peer = %peer, %from, %reason, "closed its link: it breaks the protocol");
+                        }
+                    }
+                    drop(stays);
+                }
+            }
+        });
+    }
+}
+
+type Incoming = tokio_rustls::server::TlsStream<TcpStream>;
+type Greeted = (
+    NodeId,
+    Listening,
+    Frames<tokio::io::ReadHalf<Incoming>>,
+    tokio::io::WriteHalf<Incoming>,
+);
+
+async fn greet(node: &Arc<Node>, config: &LinkConfig, tcp: TcpStream) -> Result<Greeted, LinkError> {
+    prepare(&tcp).map_err(LinkError::Connect)?;
+    let server = config.tls.borrow().server.clone();
+    let stream = TlsAcceptor::from(server)
+        .accept(tcp)
+        .await
+        .map_err(LinkError::Handshake)?;
+    let certified = identity::of_cluster(stream.get_ref().1.peer_certificates(), &config.cluster)?;
+    let (read, mut write) = tokio::io::split(stream);
+    let mut frames = Frames::new(read);
+    let hello = read_hello(&mut frames).await?;
+    let peer = accept_hello(node, config, &hello, &certified.node)?;
+    let knows = node.with(|engine, _| engine.roster().get(&peer).map_or(0, |m| m.identity.incarnation));
+    write_hello(node, config, &mut write, knows, hello.lane).await?;
+    let on = node.with(|engine, _| engine.hello_heard(&peer, hello.lane, hello.addr));
+    Ok((peer, on, frames, write))
+}
+
+/// Hears what `peer` says until it closes the connection.
+async fn listen(
+    node: &Arc<Node>,
+    peer: &NodeId,
+    on: Listening,
+    mut frames: Frames<tokio::io::ReadHalf<Incoming>>,
+) -> Result<(), LinkError> {
+    while let Some(frame) = frames.next().await? {
+        let message = message::decode(&frame)?;
+        if !node.with(|engine, now| engine.hear(peer, on, message, now)) {
+            return Ok(()); // a later link took its place
+        }
+    }
+    Ok(())
+}

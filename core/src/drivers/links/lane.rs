@@ -1,0 +1,216 @@
+//! Links this node makes to another one, on which it only speaks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::handshake::{accept_hello, prepare, read_hello, write_hello};
+use super::{BACKOFF_LEAST, BACKOFF_MOST, LASTED, LinkConfig, LinkError, Outcome};
+use crate::base::backoff::Backoff;
+use crate::base::id::NodeId;
+use crate::base::limits::HANDSHAKE_TIMEOUT;
+use crate::drivers::engine::Peer;
+use crate::drivers::node::{LinkSignal, Node};
+use crate::membership::Identity;
+use crate::net::frame::{self, Frames};
+use crate::net::identity;
+use crate::net::tls::SERVER_NAME;
+use crate::replication::lanes::{CONTROL, Lane};
+use crate::replication::message;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A link that was made, before anything but the hello was said on it.
+struct Made {
+    peer: NodeId,
+    identity: Identity,
+    frames: Frames<ReadHalf<TlsStream<TcpStream>>>,
+    write: WriteHalf<TlsStream<TcpStream>>,
+}
+
+/// Makes the link of `lane` to `addr`.
+async fn make(
+    node: &Arc<Node>,
+    config: &LinkConfig,
+    addr: SocketAddr,
+    lane: Lane,
+) -> Result<Made, LinkError> {
+    let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await;
+    let tcp = connect
+        .map_err(|_| LinkError::Timeout(CONNECT_TIMEOUT))?
+        .map_err(LinkError::Connect)?;
+    let shake = async {
+        prepare(&tcp).map_err(LinkError::Connect)?;
+        let client = config.tls.borrow().client.clone();
+        let name = ServerName::try_from(SERVER_NAME).map_err(|e| LinkError::Stranger(e.to_string()))?;
+        let stream = TlsConnector::from(client)
+            .connect(name, tcp)
+            .await
+            .map_err(LinkError::Handshake)?;
+        let certified = identity::of_cluster(stream.get_ref().1.peer_certificates(), &config.cluster)?;
+        let (read, mut write) = tokio::io::split(stream);
+        write_hello(node, config, &mut write, 0, lane).await?;
+        let mut frames = Frames::new(read);
+        let hello = read_hello(&mut frames).await?;
+        let peer = accept_hello(node, config, &hello, &certified.node)?;
+        if node.with(|engine, now| engine.outrun(hello.knows, now)) {
+            return Err(LinkError::Outrun);
+        }
+        let identity = Identity {
+            node: hello.node,
+            addr: hello.addr,
+            incarnation: hello.incarnation,
+        };
+        Ok(Made {
+            peer,
+            identity,
+            frames,
+            write,
+        })
+    };
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, shake)
+        .await
+        .map_err(|_| LinkError::Timeout(HANDSHAKE_TIMEOUT))?
+}
+
+/// Makes the first link to `addr`, calls `up` once it is, and speaks on it, and on the other lanes, until it ends.
+pub(super) async fn keep_first(
+    node: &Arc<Node>,
+    config: &LinkConfig,
+    addr: SocketAddr,
+    up: impl FnOnce(),
+) -> Result<Outcome, LinkError> {
+    let Made {
+        peer,
+        identity,
+        mut frames,
+        mut write,
+    } = make(node, config, addr, CONTROL).await?;
+    let registered = node.with(|engine, now| {
+        let linked = engine.peers().get(&peer).is_some_and(Peer::is_linked);
+        (!linked).then(|| {
+            let registered = node.register_link(&peer, CONTROL);
+            engine.link_up(&peer, identity, CONTROL, now);
+            registered
+        })
+    });
+    let Some(registered) = registered else {
+        return Ok(Outcome::AlreadyLinked);
+    };
+    tracing::info!(peer = %peer, %addr, "link up");
+    up();
+    let began = tokio::time::Instant::now();
+    let mut others = JoinSet::new();
+    for lane in 1..config.links {
+        let (node, config, peer) = (node.clone(), config.clone(), peer.clone());
+        others.spawn(async move { keep_other(&node, &config, &peer, addr, lane).await });
+    }
+    let reason = speak(node, &peer, CONTROL, &registered.signal, &mut frames, &mut write).await;
+    // None of them may take another message to send once the link is known to be down.
+    others.shutdown().await;
+    drop(registered);
+    tracing::info!(peer = %peer, %addr, %reason, "link closed");
+    node.with(|engine, now| engine.link_down(&peer, CONTROL, false, now));
+    Ok(Outcome::Ended {
+        lasted: began.elapsed() >= LASTED,
+    })
+}
+
+/// Keeps the link of `lane` to `peer` until this is dropped, which is when the first link has ended.
+async fn keep_other(node: &Arc<Node>, config: &LinkConfig, peer: &NodeId, addr: SocketAddr, lane: Lane) {
+    let mut backoff = Backoff::new(BACKOFF_LEAST, BACKOFF_MOST);
+    loop {
+        let began = tokio::time::Instant::now();
+        let reason = match make(node, config, addr, lane).await {
+            Ok(made) if made.peer == *peer => speak_on(node, made, lane).await,
+            Ok(made) => LinkError::Stranger(format!("{} answers where {peer} did", made.peer)),
+            Err(error) => error,
+        };
+        tracing::debug!(peer = %peer, %addr, lane, %reason, "no link, or no longer");
+        if began.elapsed() >= LASTED {
+            backoff.reset();
+        }
+        tokio::time::sleep(backoff.step(rand::random())).await;
+    }
+}
+
+/// Speaks on a link other than the first until it ends.
+async fn speak_on(node: &Arc<Node>, mut made: Made, lane: Lane) -> LinkError {
+    let registered = node.with(|engine, now| {
+        let registered = node.register_link(&made.peer, lane);
+        engine.link_up(&made.peer, made.identity, lane, now);
+        registered
+    });
+    let (frames, write) = (&mut made.frames, &mut made.write);
+    let reason = speak(node, &made.peer, lane, &registered.signal, frames, write).await;
+    drop(registered);
+    node.with(|engine, now| engine.link_down(&made.peer, lane, false, now));
+    reason
+}
+
+/// Sends what waits for `peer` on its lane until the connection ends. The peer says nothing on this link, so the reading side
+/// only finds out, at once, when it closes.
+async fn speak<R, W>(
+    node: &Arc<Node>,
+    peer: &NodeId,
+    lane: Lane,
+    signal: &LinkSignal,
+    frames: &mut Frames<R>,
+    write: &mut W,
+) -> LinkError
+where
+    R: tokio::io::AsyncRead + Unpin,
+    W: tokio::io::AsyncWrite + Unpin,
+{
+    tokio::select! {
+        error = say_all(node, peer, lane, signal, write) => LinkError::Ended(error.to_string()),
+        result = frames.next() => match result {
+            Ok(None) => LinkError::Ended("closed by the peer".into()),
+            Ok(Some(_)) => LinkError::Stranger("the peer spoke on a link it only listens on".into()),
+            Err(error) => error.into(),
+        },
+        () = signal.close.notified() => LinkError::Ended("closed by this node".into()),
+    }
+}
+
+/// Sends what waits for `peer` as it comes; returns why no more can be sent.
+async fn say_all<W>(
+    node: &Arc<Node>,
+    peer: &NodeId,
+    lane: Lane,
+    signal: &LinkSignal,
+    write: &mut W,
+) -> std::io::Error
+where
+    W: tokio::io::AsyncWrite + Unpin,
+{
+    let mut buffer = Vec::new();
+    loop {
+        let messages = node.with(|engine, _| engine.next_messages(peer, lane));
+        if messages.is_empty() {
+            signal.wake.notified().await;
+            continue;
+        }
+        for message in messages {
+            match message::encode(&message) {
+                Ok(body) => frame::write(&body, &mut buffer),
+                Err(error) => tracing::error!(peer = %peer, %error, "a message was not sent"),
+            }
+        }
+        if let Err(error) = write.write_all(&buffer).await {
+            return error;
+        }
+        if let Err(error) = write.flush().await {
+            return error;
+        }
+        buffer.clear();
+        buffer.shrink_to(1 << 20);
+    }
+}

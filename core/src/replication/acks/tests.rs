@@ -1,0 +1,152 @@
+//! What is counted, and what never is.
+
+use super::*;
+
+fn node(name: &str) -> NodeId {
+    NodeId::parse(name).unwrap()
+}
+
+fn slots(count: usize) -> Slots {
+    let nodes = ["b", "c", "d", "e"].iter().take(count);
+    Slots::of(nodes.map(|name| (node(name), Some((0, 10)))))
+}
+
+fn pending(_: &NodeId, _: Option<Place>) -> Standing {
+    Standing::Pending
+}
+
+const LATER: Duration = Duration::from_secs(1);
+
+#[test]
+fn each_level_waits_for_its_count_of_five_nodes() {
+    for (level, answers) in [(Level::One, 1), (Level::Quorum, 2), (Level::All, 4)] {
+        let mut acks = Acks::default();
+        let waiter = acks.wait(level, LATER, slots(4), pending).unwrap();
+        for (n, peer) in ["b", "c", "d", "e"].iter().enumerate().take(answers) {
+            let done = acks.acknowledged(&node(peer), 0, 10);
+            let expected = if n + 1 == answers {
+                vec![(waiter, answers + 1)]
+            } else {
+                vec![]
+            };
+            assert_eq!(done, expected, "{level:?} after {peer}");
+        }
+        assert!(
+            acks.by_place.values().all(BTreeSet::is_empty),
+            "nothing is left behind"
+        );
+        assert!(acks.by_deadline.is_empty());
+    }
+    assert_eq!(
+        Acks::default().wait(Level::None, LATER, slots(4), pending),
+        Err(1)
+    );
+    assert_eq!(Acks::default().wait(Level::All, LATER, slots(0), pending), Err(1));
+    assert_eq!(
+        Acks::default().wait(Level::All, LATER, Slots::default(), pending),
+        Err(1)
+    );
+}
+
+#[test]
+fn an_older_slot_is_no_copy() {
+    let mut acks = Acks::default();
+    acks.wait(Level::All, LATER, slots(1), pending).unwrap();
+    assert_eq!(acks.acknowledged(&node("b"), 0, 9), []);
+    assert_eq!(acks.expired(LATER), [(1, 1)]);
+}
+
+#[test]
+fn another_lanes_slot_is_no_copy() {
+    let mut acks = Acks::default();
+    let waiter = acks.wait(Level::All, LATER, slots(1), pending).unwrap();
+    assert_eq!(acks.acknowledged(&node("b"), 1, 1000), []);
+    assert_eq!(acks.acknowledged(&node("b"), 0, 10), [(waiter, 2)]);
+}
+
+#[test]
+fn a_node_counts_once_it_has_the_parts_on_every_lane() {
+    let mut both = Slots::of([(node("b"), Some((0, 10)))]);
+    both.merge(Slots::of([(node("b"), Some((3, 4)))]));
+    for order in [[(0, 10), (3, 4)], [(3, 4), (0, 10)]] {
+        let mut acks = Acks::default();
+        let waiter = acks.wait(Level::One, LATER, both.clone(), pending).unwrap();
+        let [(first, slot), (second, last)] = order;
+        assert_eq!(acks.acknowledged(&node("b"), first, slot), []);
+        assert_eq!(acks.acknowledged(&node("b"), second, last), [(waiter, 2)]);
+    }
+}
+
+#[test]
+fn a_part_lost_on_one_lane_makes_the_whole_no_copy() {
+    let mut both = Slots::of([(node("b"), Some((0, 10)))]);
+    both.merge(Slots::of([(node("b"), Some((3, 4)))]));
+    let mut acks = Acks::default();
+    let waiter = acks.wait(Level::One, LATER, both, pending).unwrap();
+    acks.dropped(&node("b"), 3, Slot::MAX);
+    assert_eq!(acks.acknowledged(&node("b"), 0, 10), []);
+    assert_eq!(acks.acknowledged(&node("b"), 3, 10), []);
+    assert_eq!(acks.expired(LATER), [(waiter, 1)]);
+}
+
+#[test]
+fn of_changes_held_by_different_nodes_the_least_counts() {
+    let mut both = Slots::of([(node("b"), Some((0, 10)))]);
+    both.merge(Slots::of([(node("c"), Some((0, 10)))]));
+    let mut acks = Acks::default();
+    let waiter = acks.wait(Level::One, LATER, both, pending).unwrap();
+    assert_eq!(acks.acknowledged(&node("b"), 0, 10), [], "c holds nothing yet");
+    assert_eq!(acks.acknowledged(&node("c"), 0, 10), [(waiter, 2)]);
+}
+
+#[test]
+fn what_was_settled_before_anybody_waited_is_settled() {
+    let standing = |node: &NodeId, place: Option<Place>| match (node.as_str(), place) {
+        ("b", Some(_)) => Standing::Held,
+        ("c", None) => Standing::Gone,
+        ("d", Some(_)) => Standing::Lost,
+        _ => Standing::Pending,
+    };
+    let mut acks = Acks::default();
+    assert_eq!(acks.wait(Level::One, LATER, slots(3), standing), Err(2));
+    let waiter = acks.wait(Level::All, LATER, slots(3), standing).unwrap();
+    assert_eq!(acks.acknowledged(&node("d"), 0, 1000), []);
+    assert_eq!(acks.gone(&node("d")), [(waiter, 2)]);
+}
+
+#[test]
+fn a_node_that_left_is_not_waited_for_and_not_counted() {
+    let mut acks = Acks::default();
+    let waiter = acks.wait(Level::All, LATER, slots(2), pending).unwrap();
+    assert_eq!(acks.acknowledged(&node("b"), 0, 10), []);
+    assert_eq!(acks.gone(&node("c")), [(waiter, 2)]);
+}
+
+#[test]
+fn a_dropped_change_is_never_counted_as_a_copy() {
+    let mut acks = Acks::default();
+    let waiter = acks
+        .wait(Level::All, LATER, Slots::of([(node("b"), None)]), pending)
+        .unwrap();
+    assert_eq!(acks.acknowledged(&node("b"), 0, 1000), []);
+    assert_eq!(acks.expired(LATER), [(waiter, 1)]);
+}
+
+#[test]
+fn a_change_that_was_refused_is_no_copy_though_later_ones_are() {
+    let mut acks = Acks::default();
+    let waiter = acks.wait(Level::All, LATER, slots(1), pending).unwrap();
+    acks.dropped(&node("b"), 0, 10);
+    assert_eq!(acks.acknowledged(&node("b"), 0, 11), []);
+    assert_eq!(acks.expired(LATER), [(waiter, 1)]);
+}
+
+#[test]
+fn callers_that_share_a_slot_are_all_answered() {
+    let mut acks = Acks::default();
+    let first = acks.wait(Level::One, LATER, slots(2), pending).unwrap();
+    let second = acks.wait(Level::All, LATER, slots(2), pending).unwrap();
+    assert_eq!(acks.acknowledged(&node("b"), 0, 10), [(first, 2)]);
+    assert_eq!(acks.acknowledged(&node("c"), 0, 10), [(second, 3)]);
+    assert!(acks.is_empty());
+}

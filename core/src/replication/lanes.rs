@@ -1,0 +1,185 @@
+//! Everything one peer still has to be told: an outbox for each link to it, and one bound for all of them.
+//!
+//! A session's changes always take the same link, its *lane*, so their order is kept; changes of other sessions do
+//! not wait for them. Past the bound everything is dropped and the peer is *behind*: it is then repaired from the
+//! table.
+
+use super::outbox::{Outbox, Slot};
+use crate::base::id::SessionKey;
+use crate::session::Record;
+
+/// Numbers the links to one peer, from 0. Lane 0 carries control messages as well, and decides whether a peer counts
+/// as linked; the last one carries chunks of tables.
+pub type Lane = u8;
+
+/// The most links to one peer; a configuration or a hello with more is refused.
+pub const LANES_MAX: Lane = 16;
+
+/// The lane of control messages.
+pub const CONTROL: Lane = 0;
+
+/// Where a change lies: the lane, and the slot in its outbox.
+pub type Place = (Lane, Slot);
+
+/// The lane of `key` where there are `lanes` of them.
+#[must_use]
+pub fn lane_of(key: &SessionKey, lanes: usize) -> Lane {
+    Lane::try_from(key.bucket() % lanes.max(1)).unwrap_or(CONTROL)
+}
+
+/// See the module page.
+#[derive(Debug)]
+pub struct Outboxes {
+    lanes: Vec<Outbox>,
+    bytes_max: usize,
+    behind: bool,
+    dropped: u64,
+}
+
+impl Outboxes {
+    /// Outboxes of `lanes` links that hold up to `bytes_max` bytes together and number their slots from `first` on.
+    #[must_use]
+    pub fn new(lanes: usize, bytes_max: usize, first: Slot) -> Self {
+        Self {
+            lanes: (0..lanes.max(1)).map(|_| Outbox::new(first)).collect(),
+            bytes_max,
+            behind: false,
+            dropped: 0,
+        }
+    }
+
+    /// How many lanes there are.
+    #[must_use]
+    pub const fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// One lane's outbox.
+    #[must_use]
+    pub fn lane(&self, lane: Lane) -> Option<&Outbox> {
+        self.lanes.get(usize::from(lane))
+    }
+
+    /// One lane's outbox, to be changed.
+    pub fn lane_mut(&mut self, lane: Lane) -> Option<&mut Outbox> {
+        self.lanes.get_mut(usize::from(lane))
+    }
+
+    /// Adds a change; returns the place whose acknowledgement means the peer has it, or `None` if the bound was
+    /// passed and everything was dropped.
+    pub fn push(&mut self, key: &SessionKey, delta: &Record) -> Option<Place> {
+        let lane = lane_of(key, self.lanes.len());
+        let slot = self.lane_mut(lane)?.push(key, delta);
+        if self.bytes() <= self.bytes_max {
+            return Some((lane, slot));
+        }
+        self.dropped += self.lanes.iter_mut().map(Outbox::drop_all).sum::<u64>();
+        self.behind = true;
+        None
+    }
+
+    /// Bytes waiting or sent without an answer.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.lanes.iter().map(Outbox::bytes).sum()
+    }
+
+    /// Whether something waits to be sent.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.lanes.iter().any(Outbox::has_waiting)
+    }
+
+    /// Later than every slot given so far.
+    #[must_use]
+    pub fn next(&self) -> Slot {
+        self.lanes.iter().map(Outbox::next).max().unwrap_or(0)
+    }
+
+    /// Changes dropped so far because the bound was passed.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Whether changes were dropped since this was last asked.
+    pub const fn take_behind(&mut self) -> bool {
+        std::mem::replace(&mut self.behind, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::session::{Attributes, Register, Stamp};
+
+    fn key(id: &str) -> SessionKey {
+        SessionKey::parse("default", id).unwrap()
+    }
+
+    fn write(time: u64, len: usize) -> Record {
+        let stamp = Stamp { time, node: 1 };
+        let register = Register {
+            life: stamp,
+            stamp,
+            value: Some(Bytes::from(vec![b'v'; len])),
+        };
+        Record {
+            attributes: Attributes::from_iter([("a".into(), register)]),
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn past_their_bound_they_are_empty_and_behind_once() {
+        let mut outboxes = Outboxes::new(2, 1000, 1);
+        for n in 0..4 {
+            outboxes.push(&key(&format!("S{n}")), &write(1, 200));
+        }
+        assert!(outboxes.bytes() <= 1000, "{}", outboxes.bytes());
+        assert!(outboxes.take_behind());
+        assert!(!outboxes.take_behind());
+        assert!(outboxes.dropped() > 0);
+    }
+
+    #[test]
+    fn one_change_larger_than_the_bound_does_not_wedge_them() {
+        let mut outboxes = Outboxes::new(1, 1000, 1);
+        assert_eq!(outboxes.push(&key("big"), &write(1, 2000)), None);
+        assert!(outboxes.push(&key("small"), &write(2, 10)).is_some());
+        assert_eq!(
+            outboxes.lane_mut(0).unwrap().batch(usize::MAX).unwrap().1.len(),
+            1
+        );
+    }
+
+    #[test]
+    fn the_bound_is_shared_by_all_lanes() {
+        for lanes in [1, 2, 16] {
+            let mut outboxes = Outboxes::new(lanes, 100_000, 1);
+            for n in 0..2000 {
+                outboxes.push(&key(&format!("S{n}")), &write(1, 300));
+                assert!(outboxes.bytes() <= 100_000, "{lanes} lanes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_keeps_its_lane_and_all_lanes_are_used() {
+        let mut outboxes = Outboxes::new(16, 1 << 20, 1);
+        let mut used = BTreeSet::new();
+        for n in 0..200 {
+            let key = key(&format!("S{n}"));
+            let (first, _) = outboxes.push(&key, &write(1, 8)).unwrap();
+            outboxes.lane_mut(first).unwrap().batch(usize::MAX);
+            let (second, _) = outboxes.push(&key, &write(2, 8)).unwrap();
+            assert_eq!(first, second);
+            used.insert(first);
+        }
+        assert_eq!(used.len(), 16);
+    }
+}

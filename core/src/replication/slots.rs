@@ -1,0 +1,119 @@
+//! Where a change lies in the outboxes of the nodes that are to hold it; several changes as one.
+//!
+//! A caller may make several changes at once and wait for all of them. They may lie on several lanes, and (where not
+//! every node holds every session) with several sets of nodes. A node holds the whole only when it has acknowledged
+//! every slot of it.
+
+use super::lanes::Place;
+use crate::base::id::NodeId;
+
+/// One node that is to hold changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The node.
+    pub node: NodeId,
+    /// What it must acknowledge: at most one slot per lane, the last one.
+    pub places: Vec<Place>,
+    /// Whether something was dropped on the way to it: then it never counts.
+    pub lost: bool,
+}
+
+impl Holder {
+    /// The node `node`, for a change at `place`; `None` where it was dropped.
+    fn of(node: NodeId, place: Option<Place>) -> Self {
+        Self {
+            node,
+            places: place.into_iter().collect(),
+            lost: place.is_none(),
+        }
+    }
+
+    /// Slots rise, so of one lane the greater one stands for both; a dropped change stays dropped.
+    fn merge(&mut self, other: Self) {
+        self.lost |= other.lost;
+        for (lane, slot) in other.places {
+            match self.places.iter_mut().find(|(known, _)| *known == lane) {
+                Some((_, known)) => *known = slot.max(*known),
+                None => self.places.push((lane, slot)),
+            }
+        }
+    }
+}
+
+/// Where changes lie, by the set of nodes that are to hold them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Slots {
+    groups: Vec<Vec<Holder>>,
+}
+
+impl Slots {
+    /// One change, and where it lies for each node that is to hold it; `None` where it was dropped.
+    pub fn of(places: impl IntoIterator<Item = (NodeId, Option<Place>)>) -> Self {
+        let mut holders: Vec<_> = places
+            .into_iter()
+            .map(|(node, place)| Holder::of(node, place))
+            .collect();
+        holders.sort_by(|a, b| a.node.cmp(&b.node));
+        Self {
+            groups: vec![holders],
+        }
+    }
+
+    /// These changes and those of `other`, as one.
+    pub fn merge(&mut self, other: Self) {
+        for holders in other.groups {
+            let same =
+                |known: &&mut Vec<Holder>| known.iter().map(|h| &h.node).eq(holders.iter().map(|h| &h.node));
+            match self.groups.iter_mut().find(same) {
+                Some(known) => known.iter_mut().zip(holders).for_each(|(a, b)| a.merge(b)),
+                None => self.groups.push(holders),
+            }
+        }
+    }
+
+    /// The nodes of each set.
+    #[must_use]
+    pub fn groups(&self) -> &[Vec<Holder>] {
+        &self.groups
+    }
+
+    /// The nodes of each set.
+    #[must_use]
+    pub fn into_groups(self) -> Vec<Vec<Holder>> {
+        self.groups
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str) -> NodeId {
+        NodeId::parse(name).unwrap()
+    }
+
+    #[test]
+    fn changes_on_two_lanes_keep_a_slot_of_each() {
+        let mut all = Slots::of([(node("b"), Some((0, 10)))]);
+        all.merge(Slots::of([(node("b"), Some((1, 3)))]));
+        all.merge(Slots::of([(node("b"), Some((0, 12)))]));
+        assert_eq!(all.groups()[0][0].places, [(0, 12), (1, 3)]);
+        assert!(!all.groups()[0][0].lost);
+    }
+
+    #[test]
+    fn a_dropped_change_stays_dropped_whatever_follows() {
+        let mut all = Slots::of([(node("b"), None)]);
+        all.merge(Slots::of([(node("b"), Some((0, 12)))]));
+        assert!(all.groups()[0][0].lost);
+    }
+
+    #[test]
+    fn changes_that_different_nodes_hold_are_not_mixed() {
+        let mut all = Slots::of([(node("b"), Some((0, 1)))]);
+        all.merge(Slots::of([(node("c"), Some((0, 1)))]));
+        assert_eq!(all.groups().len(), 2);
+        all.merge(Slots::default());
+        assert_eq!(all.groups().len(), 2, "nothing changed, nothing to wait for");
+    }
+}
