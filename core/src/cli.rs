@@ -5,7 +5,7 @@
 )]
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -96,8 +96,8 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Run { config } => match Config::load(&config) {
-            Ok(config) => run(config),
+        Command::Run { config: file } => match Config::load(&file) {
+            Ok(config) => run(config, &file),
             Err(problems) => refuse(&problems),
         },
         Command::Check { config } => match Config::load(&config) {
@@ -110,9 +110,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config) -> ExitCode {
-    telemetry::log::start();
-    done(block_on(async { Ok(Daemon::build(config).await?.run().await?) }))
+fn run(config: Config, file: &Path) -> ExitCode {
+    let log = telemetry::log::start(config.log.level);
+    done(block_on(async {
+        Ok(Daemon::build(config).await?.run(file, &log).await?)
+    }))
 }
 
 fn show_status(api: &str, json: bool) -> ExitCode {

@@ -1,6 +1,7 @@
 //! From a configuration to a running node, and to its end.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +9,18 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::api::http::{Api, ApiConfig, Bound, ListenError};
+use crate::api::http::{Api, Bound, ListenError, Settings};
 use crate::config::Config;
-use crate::drivers::engine::EngineConfig;
+use crate::drivers::engine::{EngineConfig, Tunables};
 use crate::drivers::health::{self, Check};
 use crate::drivers::links::{self, LinkConfig};
 use crate::drivers::node::{self, Node};
 use crate::membership::SwimConfig;
 use crate::net::tls::{Tls, TlsError};
 use crate::replication::message::DeclaredWorker;
+use crate::telemetry::log::Log;
+
+mod reload;
 
 /// How long a leaving node waits for its goodbye, and what it still has to tell, to be sent.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
@@ -51,6 +55,7 @@ pub struct Daemon {
     config: Config,
     node: Arc<Node>,
     tls: watch::Sender<Tls>,
+    settings: watch::Sender<Arc<Settings>>,
     bound: Bound,
 }
 
@@ -67,13 +72,7 @@ impl Daemon {
             autobind: config.listen.autobind,
             source,
         })?;
-        let (api, bound) = Api::bind(ApiConfig {
-            endpoints: config.listen.api.clone(),
-            ack: config.replication.ack,
-            ack_timeout: config.replication.ack_timeout,
-            token: config.listen.api_token.clone(),
-        })
-        .await?;
+        let (api, bound) = Api::bind(&config.listen.api).await?;
 
         let (node, requests) = Node::start(engine_config(&config, addr));
         let (tls, tls_versions) = watch::channel(tls);
@@ -96,21 +95,23 @@ impl Daemon {
             };
             tokio::spawn(health::watch(node.clone(), check));
         }
-        api.serve(&node);
+        let (settings, settings_now) = watch::channel(Arc::new(reload::settings(&config)));
+        api.serve(&node, &settings_now);
         tracing::info!(node = %config.node, cluster = config.cluster, %addr, api = ?bound.addrs, "started");
         Ok(Self {
             config,
             node,
             tls,
+            settings,
             bound,
         })
     }
 
-    /// Runs until SIGTERM or SIGINT, then leaves the cluster. SIGHUP loads the certificates again.
+    /// Runs until SIGTERM or SIGINT, then leaves the cluster. SIGHUP reads `file`, the configuration, again.
     ///
     /// # Errors
     /// When signals cannot be listened to.
-    pub async fn run(self) -> Result<(), StartError> {
+    pub async fn run(mut self, file: &Path, log: &Log) -> Result<(), StartError> {
         let on = |kind| signal(kind).map_err(StartError::Signal);
         let (mut term, mut int) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
         let mut hup = on(SignalKind::hangup())?;
@@ -118,23 +119,12 @@ impl Daemon {
             tokio::select! {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
-                _ = hup.recv() => self.reload(),
+                _ = hup.recv() => self.reload(file, log),
             }
         }
         self.leave().await;
         drop(self.bound);
         Ok(())
-    }
-
-    /// Loads the certificates again. New links use them at once; a file that is not in order changes nothing.
-    fn reload(&self) {
-        match Tls::load(&self.config.tls.files, &self.config.certified_node()) {
-            Ok(tls) => {
-                self.tls.send_replace(tls);
-                tracing::info!("certificates loaded again");
-            }
-            Err(error) => tracing::error!(%error, "certificates not loaded; the old ones stay in use"),
-        }
     }
 
     async fn leave(&self) {
@@ -183,6 +173,13 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
         weight: worker.weight,
         healthy: false, // until its first check
     });
+    let Tunables {
+        state_transfer_timeout,
+        max_inactive,
+        max_active,
+        touch_interval,
+        rename_forward,
+    } = reload::tunables(config);
     EngineConfig {
         node: config.node.clone(),
         cluster: config.cluster.clone(),
@@ -194,12 +191,12 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
         seeds: config.membership.seeds.iter().cloned().collect(),
         links: config.replication.links.into(),
         queue_bytes: config.replication.queue_bytes,
-        state_transfer_timeout: config.replication.state_transfer_timeout,
-        max_inactive: config.session.max_inactive,
-        max_active: config.session.max_active,
-        touch_interval: config.session.touch_interval,
+        state_transfer_timeout,
+        max_inactive,
+        max_active,
+        touch_interval,
+        rename_forward,
         tombstone_life: config.replication.tombstone_life,
-        rename_forward: config.session.rename_forward,
         workers: workers.collect(),
         seed: rand::random(),
     }

@@ -6,5 +6,6 @@ mod joining;
 mod leaving;
 mod lifetime;
 mod pauses;
+mod reload;
 mod transfers;
 mod workers;

@@ -1,9 +1,11 @@
 //! The configuration file: read whole, checked whole, every problem reported at once with its key path.
 //!
 //! [`section`] walks what was written and collects problems; [`resolve`] reads the file, and each table has a file
-//! of its own that alone knows its keys. Nothing is bound, dialled or created here.
+//! of its own that alone knows its keys; [`change`] says which of them can change while the daemon runs. Nothing is bound, dialled or created here.
 
+mod change;
 mod listen;
+mod log;
 mod membership;
 mod replication;
 mod resolve;
@@ -17,7 +19,9 @@ use std::path::Path;
 
 use crate::net::identity::CertifiedNode;
 
+pub use change::{Change, changes};
 pub use listen::ListenConfig;
+pub use log::{LogConfig, LogLevel};
 pub use membership::MembershipConfig;
 pub use replication::ReplicationConfig;
 pub use resolve::Config;

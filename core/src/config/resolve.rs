@@ -9,8 +9,8 @@ use toml::Table;
 
 use super::section::Section;
 use super::{
-    ListenConfig, MembershipConfig, Problem, Problems, ReplicationConfig, SessionConfig, TlsConfig,
-    WorkerConfig, listen, membership, replication, session, tls, worker,
+    ListenConfig, LogConfig, MembershipConfig, Problem, Problems, ReplicationConfig, SessionConfig,
+    TlsConfig, WorkerConfig, listen, log, membership, replication, session, tls, worker,
 };
 use crate::base::id::NodeId;
 
@@ -35,6 +35,8 @@ pub struct Config {
     pub replication: ReplicationConfig,
     /// `[session]`.
     pub session: SessionConfig,
+    /// `[log]`.
+    pub log: LogConfig,
 }
 
 pub(super) fn resolve(text: &str, base: &Path) -> Result<Config, Problems> {
@@ -73,6 +75,7 @@ fn read(mut root: Section, base: &Path) -> Option<Config> {
     let workers = worker::read(&mut root);
     let replication = replication::read(&mut root);
     let session = session::read(&mut root);
+    let log = log::read(&mut root);
     Some(Config {
         node: id?,
         cluster: cluster?.as_str().to_owned(),
@@ -83,6 +86,7 @@ fn read(mut root: Section, base: &Path) -> Option<Config> {
         workers,
         replication,
         session,
+        log,
     })
 }
 
@@ -94,4 +98,4 @@ fn name(node: &mut Section, key: &str, example: &str) -> Option<NodeId> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -38,6 +38,14 @@ pub struct Tls {
     pub server: Arc<ServerConfig>,
     /// For links this node makes.
     pub client: Arc<ClientConfig>,
+    shown: Arc<Shown>,
+}
+
+/// What one node shows another, and judges it by.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    authorities: Vec<CertificateDer<'static>>,
+    chain: Vec<CertificateDer<'static>>,
 }
 
 /// What is wrong with a file, and under which key it is configured. The operator can put it right.
@@ -73,8 +81,9 @@ impl Tls {
             }
         };
         let mut roots = RootCertStore::empty();
-        for authority in certificates(&files.ca).map_err(|e| ca(&e))? {
-            roots.add(authority).map_err(|e| ca(&e))?;
+        let authorities = certificates(&files.ca).map_err(|e| ca(&e))?;
+        for authority in &authorities {
+            roots.add(authority.clone()).map_err(|e| ca(&e))?;
         }
         let chain = certificates(&files.cert).map_err(|e| cert(&e))?;
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| at("key", &files.key, &e))?;
@@ -106,13 +115,20 @@ impl Tls {
             .map_err(|e| cert(&e))?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
-            .with_client_auth_cert(chain, key)
+            .with_client_auth_cert(chain.clone(), key)
             .map_err(|e| cert(&e))?;
         client.resumption = rustls::client::Resumption::disabled();
         Ok(Self {
             server: Arc::new(server),
             client: Arc::new(client),
+            shown: Arc::new(Shown { authorities, chain }),
         })
+    }
+
+    /// Whether links made with `other` would show and accept the same certificates.
+    #[must_use]
+    pub fn shows_the_same_as(&self, other: &Self) -> bool {
+        self.shown == other.shown
     }
 }
 

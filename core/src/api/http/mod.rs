@@ -11,4 +11,4 @@ mod sessions;
 mod status;
 mod workers;
 
-pub use server::{Api, ApiConfig, Bound, Endpoint, ListenError};
+pub use server::{Api, Bound, Endpoint, ListenError, Settings};

@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request};
 
 use super::reply::{ApiError, Reply};
-use super::server::ApiConfig;
+use super::server::Settings;
 use super::{filter, sessions, status, workers};
 use crate::base::id::SessionKey;
 use crate::drivers::engine::directives::Directive;
@@ -17,8 +17,8 @@ use crate::drivers::node::Node;
 pub(super) struct Context {
     /// The node.
     pub(super) node: Arc<Node>,
-    /// The API's configuration.
-    pub(super) config: Arc<ApiConfig>,
+    /// The configuration, as it was when the request came.
+    pub(super) settings: Arc<Settings>,
 }
 
 /// Answers `request`.

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::reply::ApiError;
 use super::route::{self, Context};
@@ -35,11 +35,9 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
-/// What the API needs of the configuration.
-#[derive(Debug, Clone)]
-pub struct ApiConfig {
-    /// Where to listen.
-    pub endpoints: Vec<Endpoint>,
+/// What the API needs of the configuration, and follows when it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
     /// How many copies a change waits for when the caller does not say.
     pub ack: Level,
     /// The longest such wait.
@@ -63,7 +61,6 @@ enum Listener {
 
 /// The API, bound to its endpoints but not serving yet.
 pub struct Api {
-    config: ApiConfig,
     listeners: Vec<Listener>,
 }
 
@@ -88,7 +85,7 @@ impl Api {
     ///
     /// # Errors
     /// When one cannot be bound.
-    pub async fn bind(config: ApiConfig) -> Result<(Self, Bound), ListenError> {
+    pub async fn bind(endpoints: &[Endpoint]) -> Result<(Self, Bound), ListenError> {
         let (mut listeners, mut bound) = (
             Vec::new(),
             Bound {
@@ -96,7 +93,7 @@ impl Api {
                 addrs: Vec::new(),
             },
         );
-        for endpoint in &config.endpoints {
+        for endpoint in endpoints {
             match endpoint {
                 Endpoint::Tcp(addr) => {
                     let fail = |source| ListenError {
@@ -126,40 +123,42 @@ impl Api {
                 }
             }
         }
-        Ok((Self { config, listeners }, bound))
+        Ok((Self { listeners }, bound))
     }
 
-    /// Serves until the runtime ends.
-    pub fn serve(self, node: &Arc<Node>) {
-        let context = Context {
-            node: node.clone(),
-            config: Arc::new(self.config),
-        };
+    /// Serves until the runtime ends; every request under the settings of its time.
+    pub fn serve(self, node: &Arc<Node>, settings: &watch::Receiver<Arc<Settings>>) {
         for listener in self.listeners {
-            let context = context.clone();
+            let (node, settings) = (node.clone(), settings.clone());
             tokio::spawn(async move {
                 let limit = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
                 while let Ok(permit) = limit.clone().acquire_owned().await {
-                    accept(&listener, &context, permit).await;
+                    accept(&listener, &node, &settings, permit).await;
                 }
             });
         }
     }
 }
 
-async fn accept(listener: &Listener, context: &Context, permit: OwnedSemaphorePermit) {
+async fn accept(
+    listener: &Listener,
+    node: &Arc<Node>,
+    settings: &watch::Receiver<Arc<Settings>>,
+    permit: OwnedSemaphorePermit,
+) {
+    let (node, settings) = (node.clone(), settings.clone());
     let failed = match listener {
         Listener::Tcp(listener, guarded) => match listener.accept().await {
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true); // the connection is gone if this fails
-                tokio::spawn(serve(stream, context.clone(), *guarded, permit));
+                tokio::spawn(serve(stream, node, settings, *guarded, permit));
                 return;
             }
             Err(error) => error,
         },
         Listener::Unix(listener) => match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, context.clone(), false, permit));
+                tokio::spawn(serve(stream, node, settings, false, permit));
                 return;
             }
             Err(error) => error,
@@ -169,12 +168,20 @@ async fn accept(listener: &Listener, context: &Context, permit: OwnedSemaphorePe
     tokio::time::sleep(Duration::from_millis(100)).await; // out of descriptors: others must be closed first
 }
 
-async fn serve<S>(stream: S, context: Context, guarded: bool, permit: OwnedSemaphorePermit)
-where
+async fn serve<S>(
+    stream: S,
+    node: Arc<Node>,
+    settings: watch::Receiver<Arc<Settings>>,
+    guarded: bool,
+    permit: OwnedSemaphorePermit,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| {
-        let context = context.clone();
+        let context = Context {
+            node: node.clone(),
+            settings: settings.borrow().clone(),
+        };
         async move {
             if guarded && !is_authorised(&context, &request) {
                 return Ok::<_, Infallible>(ApiError::Unauthorized.reply());
@@ -194,7 +201,7 @@ where
 
 /// Compares in a time that does not depend on where the first difference is.
 fn is_authorised(context: &Context, request: &Request<Incoming>) -> bool {
-    let Some(token) = &context.config.token else {
+    let Some(token) = &context.settings.token else {
         return false;
     };
     let given = request

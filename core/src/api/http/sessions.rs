@@ -219,15 +219,15 @@ async fn acknowledged(context: &Context, (level, timeout): (Level, Duration), wr
 pub(super) fn ack<B>(context: &Context, request: &Request<B>) -> Result<(Level, Duration), ApiError> {
     only(request, &["ack", "timeout_ms"])?;
     let level = match query(request, "ack") {
-        None => context.config.ack,
+        None => context.settings.ack,
         Some(name) => Level::parse(&name)
             .ok_or_else(|| ApiError::Bad("ack: none, one, quorum or all is expected".into()))?,
     };
     let timeout = match query(request, "timeout_ms") {
-        None => context.config.ack_timeout,
+        None => context.settings.ack_timeout,
         Some(text) => text
             .parse()
-            .map(|ms: u64| Duration::from_millis(ms).min(context.config.ack_timeout))
+            .map(|ms: u64| Duration::from_millis(ms).min(context.settings.ack_timeout))
             .map_err(|_| ApiError::Bad("timeout_ms: a number of milliseconds is expected".into()))?,
     };
     Ok((level, timeout))

@@ -10,7 +10,7 @@ use limpet_wire::report::IdleLimit;
 use super::*;
 use crate::api::http::Endpoint;
 
-const GOOD: &str = r#"
+pub(in crate::config) const GOOD: &str = r#"
     [node]
     id = "node1"
     cluster = "shop"
@@ -23,7 +23,7 @@ const GOOD: &str = r#"
 "#;
 
 /// A folder with the certificates of `node1` in `shop`, made once.
-fn folder() -> &'static Path {
+pub(in crate::config) fn folder() -> &'static Path {
     static FOLDER: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     FOLDER.get_or_init(|| {
         let unique = format!("limpet-config-{}", std::process::id());
@@ -85,6 +85,8 @@ fn every_problem_is_reported_at_once_with_its_place() {
         queue_bytes = 64
         [session]
         max_active = 0
+        [log]
+        level = "loud"
         [surprise]
     "#;
     let found = problems(text);
@@ -92,6 +94,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
     let expected = [
         "listen.api[0]",
         "listen.cluster",
+        "log.level",
         "membership.drop_time",
         "membership.seeds[0]",
         "node.colour",

@@ -75,6 +75,21 @@ pub struct EngineConfig {
     pub seed: u64,
 }
 
+/// The part of the configuration that may change while the engine runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tunables {
+    /// How long to wait for somebody who has the table before starting without it.
+    pub state_transfer_timeout: Duration,
+    /// The idle lifetime of sessions that are given none and begin from now on.
+    pub max_inactive: IdleLimit,
+    /// The most sessions; `None` for no limit. Those there are stay.
+    pub max_active: Option<usize>,
+    /// How often at most a session's use is told to other nodes.
+    pub touch_interval: Duration,
+    /// How long the old id of a renamed session still finds it.
+    pub rename_forward: Duration,
+}
+
 /// What there is to do.
 #[derive(Debug)]
 pub enum Output {
@@ -190,6 +205,22 @@ impl Engine {
         engine.refresh_table();
         engine.progress_join(now);
         engine
+    }
+
+    /// Goes on with another configuration.
+    pub const fn tune(&mut self, tunables: Tunables) {
+        let Tunables {
+            state_transfer_timeout,
+            max_inactive,
+            max_active,
+            touch_interval,
+            rename_forward,
+        } = tunables;
+        self.config.state_transfer_timeout = state_transfer_timeout;
+        self.config.max_inactive = max_inactive;
+        self.config.max_active = max_active;
+        self.config.touch_interval = touch_interval;
+        self.config.rename_forward = rename_forward;
     }
 
     /// What there is to do since this was last asked.

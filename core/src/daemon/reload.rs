@@ -1,0 +1,99 @@
+//! SIGHUP: the file is read again, whole. What can change while the daemon runs does, everything else is named in the
+//! log, and a file that is not in order changes nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Daemon;
+use crate::api::http::Settings;
+use crate::config::{Config, LogConfig, Problem, Problems, ReplicationConfig, changes};
+use crate::drivers::engine::Tunables;
+use crate::net::tls::Tls;
+use crate::telemetry::log::Log;
+
+impl Daemon {
+    /// Reads `file` again and takes over what changed.
+    pub(super) fn reload(&mut self, file: &Path, log: &Log) {
+        let (new, tls) = match self.read_again(file) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                tracing::error!(
+                    file = %file.display(),
+                    %problems,
+                    "not loaded: the configuration is not in order; everything stays as it was"
+                );
+                return;
+            }
+        };
+        let changed = changes(&self.config, &new);
+        self.config.adopt(&new);
+        self.node.with(|engine, _| engine.tune(tunables(&self.config)));
+        self.settings.send_replace(Arc::new(settings(&self.config)));
+        self.adopt_certificates(tls);
+        for change in &changed {
+            match (change.key, change.at_once) {
+                ("log.level", _) => adopt_level(log, new.log),
+                (key, true) => tracing::info!(key, "changed, and in use from now on"),
+                (key, false) => tracing::warn!(key, "changed in the file; it takes effect at the next start"),
+            }
+        }
+        tracing::info!(file = %file.display(), changed = changed.len(), "configuration loaded again");
+    }
+
+    fn read_again(&self, file: &Path) -> Result<(Config, Tls), Problems> {
+        let new = Config::load(file)?;
+        // For the node this process is, whatever the file calls it now.
+        let tls = Tls::load(&new.tls.files, &self.config.certified_node()).map_err(|error| {
+            Problems(vec![Problem {
+                key: format!("tls.{}", error.key),
+                sentence: error.to_string(),
+            }])
+        })?;
+        Ok((new, tls))
+    }
+
+    /// New links use the certificates from now on.
+    fn adopt_certificates(&self, tls: Tls) {
+        let same = self.tls.borrow().shows_the_same_as(&tls);
+        self.tls.send_replace(tls);
+        if !same {
+            tracing::info!("certificates loaded; new links use them");
+        }
+    }
+}
+
+fn adopt_level(log: &Log, LogConfig { level }: LogConfig) {
+    if log.set_level(level) {
+        tracing::info!(
+            key = "log.level",
+            level = level.name(),
+            "changed, and in use from now on"
+        );
+    } else {
+        tracing::warn!(
+            key = "log.level",
+            "changed in the file, but LIMPET_LOG decides what is logged"
+        );
+    }
+}
+
+/// What the engine is told of a configuration while it runs.
+pub(super) fn tunables(config: &Config) -> Tunables {
+    Tunables {
+        state_transfer_timeout: config.replication.state_transfer_timeout,
+        max_inactive: config.session.max_inactive,
+        max_active: config.session.max_active,
+        touch_interval: config.session.touch_interval,
+        rename_forward: config.session.rename_forward,
+    }
+}
+
+/// What the API is told of a configuration while it runs.
+pub(super) fn settings(config: &Config) -> Settings {
+    let ReplicationConfig { ack, ack_timeout, .. } = config.replication;
+    Settings {
+        ack,
+        ack_timeout,
+        token: config.listen.api_token.clone(),
+    }
+}
