@@ -65,7 +65,7 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`].
     pub async fn build(config: Config) -> Result<Self, StartError> {
-        let tls = Tls::load(&config.tls.files, &config.certified_node())?;
+        let tls = Tls::load(&config.tls.files, &config.certified_node())?.renewing(config.tls.renewal);
         let listener = bind_cluster(config.listen.cluster, config.listen.autobind).await?;
         let addr = listener.local_addr().map_err(|source| StartError::Cluster {
             addr: config.listen.cluster,

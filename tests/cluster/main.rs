@@ -8,6 +8,7 @@ mod lifetime;
 mod names;
 mod pauses;
 mod reload;
+mod rotation;
 mod slow;
 mod transfers;
 mod upgrades;

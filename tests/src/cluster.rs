@@ -47,6 +47,8 @@ pub struct NodePlan {
     pub worker: Option<WorkerPlan>,
     /// Further lines of the table `[membership]`.
     pub membership: String,
+    /// Further lines of its `[tls]` table.
+    pub tls: String,
     /// Further lines of its configuration, whole tables.
     pub extra: String,
     /// Its environment, beside the test's own.
@@ -83,6 +85,7 @@ impl Site {
                 socket: scratch.join(&format!("{id}.sock")),
                 worker,
                 membership: String::new(),
+                tls: String::new(),
                 extra: String::new(),
                 env: Vec::new(),
             });
@@ -112,6 +115,7 @@ impl Site {
                 socket: scratch.join(&format!("{id}.sock")),
                 worker: None,
                 membership: String::new(),
+                tls: String::new(),
                 extra: String::new(),
                 env: Vec::new(),
             }
@@ -184,6 +188,7 @@ api = ["{api}", "unix:{socket}"]
 ca = "{dir}/ca.pem"
 cert = "{dir}/{id}.pem"
 key = "{dir}/{id}.key"
+{tls}
 
 [membership]
 seeds = [{seeds}]
@@ -191,6 +196,7 @@ seeds = [{seeds}]
 "#,
             cluster = self.name,
             listen = node.cluster,
+            tls = node.tls,
             api = node.api,
             socket = node.socket.display(),
             seeds = seeds.join(", "),

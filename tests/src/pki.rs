@@ -31,6 +31,20 @@ impl Pki {
             .arg(&self.dir));
     }
 
+    /// Issues the certificate of a node again, in place of the one there is.
+    pub fn reissue(&self, node: &str) {
+        for file in [format!("{node}.pem"), format!("{node}.key")] {
+            let _ = std::fs::remove_file(self.dir.join(file)); // there was none
+        }
+        self.issue(node);
+    }
+
+    /// Writes a file of the directory.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+    }
+
     /// A file of the directory, read as text.
     #[must_use]
     pub fn read(&self, name: &str) -> String {

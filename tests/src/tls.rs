@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair, SanType, date_time_ymd};
 use rustls::pki_types::pem::PemObject as _;
@@ -37,6 +37,22 @@ impl Identity {
     /// A certificate signed by the CA of `pki` that says `uri`, valid in `years` (from, until).
     #[must_use]
     pub fn signed(pki: &Pki, uri: &str, years: (i32, i32)) -> Self {
+        Self::made(pki, uri, |params| {
+            params.not_before = date_time_ymd(years.0, 1, 1);
+            params.not_after = date_time_ymd(years.1, 1, 1);
+        })
+    }
+
+    /// A certificate signed by the CA of `pki` that says `uri` and is over at `end`, to the second.
+    #[must_use]
+    pub fn ending(pki: &Pki, uri: &str, end: SystemTime) -> Self {
+        let since_1970 = end.duration_since(UNIX_EPOCH).expect("after 1970");
+        Self::made(pki, uri, |params| {
+            params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(since_1970.as_secs());
+        })
+    }
+
+    fn made(pki: &Pki, uri: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let ca_key = KeyPair::from_pem(&pki.read("ca.key")).expect("the CA's key");
         let ca = Issuer::from_ca_cert_pem(&pki.read("ca.pem"), ca_key).expect("the CA's certificate");
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
@@ -46,8 +62,7 @@ impl Identity {
         params
             .subject_alt_names
             .push(SanType::URI(uri.try_into().expect("ASCII")));
-        params.not_before = date_time_ymd(years.0, 1, 1);
-        params.not_after = date_time_ymd(years.1, 1, 1);
+        change(&mut params);
         let key = KeyPair::generate().expect("a key");
         let cert = params.signed_by(&key, &ca).expect("a certificate");
         Self {

@@ -3,6 +3,8 @@
 
 use super::{Config, ListenConfig, LogConfig, MembershipConfig, ReplicationConfig, SessionConfig, TlsConfig};
 
+use crate::net::tls::Renewal;
+
 /// A key whose value in the file is another than the one in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -55,8 +57,13 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         at_once,
     );
 
-    let TlsConfig { files } = tls;
+    let TlsConfig {
+        files,
+        renewal: Renewal { within, max_age },
+    } = tls;
     note("tls", *files != new.tls.files, at_once);
+    note("tls.reauthenticate", *within != new.tls.renewal.within, at_once);
+    note("tls.max_link_age", *max_age != new.tls.renewal.max_age, at_once);
 
     let MembershipConfig {
         seeds,

@@ -5,13 +5,15 @@ use std::path::Path;
 use super::section::Section;
 use crate::base::id::NodeId;
 use crate::net::identity::CertifiedNode;
-use crate::net::tls::{Tls, TlsFiles};
+use crate::net::tls::{Renewal, Tls, TlsFiles};
 
 /// The certificates, and how long a link may go without showing them again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsConfig {
     /// Where they lie.
     pub files: TlsFiles,
+    /// How long links last before certificates are shown again.
+    pub renewal: Renewal,
 }
 
 pub(super) fn read(
@@ -22,7 +24,14 @@ pub(super) fn read(
 ) -> Option<TlsConfig> {
     let mut tls = root.section("tls");
     let files = files(&mut tls, base, cluster, node);
-    Some(TlsConfig { files: files? })
+    let renewal = Renewal {
+        within: tls.period("reauthenticate", 60_000, 0, 3_600_000),
+        max_age: tls.period("max_link_age", 86_400_000, 1000, 30 * 86_400_000),
+    };
+    Some(TlsConfig {
+        files: files?,
+        renewal,
+    })
 }
 
 fn files(

@@ -49,15 +49,16 @@ impl Daemon {
                 sentence: error.to_string(),
             }])
         })?;
-        Ok((new, tls))
+        let renewal = new.tls.renewal;
+        Ok((new, tls.renewing(renewal)))
     }
 
-    /// New links use the certificates from now on.
+    /// New links use the certificates from now on, and links made with others are made again.
     fn adopt_certificates(&self, tls: Tls) {
         let same = self.tls.borrow().shows_the_same_as(&tls);
         self.tls.send_replace(tls);
         if !same {
-            tracing::info!("certificates loaded; new links use them");
+            tracing::info!("certificates replaced; links made with the old ones are made again");
         }
     }
 }

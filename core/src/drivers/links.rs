@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::engine::Engine;
+use super::lease::Over;
 use super::node::{LinkCommand, Node};
 use crate::base::backoff::Backoff;
 use crate::base::limits::MEMBERS_MAX;
@@ -82,6 +83,9 @@ pub enum LinkError {
         "the peer knows a later run of this node, which its clock was ahead of; tries again as the latest"
     )]
     Outrun,
+    /// It is to be made again, so that both sides show their certificates again.
+    #[error("to be made again: {0}")]
+    Over(#[from] Over),
     /// Took too long.
     #[error("no answer within {0:?}")]
     Timeout(Duration),

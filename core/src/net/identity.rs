@@ -1,5 +1,7 @@
 //! Who a certificate says its holder is: the SAN URI `limpet://<cluster>/node/<id>`.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -89,6 +91,17 @@ pub fn of_cluster(
             expected: cluster.to_owned(),
         })
     }
+}
+
+/// When the first of `certificates` that ends does. `None` when there are none, or one that cannot be read.
+#[must_use]
+pub fn not_after(certificates: &[CertificateDer<'_>]) -> Option<SystemTime> {
+    let ends = certificates.iter().map(|certificate| {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+        UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    });
+    ends.min().flatten()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -38,7 +39,27 @@ pub struct Tls {
     pub server: Arc<ServerConfig>,
     /// For links this node makes.
     pub client: Arc<ClientConfig>,
+    /// How long links made with it last.
+    pub renewal: Renewal,
     shown: Arc<Shown>,
+}
+
+/// When links are made again, so that both sides show their certificates again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal {
+    /// Within this time after certificates were replaced.
+    pub within: Duration,
+    /// At this age at the latest.
+    pub max_age: Duration,
+}
+
+impl Default for Renewal {
+    fn default() -> Self {
+        Self {
+            within: Duration::from_secs(60),
+            max_age: Duration::from_secs(24 * 3600),
+        }
+    }
 }
 
 /// What one node shows another, and judges it by.
@@ -121,8 +142,16 @@ impl Tls {
         Ok(Self {
             server: Arc::new(server),
             client: Arc::new(client),
+            renewal: Renewal::default(),
             shown: Arc::new(Shown { authorities, chain }),
         })
+    }
+
+    /// The same, for links that last as `renewal` says.
+    #[must_use]
+    pub const fn renewing(mut self, renewal: Renewal) -> Self {
+        self.renewal = renewal;
+        self
     }
 
     /// Whether links made with `other` would show and accept the same certificates.

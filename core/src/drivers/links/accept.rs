@@ -12,6 +12,7 @@ use super::{LinkConfig, LinkError};
 use crate::base::id::NodeId;
 use crate::base::limits::HANDSHAKE_TIMEOUT;
 use crate::drivers::engine::Listening;
+use crate::drivers::lease::{Lease, Side};
 use crate::drivers::node::Node;
 use crate::net::frame::{FrameError, Frames};
 use crate::net::identity;
@@ -42,8 +43,15 @@ pub async fn accept_all(node: Arc<Node>, config: LinkConfig, listener: TcpListen
             drop(permit);
             match shake.unwrap_or(Err(LinkError::Timeout(HANDSHAKE_TIMEOUT))) {
                 Err(reason) => tracing::warn!(%from, %reason, "refused a link"),
-                Ok((peer, on, frames, stays)) => {
-                    match listen(&node, &peer, on, frames).await {
+                Ok((peer, on, frames, mut lease, stays)) => {
+                    let end = tokio::select! {
+                        end = listen(&node, &peer, on, frames) => end,
+                        over = lease.over() => Err(over.into()),
+                    };
+                    match end {
+                        Err(LinkError::Over(reason)) => {
+                            tracing::info!(peer = %peer, %reason, "closed its link, to be made again");
+                        }
                         Ok(()) => tracing::debug!(peer = %peer, "its link to this node closed"),
                         Err(LinkError::Frame(reason @ FrameError::Io(_))) => {
                             tracing::info!(peer = %peer, %reason, "its link to this node broke");
@@ -64,17 +72,20 @@ type Greeted = (
     NodeId,
     Listening,
     Frames<tokio::io::ReadHalf<Incoming>>,
+    Lease,
     tokio::io::WriteHalf<Incoming>,
 );
 
 async fn greet(node: &Arc<Node>, config: &LinkConfig, tcp: TcpStream) -> Result<Greeted, LinkError> {
     prepare(&tcp).map_err(LinkError::Connect)?;
-    let server = config.tls.borrow().server.clone();
-    let stream = TlsAcceptor::from(server)
+    let tls = config.tls.borrow().clone();
+    let stream = TlsAcceptor::from(tls.server.clone())
         .accept(tcp)
         .await
         .map_err(LinkError::Handshake)?;
-    let certified = identity::of_cluster(stream.get_ref().1.peer_certificates(), &config.cluster)?;
+    let shown = stream.get_ref().1.peer_certificates();
+    let certified = identity::of_cluster(shown, &config.cluster)?;
+    let lease = Lease::begin(Side::Accepted, config.tls.clone(), tls, shown);
     let (read, mut write) = tokio::io::split(stream);
     let mut frames = Frames::new(read);
     let hello = read_hello(&mut frames).await?;
@@ -82,7 +93,7 @@ async fn greet(node: &Arc<Node>, config: &LinkConfig, tcp: TcpStream) -> Result<
     let knows = node.with(|engine, _| engine.roster().get(&peer).map_or(0, |m| m.identity.incarnation));
     write_hello(node, config, &mut write, knows, hello.lane).await?;
     let on = node.with(|engine, _| engine.hello_heard(&peer, hello.lane, hello.addr));
-    Ok((peer, on, frames, write))
+    Ok((peer, on, frames, lease, write))
 }
 
 /// Hears what `peer` says until it closes the connection.

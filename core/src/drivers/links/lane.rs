@@ -17,6 +17,7 @@ use crate::base::backoff::Backoff;
 use crate::base::id::NodeId;
 use crate::base::limits::HANDSHAKE_TIMEOUT;
 use crate::drivers::engine::Peer;
+use crate::drivers::lease::{Lease, Side};
 use crate::drivers::node::{LinkSignal, Node};
 use crate::membership::Identity;
 use crate::net::frame::{self, Frames};
@@ -33,6 +34,7 @@ struct Made {
     identity: Identity,
     frames: Frames<ReadHalf<TlsStream<TcpStream>>>,
     write: WriteHalf<TlsStream<TcpStream>>,
+    lease: Lease,
 }
 
 /// Makes the link of `lane` to `addr`.
@@ -48,13 +50,15 @@ async fn make(
         .map_err(LinkError::Connect)?;
     let shake = async {
         prepare(&tcp).map_err(LinkError::Connect)?;
-        let client = config.tls.borrow().client.clone();
+        let tls = config.tls.borrow().clone();
         let name = ServerName::try_from(SERVER_NAME).map_err(|e| LinkError::Stranger(e.to_string()))?;
-        let stream = TlsConnector::from(client)
+        let stream = TlsConnector::from(tls.client.clone())
             .connect(name, tcp)
             .await
             .map_err(LinkError::Handshake)?;
-        let certified = identity::of_cluster(stream.get_ref().1.peer_certificates(), &config.cluster)?;
+        let shown = stream.get_ref().1.peer_certificates();
+        let certified = identity::of_cluster(shown, &config.cluster)?;
+        let lease = Lease::begin(Side::Made, config.tls.clone(), tls, shown);
         let (read, mut write) = tokio::io::split(stream);
         write_hello(node, config, &mut write, 0, lane).await?;
         let mut frames = Frames::new(read);
@@ -73,6 +77,7 @@ async fn make(
             identity,
             frames,
             write,
+            lease,
         })
     };
     tokio::time::timeout(HANDSHAKE_TIMEOUT, shake)
@@ -92,6 +97,7 @@ pub(super) async fn keep_first(
         identity,
         mut frames,
         mut write,
+        mut lease,
     } = make(node, config, addr, CONTROL).await?;
     let registered = node.with(|engine, now| {
         let linked = engine.peers().get(&peer).is_some_and(Peer::is_linked);
@@ -112,14 +118,17 @@ pub(super) async fn keep_first(
         let (node, config, peer) = (node.clone(), config.clone(), peer.clone());
         others.spawn(async move { keep_other(&node, &config, &peer, addr, lane).await });
     }
-    let reason = speak(node, &peer, CONTROL, &registered.signal, &mut frames, &mut write).await;
+    let reason = tokio::select! {
+        reason = speak(node, &peer, CONTROL, &registered.signal, &mut frames, &mut write) => reason,
+        over = lease.over() => over.into(),
+    };
     // None of them may take another message to send once the link is known to be down.
     others.shutdown().await;
     drop(registered);
     tracing::info!(peer = %peer, %addr, %reason, "link closed");
     node.with(|engine, now| engine.link_down(&peer, CONTROL, false, now));
     Ok(Outcome::Ended {
-        lasted: began.elapsed() >= LASTED,
+        lasted: began.elapsed() >= LASTED || matches!(reason, LinkError::Over(_)),
     })
 }
 
@@ -134,6 +143,9 @@ async fn keep_other(node: &Arc<Node>, config: &LinkConfig, peer: &NodeId, addr: 
             Err(error) => error,
         };
         tracing::debug!(peer = %peer, %addr, lane, %reason, "no link, or no longer");
+        if matches!(reason, LinkError::Over(_)) {
+            continue;
+        }
         if began.elapsed() >= LASTED {
             backoff.reset();
         }
@@ -149,7 +161,10 @@ async fn speak_on(node: &Arc<Node>, mut made: Made, lane: Lane) -> LinkError {
         registered
     });
     let (frames, write) = (&mut made.frames, &mut made.write);
-    let reason = speak(node, &made.peer, lane, &registered.signal, frames, write).await;
+    let reason = tokio::select! {
+        reason = speak(node, &made.peer, lane, &registered.signal, frames, write) => reason,
+        over = made.lease.over() => over.into(),
+    };
     drop(registered);
     node.with(|engine, now| engine.link_down(&made.peer, lane, false, now));
     reason

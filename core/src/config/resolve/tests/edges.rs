@@ -19,6 +19,27 @@ const ROWS: &[Row] = &[
         ],
     ),
     (
+        "tls.reauthenticate",
+        &[
+            ("\"-1s\"", false),
+            ("\"0s\"", true),
+            ("\"1ms\"", true),
+            ("\"1h\"", true),
+            ("\"3600001ms\"", false),
+        ],
+    ),
+    (
+        "tls.max_link_age",
+        &[
+            ("\"-1s\"", false),
+            ("\"0s\"", false),
+            ("\"999ms\"", false),
+            ("\"1s\"", true),
+            ("\"30d\"", true),
+            ("\"2592000001ms\"", false),
+        ],
+    ),
+    (
         "membership.probe_interval",
         &[
             ("\"-1ms\"", false),
