@@ -189,6 +189,7 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
             drop_time: config.membership.drop_time,
         },
         seeds: config.membership.seeds.iter().cloned().collect(),
+        mode: config.replication.mode,
         links: config.replication.links.into(),
         queue_bytes: config.replication.queue_bytes,
         state_transfer_timeout,

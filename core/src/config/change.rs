@@ -83,6 +83,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     );
 
     let ReplicationConfig {
+        mode,
         links,
         ack,
         ack_timeout,
@@ -90,6 +91,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         state_transfer_timeout,
         tombstone_life,
     } = replication;
+    note("replication.mode", *mode != new.replication.mode, at_next_start);
     note(
         "replication.links",
         *links != new.replication.links,

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use super::section::Section;
+use crate::drivers::engine::Mode;
 use crate::replication::acks::Level;
 use crate::replication::lanes::{LANES_MAX, Lane};
+use crate::replication::placement::COPIES_MAX;
 
 /// How changes reach other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicationConfig {
+    /// Which nodes hold a session.
+    pub mode: Mode,
     /// How many copies a change waits for when its caller does not say.
     pub ack: Level,
     /// The longest such wait.
@@ -25,7 +29,13 @@ pub struct ReplicationConfig {
 
 pub(super) fn read(root: &mut Section) -> ReplicationConfig {
     let mut replication = root.section("replication");
-    one_of(&mut replication, "mode", "delta");
+    let backup = replication.read("mode", false, |text| match text {
+        "delta" => Ok(false),
+        "backup" => Ok(true),
+        _ => Err("delta or backup is expected".into()),
+    });
+    let most = i64::try_from(COPIES_MAX).unwrap_or(i64::MAX);
+    let copies = usize::try_from(replication.integer("copies", 1, most, 1)).unwrap_or(1);
     one_of(&mut replication, "compress", "none");
     let ack = replication.read("ack", Level::None, |text| {
         Level::parse(text).ok_or_else(|| "none, one, quorum or all is expected".into())
@@ -36,6 +46,11 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
     let state_transfer_timeout = replication.period("state_transfer_timeout", 60_000, 100, 86_400_000);
     let tombstone_life = replication.period("tombstone_life", 86_400_000, 10_000, 30 * 86_400_000);
     ReplicationConfig {
+        mode: if backup {
+            Mode::Backup { copies }
+        } else {
+            Mode::Delta
+        },
         ack,
         ack_timeout,
         links,

@@ -11,9 +11,11 @@ use std::time::Duration;
 use limpet_wire::table::TableVersion;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::engine::fetch::FetchId;
+use super::engine::sessions::Refused;
 use super::engine::{Engine, EngineConfig, Output};
 use crate::base::clock::{Clock, Now};
-use crate::base::id::NodeId;
+use crate::base::id::{NodeId, SessionKey};
 use crate::membership::Timer;
 use crate::replication::acks::{Level, Waiter};
 use crate::replication::lanes::Lane;
@@ -21,6 +23,9 @@ use crate::replication::slots::Slots;
 
 /// How often the engine is told that time passes.
 pub const TICK: Duration = Duration::from_millis(50);
+
+/// How often in a row a session that was fetched may turn out to have another id.
+const FETCH_ROUNDS: usize = 3;
 
 /// What the link tasks are asked to do.
 #[derive(Debug)]
@@ -44,6 +49,7 @@ pub struct Node {
     clock: Clock,
     engine: Mutex<Engine>,
     waiters: Mutex<HashMap<Waiter, oneshot::Sender<usize>>>,
+    fetches: Mutex<HashMap<FetchId, oneshot::Sender<bool>>>,
     links: Mutex<HashMap<(NodeId, Lane), Arc<LinkSignal>>>,
     dialling: Mutex<HashSet<SocketAddr>>,
     commands: mpsc::UnboundedSender<LinkCommand>,
@@ -73,6 +79,7 @@ impl Node {
             clock,
             engine: Mutex::new(engine),
             waiters: Mutex::new(HashMap::new()),
+            fetches: Mutex::new(HashMap::new()),
             links: Mutex::new(HashMap::new()),
             dialling: Mutex::new(HashSet::new()),
             commands,
@@ -122,6 +129,16 @@ impl Node {
                     let _ = waiting.send(copies); // gone: the caller went away
                 }
             }
+            Output::Fetched(id, answered) => {
+                let fetching = self
+                    .fetches
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&id);
+                if let Some(fetching) = fetching {
+                    let _ = fetching.send(answered); // gone: the caller went away
+                }
+            }
             Output::Table(version) => {
                 // Two calls may finish in another order than they were made.
                 self.table.send_if_modified(|known| {
@@ -153,6 +170,69 @@ impl Node {
             }
         };
         receiver.await.unwrap_or(1)
+    }
+
+    /// Brings here what is known of each session of `keys` elsewhere, where it has to be asked for.
+    ///
+    /// # Errors
+    /// [`Refused::Unreachable`].
+    pub async fn bring(&self, keys: &[SessionKey]) -> Result<(), Refused> {
+        let missing = |engine: &Engine, now| -> Vec<SessionKey> {
+            keys.iter()
+                .filter(|key| engine.must_fetch(key, now))
+                .cloned()
+                .collect()
+        };
+        let mut wanted = self.with(|engine, now| missing(engine, now));
+        for _ in 0..FETCH_ROUNDS {
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let asked = self.with(|engine, now| self.ask_for(engine, &wanted, now))?;
+            for (key, receiver) in asked {
+                let answered = receiver.await.unwrap_or(false);
+                if !answered && self.with(|engine, now| engine.session(&key, now).is_none()) {
+                    return Err(Refused::Unreachable);
+                }
+            }
+            // What turned out to have another id by now is asked for under that one.
+            wanted = self.with(|engine, now| {
+                let renamed = |key: &SessionKey| {
+                    let current = engine.current_key(key, now).into_owned();
+                    (current != *key && engine.must_fetch(&current, now)).then_some(current)
+                };
+                wanted.iter().filter_map(renamed).collect()
+            });
+        }
+        Ok(())
+    }
+
+    /// Begins to fetch each of `keys`. The receivers are registered before anybody can answer: all of it happens
+    /// under the engine's lock.
+    fn ask_for(
+        &self,
+        engine: &mut Engine,
+        keys: &[SessionKey],
+        now: Now,
+    ) -> Result<Vec<(SessionKey, oneshot::Receiver<bool>)>, Refused> {
+        let mut receivers = Vec::new();
+        for key in keys {
+            match engine.fetch(key, now) {
+                Ok(None) => {}
+                Ok(Some(id)) => {
+                    let (sender, receiver) = oneshot::channel();
+                    self.fetches
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(id, sender);
+                    receivers.push((key.clone(), receiver));
+                }
+                // What is here is better than nothing.
+                Err(_) if engine.session(key, now).is_some() => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        Ok(receivers)
     }
 
     /// Reserves `addr` for one task that dials it and keeps the link; `None` while another does.

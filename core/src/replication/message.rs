@@ -62,6 +62,47 @@ pub enum Message {
     Digest(Vec<u64>),
     /// Send your digest.
     Compare,
+    /// Sessions the sender holds and should not: does the receiver, who should, hold them?
+    Offer {
+        /// Numbers the question.
+        request: u64,
+        /// The sessions.
+        sessions: Vec<Offered>,
+    },
+    /// Which of the sessions it was offered the sender does not hold as they were offered.
+    Lacking {
+        /// The question it answers.
+        request: u64,
+        /// The sessions.
+        sessions: Vec<SessionKey>,
+    },
+    /// Send this session.
+    Fetch {
+        /// Numbers the question.
+        request: u64,
+        /// The session.
+        key: SessionKey,
+    },
+    /// A session as the sender knows it.
+    Fetched {
+        /// The question it answers.
+        request: u64,
+        /// The session.
+        key: SessionKey,
+        /// `None` when nothing is known of it, not even its end.
+        record: Option<Box<Record>>,
+    },
+}
+
+/// A session that is offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// Which.
+    pub key: SessionKey,
+    /// [`Record::digest`].
+    pub digest: u64,
+    /// Its last use.
+    pub used: Option<Used>,
 }
 
 /// A node's word about itself.
@@ -160,6 +201,10 @@ enum Spelled {
     },
     Digest(Vec<u64>),
     Compare,
+    Offer(u64, Vec<(WireKey, u64, Option<WireUsed>)>),
+    Lacking(u64, Vec<WireKey>),
+    Fetch(u64, WireKey),
+    Fetched(u64, WireKey, Option<Box<WireRecord>>),
 }
 
 #[derive(Encode, Decode)]
@@ -357,6 +402,19 @@ impl From<&Message> for Spelled {
             },
             Message::Digest(digests) => Self::Digest(digests.clone()),
             Message::Compare => Self::Compare,
+            Message::Offer { request, sessions } => {
+                let spelled = |o: &Offered| ((&o.key).into(), o.digest, o.used.map(WireUsed::from));
+                Self::Offer(*request, sessions.iter().map(spelled).collect())
+            }
+            Message::Lacking { request, sessions } => {
+                Self::Lacking(*request, sessions.iter().map(WireKey::from).collect())
+            }
+            Message::Fetch { request, key } => Self::Fetch(*request, key.into()),
+            Message::Fetched { request, key, record } => Self::Fetched(
+                *request,
+                key.into(),
+                record.as_deref().map(|r| Box::new(r.into())),
+            ),
         }
     }
 }
@@ -393,6 +451,29 @@ impl TryFrom<Spelled> for Message {
             },
             Spelled::Digest(digests) => Self::Digest(digests),
             Spelled::Compare => Self::Compare,
+            Spelled::Offer(request, sessions) => {
+                let read = |(key, digest, used): (WireKey, u64, Option<WireUsed>)| {
+                    let (key, used) = (key.try_into()?, used.map(Used::from));
+                    Ok::<_, MessageError>(Offered { key, digest, used })
+                };
+                let sessions = sessions.into_iter().map(read).collect::<Result<_, _>>()?;
+                Self::Offer { request, sessions }
+            }
+            Spelled::Lacking(request, sessions) => {
+                let sessions = sessions
+                    .into_iter()
+                    .map(SessionKey::try_from)
+                    .collect::<Result<_, _>>()?;
+                Self::Lacking { request, sessions }
+            }
+            Spelled::Fetch(request, key) => {
+                let key = key.try_into()?;
+                Self::Fetch { request, key }
+            }
+            Spelled::Fetched(request, key, record) => {
+                let (key, record) = (key.try_into()?, record.map(|r| Box::new((*r).into())));
+                Self::Fetched { request, key, record }
+            }
         })
     }
 }
@@ -478,6 +559,20 @@ mod tests {
             }),
             prop::collection::vec(any::<u64>(), 0..10).prop_map(Message::Digest),
             Just(Message::Compare),
+            (any::<u64>(), keys(), any::<u64>(), stamps()).prop_map(|(request, key, digest, life)| {
+                let used = Some(Used { life, at_ms: digest });
+                let sessions = vec![Offered { key, digest, used }];
+                Message::Offer { request, sessions }
+            }),
+            (any::<u64>(), prop::collection::vec(keys(), 0..4))
+                .prop_map(|(request, sessions)| Message::Lacking { request, sessions }),
+            (any::<u64>(), keys()).prop_map(|(request, key)| Message::Fetch { request, key }),
+            (
+                any::<u64>(),
+                keys(),
+                prop::option::of(records().prop_map(Box::new))
+            )
+                .prop_map(|(request, key, record)| Message::Fetched { request, key, record }),
         ]
     }
 

@@ -12,5 +12,6 @@ pub mod digest;
 pub mod lanes;
 pub mod message;
 pub mod outbox;
+pub mod placement;
 pub mod slots;
 pub mod transfer;

@@ -23,6 +23,11 @@ impl Bucket {
         self.digest
     }
 
+    /// Its records, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&SessionKey, &Record)> {
+        self.records.iter()
+    }
+
     /// Its records in the order of their keys, after `after`.
     #[must_use]
     pub fn ordered(&self, after: Option<&SessionKey>) -> Vec<(&SessionKey, &Record)> {
@@ -114,6 +119,18 @@ impl Memory {
         if bucket.records.get(key).is_some_and(|record| !record.is_alive())
             && let Some(record) = bucket.records.remove(key)
         {
+            self.records -= 1;
+            self.bytes -= record.size();
+        }
+    }
+
+    /// Removes a record, whatever it is: other nodes hold it.
+    pub fn remove(&mut self, key: &SessionKey) {
+        if let Some(bucket) = self.buckets.get_mut(key.bucket())
+            && let Some(record) = bucket.records.remove(key)
+        {
+            bucket.digest ^= record.digest();
+            self.alive -= usize::from(record.is_alive());
             self.records -= 1;
             self.bytes -= record.size();
         }

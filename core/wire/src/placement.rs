@@ -4,26 +4,46 @@
 //! move; when one joins, only those it now scores best for. Nothing is stored and the order of the node list does
 //! not matter, so a filter and a core that know the same nodes agree without asking.
 
-/// The score of `node` for the session `(app, id)`: FNV-1a over the three, each ended by a zero byte, then the
-/// finaliser of SplitMix64, because FNV alone leaves the high bits of similar inputs alike.
+/// The scores of all nodes for one session: what they have in common is worked out once.
+#[derive(Debug, Clone, Copy)]
+pub struct Scores(u64);
+
+impl Scores {
+    /// The scores for the session `(app, id)`.
+    #[must_use]
+    pub fn of(app: &str, id: &str) -> Self {
+        Self(hash(hash(0xcbf2_9ce4_8422_2325, app), id))
+    }
+
+    /// The score of `node`: FNV-1a over app, id and node, each ended by a zero byte, then the finaliser of
+    /// SplitMix64, because FNV alone leaves the high bits of similar inputs alike.
+    #[must_use]
+    pub fn node(self, node: &str) -> u64 {
+        let mut hash = hash(self.0, node);
+        hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        hash ^ (hash >> 31)
+    }
+}
+
+/// The score of `node` for the session `(app, id)`.
 #[must_use]
 pub fn score(node: &str, app: &str, id: &str) -> u64 {
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for part in [app, id, node] {
-        for byte in part.bytes().chain([0]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
+    Scores::of(app, id).node(node)
+}
+
+fn hash(start: u64, part: &str) -> u64 {
+    part.bytes().chain([0]).fold(start, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// Orders `nodes` for the session `(app, id)`, best first; equal scores by name.
 pub fn rank<T: AsRef<str>>(nodes: &mut [T], app: &str, id: &str) {
+    let scores = Scores::of(app, id);
     nodes.sort_by_cached_key(|node| {
         let name = node.as_ref();
-        (std::cmp::Reverse(score(name, app, id)), name.to_owned())
+        (std::cmp::Reverse(scores.node(name)), name.to_owned())
     });
 }
 

@@ -59,6 +59,10 @@ pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Res
             "a report holds at most {OPERATIONS_MAX} operations"
         )));
     }
+    let keys = report.operations.iter().filter_map(|operation| {
+        SessionKey::parse(&operation.app, &operation.id).ok() // one that cannot be is refused below
+    });
+    context.node.bring(&keys.collect::<Vec<_>>()).await?;
     let (slots, refused) = context.node.with(|engine, now| {
         engine.check_ready()?;
         let (mut slots, mut refused) = (Slots::default(), Vec::new());

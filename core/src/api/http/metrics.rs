@@ -52,6 +52,31 @@ pub(super) fn render(engine: &Engine) -> String {
         "sessions bound to another worker",
         c.rebound,
     );
+    page.counter(
+        "limpet_sessions_renamed_total",
+        "sessions given another id here",
+        c.renamed,
+    );
+    page.counter(
+        "limpet_sessions_revived_total",
+        "sessions another node had found idle too early, told to it again",
+        c.revived,
+    );
+    page.counter(
+        "limpet_sessions_refused_total",
+        "new sessions refused because session.max_active was reached",
+        c.refused_full,
+    );
+    page.counter(
+        "limpet_sessions_handed_over_total",
+        "sessions forgotten here because the nodes that should hold them do",
+        c.handed_over,
+    );
+    page.gauge(
+        "limpet_sessions_misplaced",
+        "sessions that wait to be handed over to the nodes that should hold them",
+        engine.misplaced() as u64,
+    );
     page.counter("limpet_deltas_sent_total", "changes sent to peers", c.deltas_sent);
     page.counter(
         "limpet_deltas_received_total",

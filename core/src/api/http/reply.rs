@@ -46,6 +46,7 @@ impl ApiError {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
             }
             Self::Refused(Refused::Full(_)) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
+            Self::Refused(Refused::Unreachable) => (StatusCode::SERVICE_UNAVAILABLE, "unreachable"),
             Self::Refused(Refused::Incomplete) => (StatusCode::SERVICE_UNAVAILABLE, "incomplete"),
             Self::Refused(Refused::NotReady(_)) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),

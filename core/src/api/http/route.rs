@@ -69,7 +69,7 @@ async fn find(context: &Context, request: Request<Incoming>) -> Result<Reply, Ap
         ["v1", "sessions", app, id] => {
             let key = key(app, id)?;
             match method {
-                Method::GET => sessions::get(context, &key),
+                Method::GET => sessions::get(context, &key).await,
                 Method::PATCH => sessions::patch(context, &key, request, false).await,
                 Method::PUT => sessions::patch(context, &key, request, true).await,
                 Method::DELETE => sessions::delete(context, &key, &request).await,

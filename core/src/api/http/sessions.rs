@@ -44,7 +44,8 @@ struct RenameBody {
     to: String,
 }
 
-pub(super) fn get(context: &Context, key: &SessionKey) -> Result<Reply, ApiError> {
+pub(super) async fn get(context: &Context, key: &SessionKey) -> Result<Reply, ApiError> {
+    context.node.bring(std::slice::from_ref(key)).await?;
     context.node.with(|engine, now| {
         engine.check_ready()?;
         let key = &*engine.current_key(key, now);
@@ -168,6 +169,7 @@ pub(super) async fn patch(
         patch.max_inactive =
             Some(idle_limit(&text).map_err(|e| ApiError::Bad(format!("max_inactive: {e}")))?);
     }
+    context.node.bring(std::slice::from_ref(key)).await?;
     let written = context.node.with(|engine, now| engine.patch(key, patch, now))?;
     Ok(acknowledged(context, ack, written).await)
 }
@@ -178,6 +180,7 @@ pub(super) async fn delete<B>(
     request: &Request<B>,
 ) -> Result<Reply, ApiError> {
     let ack = ack(context, request)?;
+    context.node.bring(std::slice::from_ref(key)).await?;
     let written = context.node.with(|engine, now| engine.delete(key, now))?;
     Ok(acknowledged(context, ack, written).await)
 }
@@ -188,6 +191,7 @@ pub(super) async fn touch<B>(
     request: &Request<B>,
 ) -> Result<Reply, ApiError> {
     let ack = ack(context, request)?;
+    context.node.bring(std::slice::from_ref(key)).await?;
     let written = context.node.with(|engine, now| engine.touch(key, now))?;
     Ok(acknowledged(context, ack, written).await)
 }
@@ -203,6 +207,7 @@ pub(super) async fn rename(
     if to == *key {
         return Err(ApiError::Bad("to: this is the id the session already has".into()));
     }
+    context.node.bring(&[key.clone(), to.clone()]).await?;
     let written = context.node.with(|engine, now| engine.rename(key, &to, now))?;
     Ok(acknowledged(context, ack, written).await)
 }

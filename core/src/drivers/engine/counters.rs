@@ -15,6 +15,8 @@ pub struct Counters {
     pub renamed: u64,
     /// Sessions another node had found idle too early, which were told to it again.
     pub revived: u64,
+    /// Sessions forgotten here because the nodes that should hold them do.
+    pub handed_over: u64,
     /// Sessions refused because `session.max_active` was reached.
     pub refused_full: u64,
     /// Changes sent to peers.

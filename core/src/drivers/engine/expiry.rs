@@ -10,7 +10,7 @@ use std::time::Duration;
 use limpet_wire::placement;
 use limpet_wire::report::IdleLimit;
 
-use super::{Engine, Output, Phase};
+use super::{Engine, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::EXPIRY_GRACE;
@@ -90,16 +90,14 @@ impl Engine {
         let Some(since_ms) = self.lost_ms.remove(node) else {
             return;
         };
-        let Some(peer) = self.peers.get_mut(node) else {
-            return;
-        };
-        for (key, record) in self.table.iter() {
-            if let Some(used) = record
+        let missed = self.table.iter().filter_map(|(key, record)| {
+            let used = record
                 .used
-                .filter(|used| used.at_ms >= since_ms && record.is_alive())
-            {
-                peer.outboxes.push(key, &Record::use_of(used));
-            }
+                .filter(|used| used.at_ms >= since_ms && record.is_alive())?;
+            self.is_shared(node, key, record).then(|| (key.clone(), used))
+        });
+        for (key, used) in missed.collect::<Vec<_>>() {
+            self.push(node, &key, &Record::use_of(used));
         }
     }
 
@@ -209,16 +207,9 @@ impl Engine {
     pub(super) fn contradict(&mut self, node: &NodeId, key: &SessionKey, heard: &Record) {
         let Some(record) = self.table.get(key) else { return };
         let of_this_life = heard.ended.is_some_and(|ended| Some(ended.life) == record.life());
-        if of_this_life
-            && !heard.is_alive()
-            && record.is_alive()
-            && record.is_complete()
-            && let Some(peer) = self.peers.get_mut(node)
-        {
-            let place = peer.outboxes.push(key, record);
-            if let Some((lane, _)) = place.filter(|(lane, _)| peer.is_up(*lane)) {
-                self.outputs.push(Output::Wake(node.clone(), lane));
-            }
+        if of_this_life && !heard.is_alive() && record.is_alive() && record.is_complete() {
+            let record = record.clone();
+            self.push(node, key, &record);
             self.counters.revived += 1;
         }
     }

@@ -9,6 +9,8 @@
 mod counters;
 pub mod directives;
 pub mod expiry;
+pub mod fetch;
+mod handover;
 pub mod keys;
 pub mod members;
 pub mod peers;
@@ -40,6 +42,18 @@ use crate::store::{Deadlines, Memory};
 pub use counters::Counters;
 pub use peers::{Listening, Peer};
 
+/// Which nodes hold a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Every node of the domain.
+    Delta,
+    /// The node of the worker it is bound to, and some others.
+    Backup {
+        /// How many others.
+        copies: usize,
+    },
+}
+
 /// What the engine needs of the configuration.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -55,6 +69,8 @@ pub struct EngineConfig {
     pub seeds: BTreeSet<String>,
     /// How many links are made to each peer.
     pub links: usize,
+    /// Which nodes hold a session.
+    pub mode: Mode,
     /// Bytes of changes kept for one peer.
     pub queue_bytes: usize,
     /// How long to wait for somebody who has the table before starting without it.
@@ -105,6 +121,8 @@ pub enum Output {
     Copies(Waiter, usize),
     /// The worker table has a new version.
     Table(TableVersion),
+    /// A fetch is over; whether everybody who was asked has answered.
+    Fetched(fetch::FetchId, bool),
 }
 
 /// How far this node is.
@@ -131,6 +149,10 @@ pub struct Engine {
     ends: Deadlines,
     touches: expiry::Touches,
     idle: SteadyClock,
+    placement: Option<placement::Placement>,
+    view_stale: bool,
+    handover: handover::Handover,
+    fetches: fetch::Fetches,
     swim: Swim,
     roster: Roster,
     peers: BTreeMap<NodeId, Peer>,
@@ -174,6 +196,13 @@ impl Engine {
             ends: Deadlines::default(),
             touches: expiry::Touches::default(),
             idle: SteadyClock::start(now),
+            placement: match config.mode {
+                Mode::Delta => None,
+                Mode::Backup { .. } => Some(placement::Placement::new(now)),
+            },
+            view_stale: true,
+            handover: handover::Handover::default(),
+            fetches: fetch::Fetches::default(),
             swim: Swim::new(identity, config.swim, config.seed),
             roster: Roster::default(),
             peers: BTreeMap::new(),
@@ -238,6 +267,12 @@ impl Engine {
         self.flush_touches(now);
         self.end_due(now);
         self.progress_join(now);
+        if std::mem::take(&mut self.view_stale) {
+            self.refresh_view(now);
+        }
+        self.refresh_placement();
+        self.progress_handover(now);
+        self.progress_fetches(now);
         self.progress_repair(now);
         self.rotate_keys(now);
     }

@@ -381,6 +381,12 @@ impl Engine {
             }
             Message::Digest(digests) => self.hear_digest(node, &digests, now),
             Message::Compare => self.say_digest(node),
+            Message::Offer { request, sessions } => self.hear_offer(node, request, sessions, now),
+            Message::Lacking { request, sessions } => self.hear_lacking(node, request, sessions, now),
+            Message::Fetch { request, key } => self.hear_fetch(node, request, &key),
+            Message::Fetched { request, key, record } => {
+                self.hear_fetched(node, request, &key, record, now);
+            }
         }
         true
     }

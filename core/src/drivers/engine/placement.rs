@@ -1,18 +1,245 @@
-//! Which other node holds which session: what two nodes compare their tables by, and what one sends the other.
+//! Which node holds which session: what two nodes compare their tables by, and what one sends the other.
+//!
+//! In `delta` mode the answer is everything. In `backup` mode it follows from the members and workers this node
+//! knows, a [`View`]; the digests that two nodes compare count only what both hold. When the view changes they are
+//! made anew, a few buckets at a time, and what this node holds and should not is handed over ([`super::handover`]).
 
-use super::Engine;
-use crate::base::id::{NodeId, SessionKey};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Engine, Mode, Phase};
+use crate::base::clock::Now;
+use crate::base::id::{BUCKETS, NodeId, SessionKey};
+use crate::replication::placement::View;
 use crate::session::Record;
 
+/// How many buckets a tick looks through after the view has changed.
+const BUCKETS_PER_TICK: usize = 128;
+/// How long after a change of the view sessions may still be where they were before.
+const SETTLING: Duration = Duration::from_secs(10);
+/// How soon after a change of the view tables are compared.
+const COMPARE_SOON: Duration = Duration::from_secs(1);
+
+/// What `backup` mode keeps: see the module page.
+#[derive(Debug)]
+pub(super) struct Placement {
+    view: Arc<View>,
+    changed: Duration,
+    buckets: Vec<Shared>,
+    /// Buckets from this one on were last looked through under an earlier view.
+    stale_from: usize,
+}
+
+/// The digests of one bucket.
+#[derive(Debug, Default)]
+struct Shared {
+    view: Arc<View>,
+    /// Of the cluster's own sessions, which every node holds.
+    common: u64,
+    /// Of the sessions this node and another hold.
+    with: BTreeMap<NodeId, u64>,
+}
+
+impl Shared {
+    /// Adds a session to the digests, or takes it out again.
+    fn toggle(&mut self, own: &NodeId, key: &SessionKey, route: Option<&str>, digest: u64) {
+        if digest == 0 {
+            return;
+        }
+        if key.is_reserved() {
+            self.common ^= digest;
+            return;
+        }
+        let holders = self.view.holders(key, route);
+        if holders.contains(own) {
+            for node in holders.iter().filter(|node| *node != own) {
+                match self.with.get_mut(node) {
+                    Some(sum) => *sum ^= digest,
+                    None => drop(self.with.insert(node.clone(), digest)),
+                }
+            }
+        }
+    }
+}
+
+/// What decides where a session is: its digest and the worker it is bound to.
+#[derive(Debug, Default)]
+pub(super) struct Whereabouts {
+    digest: u64,
+    route: Option<Arc<str>>,
+}
+
+impl Whereabouts {
+    fn of(record: &Record) -> Self {
+        Self {
+            digest: record.digest(),
+            route: record.route.as_ref().map(|r| r.value.clone()),
+        }
+    }
+}
+
+impl Placement {
+    pub(super) fn new(now: Now) -> Self {
+        Self {
+            view: Arc::default(),
+            changed: now.mono,
+            buckets: (0..BUCKETS).map(|_| Shared::default()).collect(),
+            stale_from: BUCKETS,
+        }
+    }
+
+    /// The view of now.
+    pub(super) fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Whether sessions are where the view says.
+    pub(super) fn is_settled(&self, now: Now) -> bool {
+        self.stale_from >= BUCKETS && now.mono.saturating_sub(self.changed) >= SETTLING
+    }
+}
+
 impl Engine {
-    /// Whether `node` is to hold the session as well.
-    #[expect(clippy::unused_self, reason = "every node of the domain holds every session")]
-    pub(super) const fn is_shared(&self, _node: &NodeId, _key: &SessionKey, _record: &Record) -> bool {
-        true
+    /// Whether `node` is to hold the session, now or once it is ready. The end of a session is everybody's.
+    pub(super) fn is_shared(&self, node: &NodeId, key: &SessionKey, record: &Record) -> bool {
+        let Some(placement) = self.placement.as_ref().filter(|_| !key.is_reserved()) else {
+            return true;
+        };
+        let (view, route) = (placement.view(), record.route.as_ref().map(|r| &*r.value));
+        !record.is_alive()
+            || view.holders(key, route).contains(node)
+            || (view.is_growing() && view.holders_to_be(key, route).contains(node))
+    }
+
+    /// Whether this node is to hold the session.
+    pub(super) fn is_held_here(&self, key: &SessionKey, record: &Record) -> bool {
+        self.is_shared(&self.config.node, key, record)
+    }
+
+    /// The nodes a change is to be sent to: those that are to hold the session after it, and those that held it
+    /// before it was bound to another worker; `None` for all.
+    pub(super) fn targets(
+        &self,
+        key: &SessionKey,
+        before: &Whereabouts,
+        after: &Record,
+    ) -> Option<Vec<NodeId>> {
+        let placement = self.placement.as_ref().filter(|_| !key.is_reserved())?;
+        let view = placement.view();
+        let route = after.route.as_ref().map(|r| &*r.value);
+        let mut targets: Vec<NodeId> = view.holders(key, route).iter().cloned().collect();
+        if view.is_growing() {
+            targets.extend(view.holders_to_be(key, route).iter().cloned());
+        }
+        if before.route.as_deref() != route {
+            targets.extend(view.holders(key, before.route.as_deref()).iter().cloned());
+        }
+        Some(targets)
     }
 
     /// The digests of the buckets, counting what this node and `node` both hold.
-    pub(super) fn digests_for(&self, _node: &NodeId) -> Vec<u64> {
-        self.table.digests().collect()
+    pub(super) fn digests_for(&mut self, node: &NodeId) -> Vec<u64> {
+        self.look_through(BUCKETS);
+        match &self.placement {
+            None => self.table.digests().collect(),
+            Some(placement) => placement
+                .buckets
+                .iter()
+                .map(|shared| shared.common ^ shared.with.get(node).copied().unwrap_or(0))
+                .collect(),
+        }
+    }
+
+    /// Where a session is before it changes.
+    pub(super) fn whereabouts(&self, key: &SessionKey) -> Whereabouts {
+        match &self.placement {
+            Some(_) => self.table.get(key).map(Whereabouts::of).unwrap_or_default(),
+            None => Whereabouts::default(),
+        }
+    }
+
+    /// A session that was at `before` has changed.
+    pub(super) fn moved_from(&mut self, key: &SessionKey, before: &Whereabouts) {
+        let Some(placement) = &mut self.placement else {
+            return;
+        };
+        let record = self.table.get(key);
+        let after = record.map(Whereabouts::of).unwrap_or_default();
+        if let Some(shared) = placement.buckets.get_mut(key.bucket()) {
+            let own = &self.config.node;
+            shared.toggle(own, key, before.route.as_deref(), before.digest);
+            shared.toggle(own, key, after.route.as_deref(), after.digest);
+        }
+        if let Some(record) = record
+            && record.is_alive()
+            && !self.is_held_here(key, record)
+        {
+            self.handover.add(key.clone());
+        }
+    }
+
+    /// Members or workers have changed: where sessions belong may have, too.
+    pub(super) fn refresh_view(&mut self, now: Now) {
+        let Mode::Backup { copies } = self.config.mode else {
+            return;
+        };
+        let (mut ready, mut coming) = (Vec::new(), Vec::new());
+        for (node, member) in self.roster.active() {
+            let list = if member.ready { &mut ready } else { &mut coming };
+            list.push(node.clone());
+        }
+        match self.phase {
+            Phase::Ready => ready.push(self.config.node.clone()),
+            Phase::Joining { .. } => coming.push(self.config.node.clone()),
+            Phase::Leaving => {}
+        }
+        let owners = self.last_routes.iter().filter_map(|worker| {
+            let node = NodeId::parse(&worker.node).ok()?;
+            Some((worker.route.clone(), node))
+        });
+        let view = View::new(ready, coming, owners.collect(), copies);
+        let Some(placement) = self
+            .placement
+            .as_mut()
+            .filter(|placement| *placement.view != view)
+        else {
+            return;
+        };
+        placement.view = Arc::new(view);
+        placement.changed = now.mono;
+        placement.stale_from = 0;
+        self.next_repair = self.next_repair.min(now.mono + COMPARE_SOON);
+    }
+
+    /// Looks through some of the buckets that were last looked through under an earlier view.
+    pub(super) fn refresh_placement(&mut self) {
+        self.look_through(BUCKETS_PER_TICK);
+    }
+
+    fn look_through(&mut self, most: usize) {
+        let Some(placement) = &mut self.placement else {
+            return;
+        };
+        let (own, view) = (&self.config.node, placement.view.clone());
+        let until = placement.stale_from.saturating_add(most).min(BUCKETS);
+        for index in placement.stale_from..until {
+            let (Some(shared), Some(bucket)) = (placement.buckets.get_mut(index), self.table.bucket(index))
+            else {
+                continue;
+            };
+            *shared = Shared {
+                view: view.clone(),
+                ..Shared::default()
+            };
+            for (key, record) in bucket.iter().filter(|(_, record)| record.is_alive()) {
+                let route = record.route.as_ref().map(|r| &*r.value);
+                shared.toggle(own, key, route, record.digest());
+                if !key.is_reserved() && !view.holders(key, route).contains(own) {
+                    self.handover.add(key.clone());
+                }
+            }
+        }
+        placement.stale_from = until.max(placement.stale_from);
     }
 }

@@ -160,7 +160,7 @@ impl Engine {
             return; // a late answer of a donor that was replaced
         }
         let count = records.len();
-        let refused = self.apply(node, records, now);
+        let refused = self.apply_table(node, records, now);
         self.counters.transfer_sessions_received += (count - refused) as u64;
         if refused > 0 && matches!(self.phase, Phase::Joining { .. }) {
             // A table with holes is not a table. The clock is what has to be put right; then it goes better.
@@ -260,7 +260,8 @@ impl Engine {
     pub(super) fn say_digest(&mut self, node: &NodeId) {
         if self.phase == Phase::Ready {
             self.say(node, Message::Announce(self.announcement()));
-            self.say(node, Message::Digest(self.digests_for(node)));
+            let digests = self.digests_for(node);
+            self.say(node, Message::Digest(digests));
         }
     }
 

@@ -62,6 +62,9 @@ pub enum Refused {
     /// A part of the session is here and the rest is not: it must be neither shown nor written over.
     #[error("a part of this session is still on its way to this node")]
     Incomplete,
+    /// The session is not here, and who may have it does not answer.
+    #[error("the nodes that hold this session cannot be reached now")]
+    Unreachable,
     /// The node does not have the whole table yet, or is stopping.
     #[error("not ready: {0}")]
     NotReady(String),
@@ -280,9 +283,17 @@ impl Engine {
 
     /// Joins a change of this node and puts it into every peer's outbox.
     pub(super) fn commit(&mut self, key: &SessionKey, delta: Record, stamp: Stamp, now: Now) -> Written {
+        let before = self.whereabouts(key);
         self.join(key, &delta, now);
+        let targets = self
+            .table
+            .get(key)
+            .and_then(|record| self.targets(key, &before, record));
         let mut places = Vec::new();
         for (node, peer) in &mut self.peers {
+            if targets.as_ref().is_some_and(|targets| !targets.contains(node)) {
+                continue; // it holds no copy
+            }
             let member = self
                 .roster
                 .get(node)
@@ -308,9 +319,21 @@ impl Engine {
         }
     }
 
+    /// Puts a record into one peer's outbox.
+    pub(super) fn push(&mut self, node: &NodeId, key: &SessionKey, record: &Record) {
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        let place = peer.outboxes.push(key, record);
+        if let Some((lane, _)) = place.filter(|(lane, _)| peer.is_up(*lane)) {
+            self.outputs.push(Output::Wake(node.clone(), lane));
+        }
+    }
+
     /// Joins a record, whoever it comes from.
     pub(super) fn join(&mut self, key: &SessionKey, delta: &Record, now: Now) {
         let before = self.table.get(key).and_then(|record| self.expires_ms(record));
+        let whereabouts = self.whereabouts(key);
         let change = self.table.join(key, delta);
         if !change.changed {
             if change.new {
@@ -320,6 +343,7 @@ impl Engine {
         }
         self.counters.created += u64::from(!change.was_alive && change.is_alive && !key.is_reserved());
         self.counters.ended += u64::from(change.was_alive && !change.is_alive);
+        self.moved_from(key, &whereabouts);
         self.watch_end(key, change, before, now);
         if let Some(origin) = &delta.origin {
             self.end_old_id(key, origin, now);

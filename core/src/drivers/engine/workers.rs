@@ -66,6 +66,7 @@ impl Engine {
 
     /// Makes the table anew; a change gives it a new version.
     pub(super) fn refresh_table(&mut self) {
+        self.view_stale = true; // what changes this table may change where sessions belong
         let own = self.workers.iter().map(|worker| {
             let status = match self.phase {
                 Phase::Joining { .. } => WorkerStatus::NotReady,

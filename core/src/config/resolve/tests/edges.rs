@@ -146,6 +146,26 @@ const ROWS: &[Row] = &[
         ],
     ),
     (
+        "replication.copies",
+        &[
+            ("-1", false),
+            ("0", false),
+            ("1", true),
+            ("8", true),
+            ("9", false),
+            ("\"2\"", false),
+        ],
+    ),
+    (
+        "replication.mode",
+        &[
+            ("\"delta\"", true),
+            ("\"backup\"", true),
+            ("\"\"", false),
+            ("1", false),
+        ],
+    ),
+    (
         "replication.tombstone_life",
         &[
             ("\"-1ms\"", false),

@@ -2,6 +2,7 @@
 //! claims are in [`life`] (what a healthy or cut cluster does), [`ends`] (expiry, deletion, rename), [`faults`] (what
 //! goes wrong between two nodes), [`lanes`] (several links to one peer) and [`workers`] (what is said of workers).
 
+mod backup;
 mod ends;
 mod faults;
 mod lanes;
@@ -33,6 +34,8 @@ struct Cluster {
     cut: BTreeSet<(NodeId, NodeId)>,
     timers: Vec<(Duration, NodeId, Timer)>,
     copies: BTreeMap<(NodeId, Waiter), usize>,
+    fetched: BTreeMap<(NodeId, fetch::FetchId), bool>,
+    mode: Mode,
     elapsed: Duration,
 }
 
@@ -70,12 +73,19 @@ impl Cluster {
             cut: BTreeSet::new(),
             timers: Vec::new(),
             copies: BTreeMap::new(),
+            fetched: BTreeMap::new(),
+            mode: Mode::Delta,
             elapsed: Duration::ZERO,
         }
     }
 
     fn of(names: &[&str]) -> Self {
+        Self::in_mode(Mode::Delta, names)
+    }
+
+    fn in_mode(mode: Mode, names: &[&str]) -> Self {
         let mut cluster = Self::new();
+        cluster.mode = mode;
         for name in names {
             cluster.start(name);
             cluster.run(Duration::from_secs(2));
@@ -108,6 +118,7 @@ impl Cluster {
             },
             seeds: BTreeSet::new(),
             links: LANES.into(),
+            mode: self.mode,
             queue_bytes: 1 << 20,
             state_transfer_timeout: Duration::from_secs(60),
             max_inactive: IdleLimit::Millis(1_800_000),
@@ -224,6 +235,9 @@ impl Cluster {
                         }
                         Output::Copies(waiter, copies) => {
                             self.copies.insert((id.clone(), waiter), copies);
+                        }
+                        Output::Fetched(fetch, answered) => {
+                            self.fetched.insert((id.clone(), fetch), answered);
                         }
                         _ => {}
                     }

@@ -1,0 +1,235 @@
+//! Sessions this node holds and should not, in `backup` mode: written here by a caller whose core is no holder, or
+//! held before somebody better placed came. They stay until every node that should hold them says that it does.
+//!
+//! One round at a time: the sessions are offered to their holders; what a holder lacks it is sent, and the session
+//! is offered again later; what all of them have is forgotten here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Engine, Phase};
+use crate::base::clock::Now;
+use crate::base::id::{NodeId, SessionKey};
+use crate::replication::message::{Message, Offered};
+use crate::session::Record;
+
+/// How many sessions one round offers.
+const ROUND: usize = 512;
+/// How long a round waits for its answers before its sessions are offered again.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a session that some holder lacked waits before it is offered again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a session that was fetched stays, so that whoever fetched it finds it.
+const STAY: Duration = Duration::from_secs(2);
+
+/// See the module page. Holds at most one entry of each kind per session of the table.
+#[derive(Debug, Default)]
+pub(super) struct Handover {
+    waiting: BTreeSet<SessionKey>,
+    /// Sessions that were fetched, and until when they stay.
+    fetched: BTreeMap<SessionKey, Duration>,
+    round: Option<Round>,
+    next: Duration,
+}
+
+#[derive(Debug)]
+struct Round {
+    request: u64,
+    /// Each session with the digest it was offered with.
+    offered: BTreeMap<SessionKey, u64>,
+    unanswered: BTreeSet<NodeId>,
+    /// Sessions that some holder lacked.
+    lacked: BTreeSet<SessionKey>,
+    until: Duration,
+}
+
+impl Handover {
+    /// A session to hand over.
+    pub(super) fn add(&mut self, key: SessionKey) {
+        self.waiting.insert(key);
+    }
+
+    /// A session was fetched: it stays for a moment.
+    pub(super) fn keep(&mut self, key: SessionKey, now: Now) {
+        self.fetched.insert(key, now.mono + STAY);
+    }
+}
+
+impl Engine {
+    /// How many sessions wait to be handed over to the nodes that should hold them.
+    #[must_use]
+    pub fn misplaced(&self) -> usize {
+        let offered = self
+            .handover
+            .round
+            .as_ref()
+            .map_or(0, |round| round.offered.len());
+        self.handover.waiting.len() + offered
+    }
+
+    /// Begins a round when there is something to hand over, and ends one that was not answered.
+    pub(super) fn progress_handover(&mut self, now: Now) {
+        if self
+            .handover
+            .round
+            .as_ref()
+            .is_some_and(|round| now.mono >= round.until)
+            && let Some(round) = self.handover.round.take()
+        {
+            self.handover.waiting.extend(round.offered.into_keys());
+            self.handover.next = now.mono + PAUSE;
+        }
+        self.handover.fetched.retain(|_, until| *until > now.mono);
+        let idle = self.handover.round.is_none() && !self.handover.waiting.is_empty();
+        if idle && now.mono >= self.handover.next && self.phase == Phase::Ready {
+            self.offer(now);
+        }
+    }
+
+    fn offer(&mut self, now: Now) {
+        let Some(placement) = &self.placement else { return };
+        let (mut offered, mut to) = (BTreeMap::new(), BTreeMap::<NodeId, Vec<Offered>>::new());
+        let mut staying = Vec::new();
+        while offered.len() < ROUND {
+            let Some(key) = self.handover.waiting.pop_first() else {
+                break;
+            };
+            if self.handover.fetched.contains_key(&key) {
+                staying.push(key);
+                continue;
+            }
+            let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
+                continue;
+            };
+            if self.is_held_here(&key, record) {
+                continue;
+            }
+            let digest = record.digest();
+            let route = record.route.as_ref().map(|r| &*r.value);
+            for node in placement.view().holders(&key, route).iter() {
+                to.entry(node.clone()).or_default().push(Offered {
+                    key: key.clone(),
+                    digest,
+                    used: record.last_use(),
+                });
+            }
+            offered.insert(key, digest);
+        }
+        self.handover.waiting.extend(staying);
+        if to.is_empty() {
+            self.handover.next = now.mono + PAUSE;
+            return;
+        }
+        self.next_request += 1;
+        let request = self.next_request;
+        self.handover.round = Some(Round {
+            request,
+            offered,
+            unanswered: to.keys().cloned().collect(),
+            lacked: BTreeSet::new(),
+            until: now.mono + PATIENCE,
+        });
+        for (node, sessions) in to {
+            self.say(&node, Message::Offer { request, sessions });
+        }
+    }
+
+    /// Joins a part of the table of `node`. What it holds as its own and is not, because the session was bound to
+    /// another worker or ended while it was away, it is told.
+    pub(super) fn apply_table(
+        &mut self,
+        node: &NodeId,
+        records: Vec<(SessionKey, Record)>,
+        now: Now,
+    ) -> usize {
+        if self.placement.is_none() {
+            return self.apply(node, records, now);
+        }
+        let alive = records.iter().filter(|(_, record)| record.is_alive());
+        let keys: Vec<SessionKey> = alive.map(|(key, _)| key.clone()).collect();
+        let refused = self.apply(node, records, now);
+        for key in keys {
+            let known = self.table.get(&key);
+            let strays = |record: &&Record| !record.is_alive() || !self.is_shared(node, &key, record);
+            if let Some(record) = known.filter(strays).cloned() {
+                self.push(node, &key, &record);
+            }
+        }
+        refused
+    }
+
+    /// `node` holds sessions that are not its own: it is told which of them are not here as it has them.
+    pub(super) fn hear_offer(&mut self, node: &NodeId, request: u64, sessions: Vec<Offered>, now: Now) {
+        let mut lacking = Vec::new();
+        for Offered { key, digest, used } in sessions {
+            match self.table.get(&key).cloned() {
+                Some(known) if known.is_alive() && known.digest() == digest => {
+                    if let Some(used) = used {
+                        self.join(&key, &Record::use_of(used), now);
+                    }
+                    continue;
+                }
+                // What was changed, or ended, on either side is to be known on both before one of them forgets.
+                Some(known) => self.push(node, &key, &known),
+                None => {}
+            }
+            lacking.push(key);
+        }
+        self.say(
+            node,
+            Message::Lacking {
+                request,
+                sessions: lacking,
+            },
+        );
+    }
+
+    /// A holder says which of the sessions it was offered it lacks. It is sent them.
+    pub(super) fn hear_lacking(&mut self, node: &NodeId, request: u64, sessions: Vec<SessionKey>, now: Now) {
+        let Some(round) = self
+            .handover
+            .round
+            .as_mut()
+            .filter(|round| round.request == request)
+        else {
+            return; // too late
+        };
+        if !round.unanswered.remove(node) {
+            return;
+        }
+        let asked = sessions.into_iter().filter(|key| round.offered.contains_key(key));
+        let lacking: Vec<SessionKey> = asked.collect();
+        round.lacked.extend(lacking.iter().cloned());
+        let answered = round.unanswered.is_empty();
+        for key in &lacking {
+            if let Some(record) = self.table.get(key).filter(|record| record.is_alive()).cloned() {
+                self.push(node, key, &record);
+            }
+        }
+        if answered && let Some(round) = self.handover.round.take() {
+            self.end_round(round, now);
+        }
+    }
+
+    fn end_round(&mut self, round: Round, now: Now) {
+        let again = !round.lacked.is_empty();
+        for (key, digest) in round.offered {
+            let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
+                continue;
+            };
+            let stays = self.handover.fetched.contains_key(&key);
+            if stays || round.lacked.contains(&key) || record.digest() != digest {
+                self.handover.waiting.insert(key);
+            } else if !self.is_held_here(&key, record) {
+                let before = self.whereabouts(&key);
+                self.table.remove(&key);
+                self.moved_from(&key, &before);
+                self.counters.handed_over += 1;
+            }
+        }
+        if again {
+            self.handover.next = now.mono + PAUSE;
+        }
+    }
+}
