@@ -13,7 +13,8 @@ NATIVE  := --workspace --all-targets
 help:
 	@echo 'make demo    three nodes, demo workers and the proxy on http://127.0.0.1:8080'
 	@echo 'make test    installs what the tests need, then runs all of them'
-	@echo 'make bench   measures against nginx, HAProxy and Envoy side by side; writes docs/BENCHMARKS.md'
+	@echo 'make bench   measures against its peers side by side; writes docs/BENCHMARKS.md'
+	@echo '             ROW=update (or several) measures some rows and writes nothing; SHORT=1 tries it out'
 	@echo 'make build   filters, daemons and demo worker; `make release` the same, optimised'
 	@echo 'make lint    formatting and clippy, natively and for wasm'
 
@@ -34,7 +35,7 @@ demo: release
 	$(TARGET)/release/demo
 
 bench: deps-bench release
-	$(TARGET)/release/bench
+	$(TARGET)/release/bench $(if $(SHORT),--short) $(ROW)
 
 lint: filters
 	cargo fmt --all --check
@@ -45,4 +46,4 @@ deps:
 	scripts/deps wasm-target envoy ip faketime
 
 deps-bench:
-	scripts/deps wasm-target envoy nginx haproxy wrk
+	scripts/deps wasm-target envoy nginx haproxy wrk redis-server tomcat10 java curl ip ss

@@ -1,54 +1,129 @@
-//! `make bench`: what a sticky request costs, here and in the peers, side by side in one run.
+//! `make bench`: what the work of Limpet costs, here and in its peers, side by side in one run.
 //!
-//! The proxy under test has processor 0 to itself; the load, the workers and the core share processor 1. Every proxy
-//! gets the same visitors, who first visit it once to get its cookies. Rounds go through all proxies in turn, so a
-//! disturbance of the machine does not fall on one of them alone; the figures are medians. Only ratios of one run
-//! mean anything.
+//! ```text
+//! bench [--short] [ROW...]        rows: proxying update transfer memory crash
+//! ```
+//! What is measured has processor 0 to itself; the load and everything else share processor 1. Rounds go through all
+//! peers in turn where that is possible, so a disturbance of the machine does not fall on one of them alone. Only
+//! ratios of one run mean anything. A full run writes `docs/BENCHMARKS.md`; a run of some rows, or a `--short` one,
+//! only prints. A row that fails is said to have failed, and does not keep the others from being measured.
 
-mod measure;
-mod peers;
+mod connections;
+mod cpu;
+mod crash;
+mod load;
+mod memory;
+mod nodes;
+mod proxying;
+mod redis;
 mod report;
-mod stage;
+mod tomcat;
+mod transfer;
+mod update;
+mod wrk;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use measure::Sample;
-use peers::{PEERS, Peer};
-use stage::Stage;
+use report::Section;
 
-/// Odd, so that a median is one of the samples.
-const ROUNDS: usize = 3;
+/// How long one row may take before it is given up and its processes are stopped.
+const ROW_MAX: Duration = Duration::from_secs(420);
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// Rounds of each measurement; odd, so that a median is one of the samples.
+    pub rounds: usize,
+    /// How long one measurement takes.
+    pub window: Duration,
+    /// Whether this is a trial whose figures nobody keeps.
+    pub short: bool,
+}
+
+impl Extent {
+    const FULL: Self = Self {
+        rounds: 3,
+        window: Duration::from_secs(4),
+        short: false,
+    };
+    const SHORT: Self = Self {
+        rounds: 1,
+        window: Duration::from_secs(1),
+        short: true,
+    };
+}
+
+type Row = (&'static str, fn(Extent) -> Section);
+
+/// In the order of the page.
+const ROWS: [Row; 5] = [
+    ("proxying", |extent| in_time(proxying::run(extent))),
+    ("update", |extent| in_time(update::run(extent))),
+    ("transfer", |extent| in_time(transfer::run(extent))),
+    ("memory", |extent| in_time(memory::run(extent))),
+    ("crash", |extent| in_time(crash::run(extent))),
+];
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let short = arguments.iter().any(|argument| argument == "--short");
+    arguments.retain(|argument| argument != "--short");
+    if let Some(unknown) = arguments
+        .iter()
+        .find(|name| !ROWS.iter().any(|(row, _)| row == name))
+    {
+        let rows: Vec<_> = ROWS.iter().map(|(row, _)| *row).collect();
+        eprintln!("bench: there is no row {unknown:?}; rows: {}", rows.join(", "));
+        return ExitCode::from(64);
+    }
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
-        eprintln!("bench: two processors are needed, one for the proxy and one for everything else");
+        eprintln!("bench: two processors are needed, one for what is measured and one for everything else");
         return ExitCode::FAILURE;
     }
-    let stage = Stage::new().await;
-    let mut all: Vec<(Peer, Vec<Sample>)> = PEERS.iter().map(|peer| (*peer, Vec::new())).collect();
-    for round in 1..=ROUNDS {
-        for (peer, samples) in &mut all {
-            let sample = stage.measure(*peer).await;
-            println!(
-                "round {round}  {:<34} {:>8.0} req/s  {:>6.2} us CPU/request  p50 {:>6.0} us  p99 {:>6.0} us",
-                peer.name(),
-                sample.rate,
-                sample.cpu_us,
-                sample.p50_us,
-                sample.p99_us
-            );
-            samples.push(sample);
+    cpu::stay_on(cpu::LOAD);
+    let extent = if short { Extent::SHORT } else { Extent::FULL };
+    let (mut sections, mut whole) = (Vec::new(), true);
+    for (name, row) in ROWS {
+        if !arguments.is_empty() && !arguments.iter().any(|wanted| wanted == name) {
+            continue;
         }
+        // A thread of its own: a row that panics has stopped what it started, and is over.
+        let section = std::thread::spawn(move || row(extent))
+            .join()
+            .unwrap_or_else(|_| {
+                whole = false;
+                Section::failed(name)
+            });
+        println!("\n{}", section.text);
+        sections.push(section);
     }
-    let page = report::page(&all);
-    println!("\n{page}");
+    println!("{}", report::goals(&sections));
+    if !whole {
+        eprintln!("bench: a row failed; nothing was written");
+        return ExitCode::FAILURE;
+    }
+    if short || !arguments.is_empty() {
+        return ExitCode::SUCCESS;
+    }
     let path = limpet_tests::programs::workspace().join("docs/BENCHMARKS.md");
-    match std::fs::write(&path, page) {
+    match std::fs::write(&path, report::page(&sections)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("bench: cannot write {}: {e}", path.display());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs one row on this thread, for so long and no longer.
+fn in_time(row: impl Future<Output = Section>) -> Section {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let row = async { tokio::time::timeout(ROW_MAX, row).await };
+    runtime
+        .block_on(row)
+        .unwrap_or_else(|_| panic!("the row took longer than {ROW_MAX:?}"))
 }

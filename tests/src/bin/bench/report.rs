@@ -1,102 +1,114 @@
-//! The page `docs/BENCHMARKS.md`: figures, ratios, and the goals beside them, reached or not.
+//! The page `docs/BENCHMARKS.md`: a section per row, and the goals beside them, reached or not.
 
 use std::fmt::Write as _;
 use std::process::Command;
 
-use crate::measure::Sample;
-use crate::peers::Peer;
+/// What the figures are made of and where the remaining distances come from, in people's words.
+const REMARKS: &str = include_str!("remarks.md");
 
-/// The middle value of each figure.
-pub fn median(samples: &[Sample]) -> Sample {
-    let middle = |figure: fn(&Sample) -> f64| {
-        let mut all: Vec<_> = samples.iter().map(figure).collect();
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    };
-    Sample {
-        rate: middle(|s| s.rate),
-        cpu_us: middle(|s| s.cpu_us),
-        p50_us: middle(|s| s.p50_us),
-        p99_us: middle(|s| s.p99_us),
+/// What one row gave.
+#[derive(Debug, Clone)]
+pub struct Section {
+    /// Markdown from its heading on.
+    pub text: String,
+    /// What was to be reached.
+    pub goals: Vec<Goal>,
+}
+
+/// A limit on a figure, or on a ratio of two.
+#[derive(Debug, Clone)]
+pub struct Goal {
+    /// In words, limit included.
+    pub what: String,
+    /// What was measured.
+    pub reached: f64,
+    /// Whether that is enough.
+    pub met: bool,
+}
+
+impl Goal {
+    /// `reached` may be `limit` and no more.
+    pub fn at_most(what: &str, limit: f64, reached: f64) -> Self {
+        Self {
+            what: what.to_owned(),
+            reached,
+            met: reached <= limit,
+        }
+    }
+
+    /// `reached` must be `limit` or more.
+    pub fn at_least(what: &str, limit: f64, reached: f64) -> Self {
+        Self {
+            what: what.to_owned(),
+            reached,
+            met: reached >= limit,
+        }
     }
 }
 
+impl Section {
+    /// A row that was not measured.
+    pub fn failed(name: &str) -> Self {
+        Self {
+            text: format!("## {name}\n\nFailed; its message is above."),
+            goals: Vec::new(),
+        }
+    }
+}
+
+/// The middle one of some figures.
+pub fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
+    percentile(figures, 50)
+}
+
+/// The figure that `percent` of all do not exceed.
+pub fn percentile(figures: impl IntoIterator<Item = f64>, percent: usize) -> f64 {
+    let mut all: Vec<_> = figures.into_iter().collect();
+    all.sort_by(f64::total_cmp);
+    let at = (all.len() * percent).div_ceil(100).max(1) - 1;
+    all[at.min(all.len() - 1)]
+}
+
+/// The least of some figures.
+pub fn least(figures: impl IntoIterator<Item = f64>) -> f64 {
+    figures.into_iter().fold(f64::INFINITY, f64::min)
+}
+
+/// The greatest of some figures.
+pub fn most(figures: impl IntoIterator<Item = f64>) -> f64 {
+    figures.into_iter().fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// The goals of some rows as a table.
+pub fn goals(sections: &[Section]) -> String {
+    let mut text = "\n## Goals\n\n| goal | reached | |\n|---|---:|---|\n".to_owned();
+    for goal in sections.iter().flat_map(|section| &section.goals) {
+        let verdict = if goal.met { "yes" } else { "not yet" };
+        let _ = writeln!(text, "| {} | {:.2} | {verdict} |", goal.what, goal.reached);
+    }
+    text
+}
+
 /// The whole page.
-pub fn page(all: &[(Peer, Vec<Sample>)]) -> String {
-    let of = |wanted: Peer| {
-        let (_, samples) = all
-            .iter()
-            .find(|(peer, _)| *peer == wanted)
-            .expect("every peer is measured");
-        median(samples)
-    };
-    let (nginx, stateful) = (of(Peer::Nginx), of(Peer::EnvoyStateful));
-    let (host, filters) = (of(Peer::LimpetHost), of(Peer::EnvoyLimpet));
-    let rounds = all.first().map_or(0, |(_, samples)| samples.len());
+pub fn page(sections: &[Section]) -> String {
     let mut text = format!(
         "# Benchmarks
 
-Written by `make bench`; do not edit. Figures are medians of {rounds} rounds through all proxies in turn, on
+Written by `make bench`; do not edit. Everything here was measured in one run on
 {}.
-Only ratios within this table mean anything: another machine, or another day, gives other figures.
+Only ratios of one run mean anything: another machine, or another day, gives other figures.
 
-The proxy has processor 0 to itself. `wrk -t1 -c64`, two nginx workers (`return 200`, 24 bytes) and limpet-core share
-processor 1. 64 visitors take turns, each with the cookies the proxy gave it. CPU per request is user and system
-time of the proxy's processes over the requests they served. The load is closed (64 requests at a time), so a slower
-proxy is measured at a lower rate: its latencies are not flattered by that, and not comparable with those at equal load.
-
-## Sticky proxying, HTTP/1.1 keep-alive
-
-| proxy | req/s | CPU per request | to nginx | to Envoy stateful_session | p50 | p99 |
-|---|---:|---:|---:|---:|---:|---:|
+What is measured has processor 0 to itself; the load, and everything that is only there to be talked to, shares
+processor 1. CPU is user and system time of the measured processes over the work they did. Medians, of rounds that go
+through all peers in turn where that is possible.
 ",
         machine()
     );
-    for (peer, samples) in all {
-        let sample = median(samples);
-        let _ = writeln!(
-            text,
-            "| {} | {:.0} | {:.2} us | {:.2} | {:.2} | {:.0} us | {:.0} us |",
-            peer.name(),
-            sample.rate,
-            sample.cpu_us,
-            sample.cpu_us / nginx.cpu_us,
-            sample.cpu_us / stateful.cpu_us,
-            sample.p50_us,
-            sample.p99_us
-        );
+    text.push_str(&goals(sections));
+    for section in sections {
+        let _ = write!(text, "\n{}\n", section.text.trim());
     }
-    text.push_str("\n## Goals\n\n| goal | reached | |\n|---|---:|---|\n");
-    for (goal, limit, reached) in [
-        (
-            "limpet-host with both filters: CPU per request at most 1.0 × nginx",
-            1.0,
-            host.cpu_us / nginx.cpu_us,
-        ),
-        (
-            "limpet-host with both filters: p99 at most 1.0 × nginx",
-            1.0,
-            host.p99_us / nginx.p99_us,
-        ),
-        (
-            "both filters in Envoy: CPU per request at most 1.25 × stateful_session",
-            1.25,
-            filters.cpu_us / stateful.cpu_us,
-        ),
-    ] {
-        let verdict = if reached <= limit { "yes" } else { "not yet" };
-        let _ = writeln!(text, "| {goal} | {reached:.2} | {verdict} |");
-    }
-    text.push_str(
-        "\n## Spread\n\nCPU per request of each round, in microseconds.\n\n| proxy | rounds |\n|---|---|\n",
-    );
-    for (peer, samples) in all {
-        let rounds: Vec<_> = samples
-            .iter()
-            .map(|sample| format!("{:.2}", sample.cpu_us))
-            .collect();
-        let _ = writeln!(text, "| {} | {} |", peer.name(), rounds.join(", "));
-    }
+    let _ = write!(text, "\n{}", REMARKS.trim_start());
     text
 }
 
@@ -109,9 +121,11 @@ fn machine() -> String {
         .map(|rest| rest.trim_matches([' ', '\t', ':']));
     let count = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = first_line(Command::new("uname").arg("-sr"));
-    let haproxy = first_line(Command::new("haproxy").arg("-v"));
-    let haproxy: String = haproxy.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    let haproxy = words(&first_line(Command::new("haproxy").arg("-v")), 3);
     let nginx = first_line(Command::new("/usr/sbin/nginx").arg("-v"));
+    let redis = words(&first_line(Command::new("redis-server").arg("--version")), 3);
+    let tomcat = first_line(Command::new("dpkg-query").args(["-W", "-f", "Tomcat ${Version}", "tomcat10"]));
+    let java = first_line(Command::new("java").arg("-version"));
     let envoy = first_line(Command::new(limpet_tests::programs::envoy()).arg("--version"));
     let envoy = envoy
         .split("version: ")
@@ -120,9 +134,14 @@ fn machine() -> String {
         .unwrap_or("?")
         .to_owned();
     format!(
-        "{count} × {}, {kernel};\n{nginx}, {haproxy}, Envoy {envoy}",
+        "{} × {}, {kernel};\n{nginx}, {haproxy}, Envoy {envoy}, {redis}, {tomcat} on {java}",
+        count.max(2),
         model.unwrap_or("processor")
     )
+}
+
+fn words(text: &str, count: usize) -> String {
+    text.split_whitespace().take(count).collect::<Vec<_>>().join(" ")
 }
 
 fn first_line(command: &mut Command) -> String {
@@ -136,4 +155,18 @@ fn first_line(command: &mut Command) -> String {
         .unwrap_or("?")
         .trim()
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{median, percentile};
+
+    #[test]
+    fn percentiles_are_samples() {
+        let figures = (1..=50).map(f64::from);
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(percentile(figures.clone(), 99), 50.0);
+        assert_eq!(percentile(figures.clone(), 98), 49.0);
+        assert_eq!(percentile(figures, 50), 25.0);
+    }
 }

@@ -1,43 +1,32 @@
-//! One measurement: `wrk` from outside, `/proc` for what the proxy spent.
+//! `wrk`: the load over HTTP and TCP.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What one run of one proxy gave.
-#[derive(Debug, Clone, Copy)]
-pub struct Sample {
-    /// Requests per second.
-    pub rate: f64,
-    /// User and system time of the proxy's processes over the requests they served, in microseconds.
-    pub cpu_us: f64,
-    /// Half of the requests were faster than this, in microseconds.
-    pub p50_us: f64,
-    /// All but one in a hundred were faster than this, in microseconds.
-    pub p99_us: f64,
-}
+use crate::cpu::{LOAD, pinned};
+use crate::tomcat::Space;
 
-/// Runs `wrk` on processor 1 for `seconds`.
+/// Runs `wrk` with one thread and `connections` on the load's processor for `seconds`; with `space`, in there.
 ///
 /// # Panics
 /// When it cannot be run, or a request failed: such a figure would be a lie.
-pub fn wrk(script: &Path, listen: &str, seconds: u32) -> Wrk {
-    let output = Command::new("taskset")
-        .args([
-            "-c",
-            "1",
-            "wrk",
-            "-t1",
-            "-c64",
-            "--latency",
-            "-d",
-            &format!("{seconds}s"),
-            "-s",
-        ])
-        .arg(script)
-        .arg(format!("http://{listen}/"))
-        .output()
-        .expect("taskset and wrk can be run; `make deps-bench` installs wrk");
+pub fn wrk(space: Option<&Space>, script: &Path, listen: &str, connections: u32, seconds: u64) -> Wrk {
+    let mut command = Command::new("wrk");
+    command.args([
+        "-t1",
+        &format!("-c{connections}"),
+        "--latency",
+        "-d",
+        &format!("{seconds}s"),
+        "-s",
+    ]);
+    command.arg(script).arg(format!("http://{listen}/"));
+    let command = pinned(LOAD, &command);
+    let output = match space {
+        Some(space) => space.inside(&command).output(),
+        None => { command }.output(),
+    };
+    let output = output.expect("taskset and wrk can be run; `make deps-bench` installs wrk");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),
@@ -85,35 +74,6 @@ fn micros(text: &str) -> Option<f64> {
         text => (text.strip_suffix('s')?, 1e6),
     };
     Some(number.parse::<f64>().ok()? * scale)
-}
-
-/// User and system time of a process and all its descendants, in microseconds.
-pub fn cpu_us(root: u32) -> f64 {
-    let mut total = 0.0;
-    let mut family = vec![root];
-    while let Some(id) = family.pop() {
-        total += own_cpu_us(id);
-        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        family.extend(
-            children
-                .split_whitespace()
-                .filter_map(|id| id.parse::<u32>().ok()),
-        );
-    }
-    total
-}
-
-/// Fields 14 and 15 of `/proc/<id>/stat`, in ticks of 10 ms.
-fn own_cpu_us(id: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let fields = stat.rsplit(") ").next().unwrap_or_default();
-    let ticks: f64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<f64>().ok())
-        .sum();
-    ticks * 10_000.0
 }
 
 #[cfg(test)]

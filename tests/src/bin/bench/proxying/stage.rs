@@ -12,13 +12,15 @@ use limpet_tests::process::Process;
 use limpet_tests::proxy::Proxy;
 use limpet_tests::wait;
 
-use crate::measure::{Sample, cpu_us, wrk};
-use crate::peers::{Peer, worker};
+use super::Sample;
+use super::peers::{Peer, worker};
+use crate::cpu::{LOAD, MEASURED, pinned, spent_us};
+use crate::wrk::wrk;
 
 /// Different visitors whose requests are mixed.
 const VISITORS: u32 = 64;
-const WARM_SECONDS: u32 = 1;
-const SECONDS: u32 = 5;
+const WARM_SECONDS: u64 = 1;
+const CONNECTIONS: u32 = 64;
 const START: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Everything but the proxy.
@@ -41,7 +43,7 @@ impl Stage {
             processes.push(Process::start(
                 &name,
                 site.scratch.path(),
-                &mut pinned(1, &command),
+                &mut pinned(LOAD, &command),
             ));
             let to = Address::Tcp(addr.clone());
             wait::until("the worker listens", START, async || {
@@ -56,7 +58,9 @@ impl Stage {
         site.change("core", |node| node.extra = declared);
         let core = site.core("core").await;
         let id = core.process.id().to_string();
-        let moved = Command::new("taskset").args(["-a", "-cp", "1", &id]).output();
+        let moved = Command::new("taskset")
+            .args(["-a", "-cp", &LOAD.to_string(), &id])
+            .output();
         assert!(
             moved.is_ok_and(|output| output.status.success()),
             "the core can be moved to processor 1"
@@ -71,23 +75,23 @@ impl Stage {
     }
 
     /// Runs `peer` on processor 0, warms it up, measures it, stops it.
-    pub async fn measure(&self, peer: Peer) -> Sample {
+    pub async fn measure(&self, peer: Peer, seconds: u64) -> Sample {
         let listen = ports::free_addr();
         let [one, two] = &self.workers;
         let socket = self.core.node.socket_url();
         let command = peer.command(self.site.scratch.path(), &listen, [one, two], &socket);
         let name = format!("{peer:?}").to_lowercase();
-        let process = Process::start(&name, self.site.scratch.path(), &mut pinned(0, &command));
+        let process = Process::start(&name, self.site.scratch.path(), &mut pinned(MEASURED, &command));
         let mut proxy = Proxy {
             addr: Address::Tcp(listen.clone()),
             process,
         };
         proxy.listens().await;
         let script = self.script(peer, &listen).await;
-        wrk(&script, &listen, WARM_SECONDS);
-        let before = cpu_us(proxy.process.id());
-        let wrk = wrk(&script, &listen, SECONDS);
-        let spent = cpu_us(proxy.process.id()) - before;
+        wrk(None, &script, &listen, CONNECTIONS, WARM_SECONDS);
+        let before = spent_us(proxy.process.id());
+        let wrk = wrk(None, &script, &listen, CONNECTIONS, seconds);
+        let spent = spent_us(proxy.process.id()) - before;
         let _ = proxy.process.terminate(START).await;
         Sample {
             rate: wrk.rate,
@@ -129,19 +133,4 @@ impl Stage {
         std::fs::write(&file, text).expect("a script in the bench's directory");
         file
     }
-}
-
-/// The same command on one processor.
-fn pinned(processor: u32, command: &Command) -> Command {
-    let mut pinned = Command::new("taskset");
-    pinned
-        .args(["-c", &processor.to_string()])
-        .arg(command.get_program())
-        .args(command.get_args());
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            pinned.env(name, value);
-        }
-    }
-    pinned
 }
