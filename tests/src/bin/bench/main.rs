@@ -1,12 +1,13 @@
 //! `make bench`: what the work of Limpet costs, here and in its peers, side by side in one run.
 //!
 //! ```text
-//! bench [--short] [ROW...]        rows: proxying update transfer memory crash
+//! bench [--short] [ROW[:SUBJECT]...]        rows: proxying update transfer memory crash
 //! ```
 //! What is measured has processor 0 to itself; the load and everything else share processor 1. Rounds go through all
 //! peers in turn where that is possible, so a disturbance of the machine does not fall on one of them alone. Only
 //! ratios of one run mean anything. A full run writes `docs/BENCHMARKS.md`; a run of some rows, or a `--short` one,
-//! only prints. A row that fails is said to have failed, and does not keep the others from being measured.
+//! only prints. `update:PATCH` measures only what has PATCH in its name, and prints no table. A row that fails is said
+//! to have failed, and does not keep the others from being measured.
 
 mod connections;
 mod cpu;
@@ -39,6 +40,8 @@ pub struct Extent {
     pub window: Duration,
     /// Whether this is a trial whose figures nobody keeps.
     pub short: bool,
+    /// Only what has this in its name; nothing for everything.
+    pub only: &'static str,
 }
 
 impl Extent {
@@ -46,11 +49,13 @@ impl Extent {
         rounds: 3,
         window: Duration::from_secs(4),
         short: false,
+        only: "",
     };
     const SHORT: Self = Self {
         rounds: 1,
         window: Duration::from_secs(1),
         short: true,
+        only: "",
     };
 }
 
@@ -69,9 +74,15 @@ fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let short = arguments.iter().any(|argument| argument == "--short");
     arguments.retain(|argument| argument != "--short");
-    if let Some(unknown) = arguments
+    // For as long as the program runs: rows have threads of their own.
+    let arguments: &'static [String] = arguments.leak();
+    let wanted: Vec<(&str, &str)> = arguments
         .iter()
-        .find(|name| !ROWS.iter().any(|(row, _)| row == name))
+        .map(|argument| argument.split_once(':').unwrap_or((argument, "")))
+        .collect();
+    if let Some((unknown, _)) = wanted
+        .iter()
+        .find(|(name, _)| !ROWS.iter().any(|(row, _)| row == name))
     {
         let rows: Vec<_> = ROWS.iter().map(|(row, _)| *row).collect();
         eprintln!("bench: there is no row {unknown:?}; rows: {}", rows.join(", "));
@@ -85,9 +96,14 @@ fn main() -> ExitCode {
     let extent = if short { Extent::SHORT } else { Extent::FULL };
     let (mut sections, mut whole) = (Vec::new(), true);
     for (name, row) in ROWS {
-        if !arguments.is_empty() && !arguments.iter().any(|wanted| wanted == name) {
+        let this = wanted.iter().find(|(wanted, _)| *wanted == name);
+        if this.is_none() && !wanted.is_empty() {
             continue;
         }
+        let extent = Extent {
+            only: this.map_or("", |(_, only)| only),
+            ..extent
+        };
         // A thread of its own: a row that panics has stopped what it started, and is over.
         let section = std::thread::spawn(move || row(extent))
             .join()
@@ -103,7 +119,7 @@ fn main() -> ExitCode {
         eprintln!("bench: a row failed; nothing was written");
         return ExitCode::FAILURE;
     }
-    if short || !arguments.is_empty() {
+    if short || !wanted.is_empty() {
         return ExitCode::SUCCESS;
     }
     let path = limpet_tests::programs::workspace().join("docs/BENCHMARKS.md");

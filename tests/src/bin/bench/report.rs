@@ -47,6 +47,14 @@ impl Goal {
 }
 
 impl Section {
+    /// A row of which only a part was measured.
+    pub fn nothing() -> Self {
+        Self {
+            text: String::new(),
+            goals: Vec::new(),
+        }
+    }
+
     /// A row that was not measured.
     pub fn failed(name: &str) -> Self {
         Self {

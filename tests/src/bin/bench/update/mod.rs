@@ -134,7 +134,8 @@ pub async fn run(extent: Extent) -> Section {
         alone: Vec::new(),
         copied: Vec::new(),
     };
-    let mut lines: Vec<_> = subjects.into_iter().map(line).collect();
+    let wanted = |subject: &Subject| subject.name().contains(extent.only);
+    let mut lines: Vec<_> = subjects.into_iter().filter(wanted).map(line).collect();
     for round in 1..=extent.rounds {
         for line in &mut lines {
             for copies in [false, true] {
@@ -143,6 +144,9 @@ pub async fn run(extent: Extent) -> Section {
                 if copies { &mut line.copied } else { &mut line.alone }.push(sample);
             }
         }
+    }
+    if !extent.only.is_empty() && !wanted(&Subject::Tomcat) {
+        return Section::nothing();
     }
     let mut tomcat = line(Subject::Tomcat);
     tomcat.alone = tomcat::measure(false, extent).await;
@@ -153,6 +157,9 @@ pub async fn run(extent: Extent) -> Section {
         }
     }
     lines.push(tomcat);
+    if !extent.only.is_empty() {
+        return Section::nothing();
+    }
     let widths = widths(extent).await;
     section(&lines, &widths)
 }
