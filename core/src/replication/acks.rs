@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::lanes::{Lane, Place};
+use super::lanes::{LANES_MAX, Lane, Place};
 use super::outbox::Slot;
 use super::slots::{Holder, Slots};
 use crate::base::id::NodeId;
@@ -180,6 +180,11 @@ impl Acks {
                 wait.lose(peer, (lane, slot));
             }
         }
+    }
+
+    /// Everything that was on its way to `peer` was dropped: none of it will ever count.
+    pub fn dropped_all(&mut self, peer: &NodeId) {
+        (0..LANES_MAX).for_each(|lane| self.dropped(peer, lane, Slot::MAX));
     }
 
     /// `peer` is no member any more: nobody waits for it. Returns who is done.

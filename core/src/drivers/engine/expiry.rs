@@ -96,7 +96,9 @@ impl Engine {
                 .filter(|used| used.at_ms >= since_ms && record.is_alive())?;
             self.is_shared(node, key, record).then(|| (key.clone(), used))
         });
-        for (key, used) in missed.collect::<Vec<_>>() {
+        let mut missed: Vec<_> = missed.collect();
+        missed.sort_unstable(); // the same order in every run
+        for (key, used) in missed {
             self.push(node, &key, &Record::use_of(used));
         }
     }

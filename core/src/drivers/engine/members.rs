@@ -118,7 +118,7 @@ impl Engine {
         }
     }
 
-    fn member_up(&mut self, identity: Identity, now: Now) {
+    pub(super) fn member_up(&mut self, identity: Identity, now: Now) {
         let Ok(node) = NodeId::parse(&identity.node) else {
             return;
         };

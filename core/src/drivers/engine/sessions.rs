@@ -10,8 +10,7 @@ use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{SESSION_BYTES_MAX, WAITERS_MAX};
 use crate::replication::acks::{Level, Standing, Waiter};
-use crate::replication::lanes::{LANES_MAX, Place};
-use crate::replication::outbox::Slot;
+use crate::replication::lanes::Place;
 use crate::replication::slots::Slots;
 use crate::session::{Record, Register, Stamp, Used};
 
@@ -305,7 +304,7 @@ impl Engine {
             match place {
                 Some((lane, _)) if peer.is_up(lane) => self.outputs.push(Output::Wake(node.clone(), lane)),
                 Some(_) => {}
-                None => (0..LANES_MAX).for_each(|lane| self.acks.dropped(node, lane, Slot::MAX)),
+                None => self.acks.dropped_all(node),
             }
             // Only members are copies; a peer that is merely linked may not be one yet.
             if member.is_some() {
@@ -324,9 +323,10 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(node) else {
             return;
         };
-        let place = peer.outboxes.push(key, record);
-        if let Some((lane, _)) = place.filter(|(lane, _)| peer.is_up(*lane)) {
-            self.outputs.push(Output::Wake(node.clone(), lane));
+        match peer.outboxes.push(key, record) {
+            Some((lane, _)) if peer.is_up(lane) => self.outputs.push(Output::Wake(node.clone(), lane)),
+            Some(_) => {}
+            None => self.acks.dropped_all(node),
         }
     }
 

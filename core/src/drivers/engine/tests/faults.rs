@@ -75,6 +75,39 @@ fn what_an_overflow_dropped_is_never_counted() {
 }
 
 #[test]
+fn what_telling_missed_uses_dropped_is_never_counted() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    for n in 0..4000 {
+        cluster.patch("a", &format!("S{n}"), set("v", "1"));
+    }
+    cluster.settle();
+    cluster.part(&["a"], &["b"]);
+    cluster.run(Duration::from_secs(10));
+    let now = cluster.now();
+    for n in 0..4000 {
+        let engine = cluster.engines.get_mut(&node("a")).unwrap();
+        engine.touch(&key(&format!("S{n}")), now).unwrap();
+    }
+    // a takes b for a member again before there is a link to it, so a change waits for b as well.
+    let (a, b) = (node("a"), node("b"));
+    let identity = cluster.engines[&b].identity().clone();
+    let engine = cluster.engines.get_mut(&a).unwrap();
+    engine.member_up(identity.clone(), now);
+    let slots = cluster.patch("a", "S1", set("v", "2"));
+    let engine = cluster.engines.get_mut(&a).unwrap();
+    let waiter = engine
+        .wait_for(Level::All, Duration::from_secs(60), slots, now)
+        .unwrap();
+    // The uses b has missed do not fit beside it.
+    engine.link_up(&b, identity, CONTROL, now);
+    assert!(engine.peers()[&b].outboxes().dropped() > 0, "nothing was dropped");
+    cluster.heal();
+    cluster.patch("a", "S1", set("w", "1"));
+    cluster.settle();
+    assert_eq!(cluster.copies.get(&(a, waiter)), None, "nobody said b holds it");
+}
+
+#[test]
 fn a_use_during_a_cut_keeps_the_session_on_the_other_side_too() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.patch(
