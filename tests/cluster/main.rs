@@ -1,5 +1,7 @@
 //! Do cores keep what a cluster promises among themselves? No proxy, no worker: nodes, sessions, links.
 
+mod absence;
+mod clocks;
 mod copies;
 mod cuts;
 mod joining;

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod client;
+pub mod clocks;
 pub mod cluster;
 pub mod envoy;
 pub mod fleet;
