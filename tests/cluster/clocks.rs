@@ -83,7 +83,12 @@ async fn f03_a_clock_an_hour_ahead_is_refused_counted_and_poisons_nobody() {
 
     let path = format!("/v1/sessions/{APP}/S?ack=all&timeout_ms=500");
     let change = json!({ "set": { "x": encoded("from the future") } }).to_string();
-    let answer = fleet.core("a").api.call("PATCH", &path, change.as_bytes()).await.expect("an answer");
+    let answer = fleet
+        .core("a")
+        .api
+        .call("PATCH", &path, change.as_bytes())
+        .await
+        .expect("an answer");
     assert_eq!(answer.json()["copies"], 1, "a copy that refused is none");
     for id in ["b", "c"] {
         assert!(fleet.metric(id, "limpet_skew_refused_total", "").await > 0);
@@ -118,7 +123,11 @@ async fn f04_a_clock_that_jumps_by_an_hour_ends_no_session_and_stops_no_timer() 
         }
         tokio::time::sleep(NOTICED).await;
         for id in ids {
-            assert_eq!(fleet.core(id).digest().await.expect("an answer").0, 20, "{id} at {jump} s");
+            assert_eq!(
+                fleet.core(id).digest().await.expect("an answer").0,
+                20,
+                "{id} at {jump} s"
+            );
         }
         for id in ["a", "b"] {
             clocks[id].set(0);

@@ -38,7 +38,10 @@ impl WrongClock {
     /// Takes the names away that libfaketime left under `/dev/shm` for a process that runs by now: it goes on using
     /// what they named, and nobody would remove them after a SIGKILL.
     pub fn tidy(process: u32) {
-        for name in [format!("faketime_shm_{process}"), format!("sem.faketime_sem_{process}")] {
+        for name in [
+            format!("faketime_shm_{process}"),
+            format!("sem.faketime_sem_{process}"),
+        ] {
             let _ = fs::remove_file(Path::new("/dev/shm").join(name)); // libfaketime may have done so itself
         }
     }
