@@ -402,7 +402,8 @@ impl Engine {
         ) else {
             return; // a lane of an earlier run of this node
         };
-        if refused > outbox.acked() {
+        // A slot that was never given is one of an earlier run, whose clock was ahead.
+        if refused > outbox.acked() && refused < outbox.next() {
             link.refused = refused;
             self.acks.dropped(node, lane, refused);
         }

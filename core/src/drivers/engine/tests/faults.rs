@@ -42,6 +42,31 @@ fn an_acknowledgement_that_got_lost_is_said_again_on_the_next_link() {
     assert_eq!(cluster.copies.get(&(node("a"), waiter)), Some(&2));
 }
 
+/// A node restarted with its clock set back numbers from an earlier slot on than its run before.
+#[test]
+fn what_a_peer_refused_of_an_earlier_run_says_nothing_of_this_one() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let now = cluster.now();
+    for lane in 0..LANES {
+        let on = cluster.links[&(node("b"), node("a"), CONTROL)];
+        let later = u64::MAX - 1;
+        let ack = message::Message::Ack {
+            lane,
+            slot: later,
+            refused: later,
+        };
+        let engine = cluster.engines.get_mut(&node("a")).unwrap();
+        engine.hear(&node("b"), on, ack, now);
+    }
+    let slots = cluster.patch("a", "S1", set("v", "1"));
+    cluster.settle();
+    let engine = cluster.engines.get_mut(&node("a")).unwrap();
+    assert_eq!(
+        engine.wait_for(Level::All, Duration::from_secs(1), slots, now),
+        Err(2)
+    );
+}
+
 #[test]
 fn what_an_overflow_dropped_is_never_counted() {
     let mut cluster = Cluster::of(&["a", "b"]);
