@@ -86,7 +86,7 @@ async fn write(api: Api, go_on: Arc<AtomicBool>) -> (usize, Vec<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn certificates_and_then_the_ca_are_replaced_and_nobody_notices() {
+async fn f20_certificates_and_then_the_ca_are_replaced_and_nobody_notices() {
     let (site, cores) = three("rotation").await;
     let go_on = Arc::new(AtomicBool::new(true));
     let writers: Vec<_> = cores
@@ -150,7 +150,7 @@ async fn certificates_and_then_the_ca_are_replaced_and_nobody_notices() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_whose_certificate_ends_is_cut_off_and_comes_back_with_a_new_one() {
+async fn f20_a_node_whose_certificate_ends_is_cut_off_and_comes_back_with_a_new_one() {
     let site = Site::new("expired", &[], &["a", "b"]);
     let (a, uri) = (site.core("a").await, format!("limpet://{}/node/b", site.name));
     let end = SystemTime::now() + Duration::from_secs(6);
