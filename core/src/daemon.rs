@@ -192,6 +192,8 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
         mode: config.replication.mode,
         links: config.replication.links.into(),
         queue_bytes: config.replication.queue_bytes,
+        donor_transfers: config.replication.donor_transfers,
+        repair_interval: config.replication.repair_interval,
         state_transfer_timeout,
         max_inactive,
         max_active,

@@ -31,7 +31,13 @@ pub const SKEW_MAX: Duration = Duration::from_secs(60);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a node keeps dialling the address of a member that is down and is not a seed.
 pub const REDIAL_DOWN_FOR: Duration = Duration::from_secs(24 * 3600);
-/// How often tables are compared with a peer.
-pub const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
+/// How many ranges of a table one donor is asked for at a time: while one chunk is being applied, the next is made.
+pub const PULLS_PER_DONOR: usize = 2;
+/// How many unanswered pulls of one peer a donor keeps; the oldest goes, its asker having given it up most likely.
+pub const PULLS_KEPT_MAX: usize = 4;
+/// How long after its last pull a receiver counts as being served, among the `donor_transfers` a donor serves.
+pub const SERVED_FOR: Duration = Duration::from_millis(250);
+/// How many records one chunk looks at before the next is asked for, however few of them the receiver shares.
+pub const CHUNK_RECORDS_MAX: usize = 16_384;
 /// How long a donor may leave a pull unanswered before another is asked.
 pub const PULL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -88,6 +88,8 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         ack,
         ack_timeout,
         queue_bytes,
+        donor_transfers,
+        repair_interval,
         state_transfer_timeout,
         tombstone_life,
     } = replication;
@@ -106,6 +108,16 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     note(
         "replication.queue_bytes",
         *queue_bytes != new.replication.queue_bytes,
+        at_next_start,
+    );
+    note(
+        "replication.donor_transfers",
+        *donor_transfers != new.replication.donor_transfers,
+        at_next_start,
+    );
+    note(
+        "replication.repair_interval",
+        *repair_interval != new.replication.repair_interval,
         at_next_start,
     );
     note(

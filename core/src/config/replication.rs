@@ -21,6 +21,10 @@ pub struct ReplicationConfig {
     pub links: Lane,
     /// Bytes of changes kept for one peer.
     pub queue_bytes: usize,
+    /// How many nodes are sent parts of the table at a time.
+    pub donor_transfers: usize,
+    /// How often tables are compared.
+    pub repair_interval: Duration,
     /// How long to wait for somebody who has the sessions.
     pub state_transfer_timeout: Duration,
     /// How long the end of a session is remembered.
@@ -43,6 +47,8 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
     let ack_timeout = replication.period("ack_timeout", 15_000, 1, 600_000);
     let links = Lane::try_from(replication.integer("links", 1, LANES_MAX.into(), 2)).unwrap_or(LANES_MAX);
     let queue_bytes = replication.size("queue_bytes", 64 << 20, 64 << 10, 16 << 30);
+    let donor_transfers = usize::try_from(replication.integer("donor_transfers", 1, 64, 2)).unwrap_or(1);
+    let repair_interval = replication.period("repair_interval", 5000, 100, 3_600_000);
     let state_transfer_timeout = replication.period("state_transfer_timeout", 60_000, 100, 86_400_000);
     let tombstone_life = replication.period("tombstone_life", 86_400_000, 10_000, 30 * 86_400_000);
     ReplicationConfig {
@@ -55,6 +61,8 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
         ack_timeout,
         links,
         queue_bytes,
+        donor_transfers,
+        repair_interval,
         state_transfer_timeout,
         tombstone_life,
     }

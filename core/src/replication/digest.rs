@@ -16,10 +16,8 @@ impl Buckets {
     pub fn differing(mine: impl Iterator<Item = u64>, theirs: &[u64]) -> Self {
         let mut set = Self::NONE;
         for (index, digest) in mine.take(BUCKETS).enumerate() {
-            if theirs.get(index) != Some(&digest)
-                && let Some(word) = set.0.get_mut(index / 64)
-            {
-                *word |= 1 << (index % 64);
+            if theirs.get(index) != Some(&digest) {
+                set.insert(index);
             }
         }
         set
@@ -55,15 +53,55 @@ impl Buckets {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 
+    /// The buckets from `first` up to, but not with, `end`.
+    #[must_use]
+    pub fn range(first: usize, end: usize) -> Self {
+        let mut set = Self::NONE;
+        (first..end).for_each(|index| set.insert(index));
+        set
+    }
+
+    /// Adds a bucket; an index past the last changes nothing.
+    pub fn insert(&mut self, index: usize) {
+        if let Some(word) = self.0.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
+        }
+    }
+
+    /// The buckets in either set.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        self.with(other, |mine, theirs| mine | theirs)
+    }
+
+    /// The buckets in this set that are not in `other`.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        self.with(other, |mine, theirs| mine & !theirs)
+    }
+
     /// The buckets in both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        let mut both = self.clone();
-        for (mine, theirs) in both.0.iter_mut().zip(&other.0) {
-            *mine &= theirs;
-        }
-        both
+        self.with(other, |mine, theirs| mine & theirs)
     }
+
+    fn with(&self, other: &Self, join: impl Fn(u64, u64) -> u64) -> Self {
+        let mut set = self.clone();
+        for (mine, theirs) in set.0.iter_mut().zip(&other.0) {
+            *mine = join(*mine, *theirs);
+        }
+        set
+    }
+}
+
+/// One number for all of these, in their order.
+#[must_use]
+pub fn summary(digests: &[u64]) -> u64 {
+    digests.iter().fold(0xcbf2_9ce4_8422_2325, |sum, digest| {
+        let mixed = (sum ^ digest).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ (mixed >> 29)
+    })
 }
 
 #[cfg(test)]

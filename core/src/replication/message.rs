@@ -62,6 +62,13 @@ pub enum Message {
     Digest(Vec<u64>),
     /// Send your digest.
     Compare,
+    /// One number for all the sender's table holds.
+    Summary(u64),
+    /// The sender has too many to send chunks to: ask somebody else, or later.
+    Busy {
+        /// The request that is not answered.
+        request: u64,
+    },
     /// Sessions the sender holds and should not: does the receiver, who should, hold them?
     Offer {
         /// Numbers the question.
@@ -201,6 +208,8 @@ enum Spelled {
     },
     Digest(Vec<u64>),
     Compare,
+    Summary(u64),
+    Busy(u64),
     Offer(u64, Vec<(WireKey, u64, Option<WireUsed>)>),
     Lacking(u64, Vec<WireKey>),
     Fetch(u64, WireKey),
@@ -415,6 +424,8 @@ impl From<&Message> for Spelled {
                 key.into(),
                 record.as_deref().map(|r| Box::new(r.into())),
             ),
+            Message::Summary(summary) => Self::Summary(*summary),
+            Message::Busy { request } => Self::Busy(*request),
         }
     }
 }
@@ -474,6 +485,8 @@ impl TryFrom<Spelled> for Message {
                 let (key, record) = (key.try_into()?, record.map(|r| Box::new((*r).into())));
                 Self::Fetched { request, key, record }
             }
+            Spelled::Summary(summary) => Self::Summary(summary),
+            Spelled::Busy(request) => Self::Busy { request },
         })
     }
 }
@@ -573,6 +586,8 @@ mod tests {
                 prop::option::of(records().prop_map(Box::new))
             )
                 .prop_map(|(request, key, record)| Message::Fetched { request, key, record }),
+            any::<u64>().prop_map(Message::Summary),
+            any::<u64>().prop_map(|request| Message::Busy { request }),
         ]
     }
 

@@ -99,6 +99,16 @@ pub(super) fn render(engine: &Engine) -> String {
         c.behind,
     );
     page.counter(
+        "limpet_transfers_refused_total",
+        "requests for parts of the table this node was too busy for",
+        c.transfers_refused,
+    );
+    page.gauge(
+        "limpet_joined_without_members",
+        "members without a link when this node became ready, so not compared with",
+        c.joined_without_members,
+    );
+    page.counter(
         "limpet_repairs_total",
         "transfers begun because tables differed",
         c.repairs,

@@ -31,6 +31,10 @@ pub struct Counters {
     pub behind: u64,
     /// Transfers begun because tables differed.
     pub repairs: u64,
+    /// Requests for parts of the table this node was too busy to answer.
+    pub transfers_refused: u64,
+    /// Members that could not be reached when this node became ready, so that tables were not compared with them.
+    pub joined_without_members: u64,
     /// Buckets found different when tables were last compared.
     pub mismatched_buckets: u64,
 }

@@ -150,12 +150,9 @@ impl Engine {
         self.forget_peer(&node, now);
         self.distrust_workers(&node);
         self.note_lost(&node, now);
-        if self
-            .transfer
-            .as_ref()
-            .is_some_and(|transfer| *transfer.donor() == node)
-        {
-            self.replace_donor(now);
+        if self.transfers.lost(&node) {
+            self.check_again(&node);
         }
+        self.start_transfers(now);
     }
 }

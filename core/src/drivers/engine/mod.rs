@@ -2,15 +2,17 @@
 //!
 //! Callers hand in what happened and the time; what there is to do collects in [`Output`]s, which the caller takes
 //! and carries out after the call. Sessions change in [`sessions`], messages of peers arrive in [`peers`],
-//! membership lives in [`members`], state transfer and repair in [`repair`], which node holds what
+//! membership lives in [`members`], state transfer in [`joining`] and [`donating`], repair in [`repair`], which node holds what
 //! follows from [`placement`], ends of sessions in [`expiry`], and
 //! the table that filters see in [`workers`], what operators said of it in [`directives`].
 
 mod counters;
 pub mod directives;
+mod donating;
 pub mod expiry;
 pub mod fetch;
 mod handover;
+mod joining;
 pub mod keys;
 pub mod members;
 pub mod peers;
@@ -35,11 +37,12 @@ use crate::replication::acks::{Acks, Waiter};
 use crate::replication::lanes::Lane;
 use crate::replication::message::{Announce, DeclaredWorker};
 use crate::replication::outbox::Slot;
-use crate::replication::transfer::Transfer;
+use crate::replication::transfer::Transfers;
 use crate::session::{Hlc, Stamp};
 use crate::store::{Deadlines, Memory};
 
 pub use counters::Counters;
+use joining::Step;
 pub use peers::{Listening, Peer};
 
 /// Which nodes hold a session.
@@ -73,6 +76,10 @@ pub struct EngineConfig {
     pub mode: Mode,
     /// Bytes of changes kept for one peer.
     pub queue_bytes: usize,
+    /// How many nodes are sent parts of the table at a time.
+    pub donor_transfers: usize,
+    /// How often tables are compared.
+    pub repair_interval: Duration,
     /// How long to wait for somebody who has the table before starting without it.
     pub state_transfer_timeout: Duration,
     /// The idle lifetime of sessions that are given none.
@@ -164,9 +171,16 @@ pub struct Engine {
     refused_by_clock: bool,
     seeds_untried: BTreeSet<String>,
     acks: Acks,
-    transfer: Option<Transfer>,
-    checking: Option<repair::Check>,
+    joining: Step,
+    transfers: Transfers,
+    /// Who pulls from this node, and since when each was last heard to.
+    serving: BTreeMap<NodeId, Duration>,
+    /// The peer tables were last compared with in turn.
+    compared_last: Option<NodeId>,
+    /// Numbers questions to peers.
     next_request: u64,
+    /// Whom the whole table was asked of, where each has another part of it.
+    joined_from: BTreeSet<NodeId>,
     next_repair: Duration,
     next_join: Duration,
     next_greeting: Duration,
@@ -213,9 +227,12 @@ impl Engine {
             refused_by_clock: false,
             seeds_untried: config.seeds.clone(),
             acks: Acks::default(),
-            transfer: None,
-            checking: None,
+            joining: Step::Waiting,
+            transfers: Transfers::new(config.seed | 1),
+            serving: BTreeMap::new(),
+            compared_last: None,
             next_request: config.seed | 1,
+            joined_from: BTreeSet::new(),
             next_repair: now.mono,
             next_join: now.mono,
             next_greeting: now.mono,
@@ -286,23 +303,28 @@ impl Engine {
     /// Why the node is not ready, in a sentence; `None` when it is.
     #[must_use]
     pub fn not_ready_reason(&self) -> Option<String> {
-        match (&self.phase, &self.transfer) {
-            (Phase::Ready, _) => None,
-            (Phase::Leaving, _) => Some("leaving the cluster".into()),
-            (Phase::Joining { .. }, Some(transfer)) => Some(format!(
-                "receiving sessions from {}: {} so far",
-                transfer.donor(),
-                transfer.received()
-            )),
-            (Phase::Joining { .. }, None) if self.refused_by_clock => Some(
-                "sessions were refused because their stamps are far ahead of this node's clock; set the clock".into(),
-            ),
-            (Phase::Joining { .. }, None) if !self.seeds_untried.is_empty() => Some(format!(
-                "waiting for {} of the seeds to answer",
-                self.seeds_untried.len()
-            )),
-            (Phase::Joining { .. }, None) => Some("waiting for a member that has the sessions".into()),
+        if self.phase == Phase::Ready {
+            return None;
         }
+        if self.phase == Phase::Leaving {
+            return Some("leaving the cluster".into());
+        }
+        Some(match &self.joining {
+            Step::Checking(_) if self.transfers.is_complete() => "comparing tables with the members".into(),
+            Step::Fetching | Step::Checking(_) => {
+                let donors: Vec<_> = self.transfers.donors().into_iter().map(NodeId::as_str).collect();
+                let received = self.transfers.received();
+                format!("receiving sessions from {}: {received} so far", donors.join(", "))
+            }
+            Step::Waiting if self.refused_by_clock => {
+                "sessions were refused because their stamps are far ahead of this node's clock; set the clock"
+                    .into()
+            }
+            Step::Waiting if !self.seeds_untried.is_empty() => {
+                format!("waiting for {} of the seeds to answer", self.seeds_untried.len())
+            }
+            Step::Waiting => "waiting for a member that has the sessions".into(),
+        })
     }
 
     /// The session table.

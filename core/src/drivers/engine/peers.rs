@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
+use super::repair::Comparison;
 use super::{Engine, Output};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{BATCH_BYTES, CONTROL_QUEUE_MAX, WORKERS_MAX};
 use crate::membership::Identity;
 use crate::replication::acks::Standing;
-use crate::replication::digest::Buckets;
 use crate::replication::lanes::{CONTROL, Lane, Outboxes, Place};
 use crate::replication::message::{Announce, Message};
 use crate::replication::outbox::{Slot, first_slot};
@@ -57,13 +57,11 @@ pub struct Peer {
     /// Whether it has told what it is since its link came up.
     pub(super) announced: bool,
     control: VecDeque<Message>,
-    /// The chunk it asked for last. An unanswered older request is superseded: it has one transfer at a time.
-    pub(super) wanted: Option<Pull>,
+    /// The chunks it asked for.
+    pub(super) wanted: VecDeque<Pull>,
     pub(super) outboxes: Outboxes,
-    /// Whether tables were compared since its link came up.
-    pub(super) compared: bool,
-    /// Buckets that differed when tables were last compared.
-    pub(super) differed: Buckets,
+    /// How its table compares with this node's.
+    pub(super) comparison: Comparison,
 }
 
 impl Peer {
@@ -72,10 +70,9 @@ impl Peer {
             links: vec![Link::default(); lanes],
             announced: false,
             control: VecDeque::new(),
-            wanted: None,
+            wanted: VecDeque::new(),
             outboxes: Outboxes::new(lanes, queue_bytes, first),
-            compared: false,
-            differed: Buckets::NONE,
+            comparison: Comparison::default(),
         }
     }
 
@@ -92,7 +89,7 @@ impl Peer {
     }
 
     /// The lane chunks go on: the last that is up, so that they keep control messages waiting as little as can be.
-    fn chunk_lane(&self) -> Lane {
+    pub(super) fn chunk_lane(&self) -> Lane {
         let last = self.links.iter().rposition(|link| link.up).unwrap_or(0);
         Lane::try_from(last).unwrap_or(CONTROL)
     }
@@ -100,7 +97,7 @@ impl Peer {
     /// Whether anything waits to be sent to it.
     #[must_use]
     pub fn has_waiting(&self) -> bool {
-        !self.control.is_empty() || self.wanted.is_some() || self.outboxes.has_waiting()
+        !self.control.is_empty() || !self.wanted.is_empty() || self.outboxes.has_waiting()
     }
 
     /// How the change at `place` stands with it.
@@ -166,7 +163,7 @@ impl Engine {
         let todo = self.swim.meet(identity);
         self.carry_out(todo, now);
         self.tell_lost_touches(node);
-        self.say_digest(node);
+        self.say_summary(node);
         self.refresh_table();
     }
 
@@ -203,9 +200,8 @@ impl Engine {
                     self.outputs.push(Output::Close(node.clone(), other));
                 }
             }
-            peer.compared = false;
             peer.control.clear();
-            peer.wanted = None;
+            peer.wanted.clear();
         }
         if lane != CONTROL {
             return;
@@ -314,7 +310,7 @@ impl Engine {
             messages.extend(heard.filter_map(|(lane, heard)| heard.take_ack(*lane)));
         }
         if lane == peer.chunk_lane()
-            && let Some(pull) = peer.wanted.take()
+            && let Some(pull) = peer.wanted.pop_front()
         {
             messages.push(self.chunk(node, &pull));
         }
@@ -366,12 +362,8 @@ impl Engine {
                 self.outputs.push(Output::Wake(node.clone(), CONTROL));
             }
             Message::Ack { lane, slot, refused } => self.hear_ack(node, lane, slot, refused),
-            Message::Pull(pull) => {
-                if let Some(peer) = self.peers.get_mut(node) {
-                    peer.wanted = Some(pull);
-                    self.outputs.push(Output::Wake(node.clone(), peer.chunk_lane()));
-                }
-            }
+            Message::Pull(pull) => self.hear_pull(node, pull, now),
+            Message::Busy { request } => self.hear_busy(node, request, now),
             Message::Chunk {
                 request,
                 records,
@@ -380,6 +372,7 @@ impl Engine {
                 self.hear_chunk(node, request, records, next, now);
             }
             Message::Digest(digests) => self.hear_digest(node, &digests, now),
+            Message::Summary(summary) => self.hear_summary(node, summary),
             Message::Compare => self.say_digest(node),
             Message::Offer { request, sessions } => self.hear_offer(node, request, sessions, now),
             Message::Lacking { request, sessions } => self.hear_lacking(node, request, sessions, now),
@@ -433,7 +426,7 @@ impl Engine {
             self.forget_peer_waits(node);
         }
         if became_ready {
-            self.say_digest(node);
+            self.say_summary(node);
         }
         self.progress_join(now);
         self.refresh_table();

@@ -1,321 +1,264 @@
-//! Getting what is missing: the whole table when joining, the differing buckets ever after.
+//! Finding out what is missing, and getting it.
 //!
-//! A node that has just linked to a peer, or was cut off from it, or whose outbox for it overflowed, finds out by
-//! comparing digests; what differs is pulled. Both sides do the same, so both end with the join of both tables.
+//! ```text
+//! summary ─► equal: nothing to do
+//!         └► digest ⇄ digest ─► what differs twice in the same way is pulled
+//! ```
+//! Tables are compared on an interval, when a link came up, when a node became ready, and after an outbox overflowed.
+//! Under load two tables always differ in what is on its way just then, and never twice in the same way: the digest of
+//! a bucket is the exclusive or of its sessions', so a difference that lasts shows as the same number again.
+//! Both sides pull, so both end with the join of both tables.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Engine, Phase};
 use crate::base::clock::Now;
-use crate::base::id::{NodeId, SessionKey};
-use crate::base::limits::{CHUNK_BYTES, REPAIR_INTERVAL};
-use crate::replication::digest::Buckets;
+use crate::base::id::{BUCKETS, NodeId, SessionKey};
+use crate::replication::digest::{self, Buckets};
 use crate::replication::message::Message;
-use crate::replication::transfer::{Cursor, Pull, Transfer};
+use crate::replication::transfer::Source;
 use crate::session::Record;
 
-/// How long a node waits before it asks for the table again after its clock made it refuse what it got.
-const JOIN_AGAIN: Duration = Duration::from_secs(1);
+/// With how many peers tables are compared per interval, in turn: a node's cost does not grow with its domain.
+const COMPARED_PER_INTERVAL: usize = 8;
+/// How long after two tables were found to differ they are compared once more.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
-/// How long a joining node waits for members to compare tables with, beside the one it got its table from.
-const CHECK_PATIENCE: Duration = Duration::from_secs(2);
+/// How this node's table compares with a peer's.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    /// Of each bucket, what differed when tables were last compared; empty when nothing did.
+    differed: Vec<u64>,
+    /// When to compare once more.
+    again: Option<Duration>,
+    /// When it was last looked at.
+    looked: Duration,
+    /// Whether this comparison is already the second look.
+    second: bool,
+    /// Whether something was left to a transfer from another peer, and is to be looked at after it.
+    postponed: bool,
+    /// Sessions found different in the last repair.
+    pub(super) mismatched_sessions: u64,
+    /// Repairs begun.
+    pub(super) repairs: u64,
+}
 
-/// The last step of joining: members that are still to be compared with, and until when.
-#[derive(Debug)]
-pub(super) struct Check {
-    members: BTreeSet<NodeId>,
-    until: Duration,
+impl Comparison {
+    /// Takes note of what differs now; returns the buckets that differed in the same way a while ago.
+    fn lasting(&mut self, differing: Vec<u64>, now: Duration) -> Buckets {
+        let mut lasting = Buckets::NONE;
+        if !self.differed.is_empty() && now.saturating_sub(self.looked) < LOOK_AGAIN / 2 {
+            return lasting; // the same look, from the other side
+        }
+        self.looked = now;
+        for (index, (now, before)) in differing.iter().zip(&self.differed).enumerate() {
+            if *now != 0 && now == before {
+                lasting.insert(index);
+            }
+        }
+        self.differed = differing;
+        lasting
+    }
 }
 
 impl Engine {
-    /// Takes the next step of joining, if there is one to take.
-    pub(super) fn progress_join(&mut self, now: Now) {
-        let Phase::Joining { since } = self.phase else {
-            return;
+    /// The linked members that have the whole table.
+    pub(super) fn donors(&self) -> Vec<NodeId> {
+        let fits = |(_, member): &(&NodeId, &crate::membership::Member)| {
+            member.linked && member.ready && !member.leaving
         };
-        if self.checking.is_some() {
-            self.check_next(now);
+        let fitting = self.roster.iter().filter(fits);
+        fitting.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// Asks for what is wanted and was not asked for yet.
+    pub(super) fn start_transfers(&mut self, now: Now) {
+        if self.transfers.is_complete() {
             return;
         }
-        if let Some(transfer) = &self.transfer {
-            let donor = transfer.donor();
-            if transfer.is_stalled(now.mono) || !self.peers.get(donor).is_some_and(super::Peer::is_linked) {
-                self.replace_donor(now);
-            }
-            return;
-        }
-        if now.mono < self.next_join {
-            return;
-        }
-        if let Some(donor) = self.donor(None) {
-            tracing::info!(peer = %donor, "asks for the sessions");
-            self.begin_transfer(donor, Buckets::ALL, now);
-            return;
-        }
-        let known: Vec<_> = self.roster.iter().filter(|(_, m)| m.active || m.linked).collect();
-        let alone = known.is_empty() && self.seeds_untried.is_empty();
-        let first_of_equals = self.seeds_untried.is_empty()
-            && known.iter().all(|(node, member)| {
-                let announced = self.peers.get(*node).is_some_and(|peer| peer.announced);
-                member.linked && announced && !member.ready && *node > &self.config.node
-            });
-        let waited = now.mono.saturating_sub(since) >= self.config.state_transfer_timeout;
-        if waited && !alone {
-            tracing::error!("nobody who has the sessions answered in time; starts without them");
-        }
-        if alone || first_of_equals || waited {
-            self.become_ready(now);
+        for (donor, pull) in self.transfers.start(&self.donors(), now.mono) {
+            self.say(&donor, Message::Pull(pull));
         }
     }
 
-    fn become_ready(&mut self, now: Now) {
-        let received = self.transfer.take().map_or(0, |transfer| transfer.received());
-        self.phase = Phase::Ready;
-        self.checking = None;
-        self.refused_by_clock = false;
-        self.next_repair = now.mono + REPAIR_INTERVAL;
-        tracing::info!(sessions = self.sessions(), received, "ready");
-        self.rotate_keys(now);
-        self.announce();
-        let nodes: Vec<_> = self.peers.keys().cloned().collect();
-        nodes.iter().for_each(|node| self.say_digest(node));
-        self.refresh_table();
-    }
-
-    /// A linked member that has the whole table, other than `not`.
-    fn donor(&self, not: Option<&NodeId>) -> Option<NodeId> {
-        let fits = |(node, member): &(&NodeId, &crate::membership::Member)| {
-            member.linked && member.ready && !member.leaving && Some(*node) != not
-        };
-        self.roster.iter().find(fits).map(|(node, _)| node.clone())
-    }
-
-    fn begin_transfer(&mut self, donor: NodeId, buckets: Buckets, now: Now) {
-        self.next_request += 1 << 20; // room for one transfer's requests
-        let (transfer, pull) = Transfer::begin(donor.clone(), self.next_request, buckets, now.mono);
-        self.transfer = Some(transfer);
-        self.say(&donor, Message::Pull(pull));
-    }
-
-    /// The donor is gone or silent: another goes on where it stopped. Where there is none, a joining node waits
-    /// for one, and a repair is left to the next comparison.
-    pub(super) fn replace_donor(&mut self, now: Now) {
-        let Some(transfer) = &self.transfer else { return };
-        let old = transfer.donor().clone();
-        let Some(next) = self.donor(Some(&old)).or_else(|| self.donor(None)) else {
-            self.transfer = None;
-            return;
-        };
-        tracing::warn!(peer = %old, next = %next, "stopped sending sessions; another goes on");
-        let Some(transfer) = &mut self.transfer else {
-            return;
-        };
-        let pull = transfer.switch(next.clone(), now.mono);
-        self.say(&next, Message::Pull(pull));
-    }
-
-    /// The chunk that answers `pull`.
-    pub(super) fn chunk(&self, to: &NodeId, pull: &Pull) -> Message {
-        let (mut records, mut bytes, mut next) = (Vec::new(), 0, None);
-        let mut after = pull.cursor.after.as_ref();
-        let mut index = pull.cursor.bucket;
-        'buckets: while let Some(bucket) = self.table.bucket(index) {
-            if pull.buckets.contains(index) {
-                let shared = bucket.ordered(after).into_iter();
-                for (key, record) in shared.filter(|(key, record)| self.is_shared(to, key, record)) {
-                    if bytes >= CHUNK_BYTES {
-                        let after = records.last().map(|(key, _): &(SessionKey, Record)| key.clone());
-                        let after = after.filter(|last| last.bucket() == index);
-                        next = Some(Cursor { bucket: index, after });
-                        break 'buckets;
-                    }
-                    bytes += record.size() + key.id.len();
-                    records.push((key.clone(), record.clone()));
+    /// Donors that are gone or silent: others go on where they stopped.
+    pub(super) fn drop_lost_donors(&mut self, now: Now) {
+        for donor in self.transfers.take_silent(now.mono) {
+            tracing::warn!(peer = %donor, "stopped sending sessions");
+            self.check_again(&donor);
+        }
+        let donors: Vec<_> = self.transfers.donors().into_iter().cloned().collect();
+        for donor in donors {
+            if !self.peers.get(&donor).is_some_and(super::Peer::is_linked) {
+                tracing::warn!(peer = %donor, "is gone in the middle of sending sessions");
+                if self.transfers.lost(&donor) {
+                    self.check_again(&donor);
                 }
             }
-            after = None;
-            index += 1;
-        }
-        Message::Chunk {
-            request: pull.request,
-            records,
-            next,
         }
     }
 
-    pub(super) fn hear_chunk(
-        &mut self,
-        node: &NodeId,
-        request: u64,
-        records: Vec<(SessionKey, Record)>,
-        next: Option<Cursor>,
-        now: Now,
-    ) {
-        if !self
-            .transfer
-            .as_ref()
-            .is_some_and(|transfer| transfer.expects(node, request))
-        {
-            return; // a late answer of a donor that was replaced
-        }
-        let count = records.len();
-        let refused = self.apply_table(node, records, now);
-        self.counters.transfer_sessions_received += (count - refused) as u64;
-        if refused > 0 && matches!(self.phase, Phase::Joining { .. }) {
-            // A table with holes is not a table. The clock is what has to be put right; then it goes better.
-            tracing::error!(
-                refused,
-                "sessions were refused for their stamps; does this node's clock run behind?"
-            );
-            self.refused_by_clock = true;
-            self.transfer = None;
-            self.checking = None;
-            self.next_join = now.mono + JOIN_AGAIN;
-            return;
-        }
-        let Some(transfer) = &mut self.transfer else {
-            return;
-        };
-        if let Some(pull) = transfer.advance(count, next, now.mono) {
-            self.say(node, Message::Pull(pull));
-        } else if matches!(self.phase, Phase::Joining { .. }) {
-            self.transfer = None;
-            if self.checking.is_none() {
-                self.begin_check(now);
-            } else {
-                self.ask_members();
-                self.check_next(now);
-            }
-        } else {
-            self.transfer = None;
+    /// `node` cannot send what it was asked for now.
+    pub(super) fn hear_busy(&mut self, node: &NodeId, request: u64, now: Now) {
+        self.transfers.busy(node, request, now.mono);
+        self.start_transfers(now);
+    }
+
+    /// Tells `node` one number for all this table holds, once it is whole, and once more what this node is: whatever
+    /// was missed is put right by the same round.
+    pub(super) fn say_summary(&mut self, node: &NodeId) {
+        if self.phase == Phase::Ready && self.peers.get(node).is_some_and(super::Peer::is_linked) {
+            self.say(node, Message::Announce(self.announcement()));
+            let summary = digest::summary(&self.digests_for(node));
+            self.say(node, Message::Summary(summary));
         }
     }
 
-    /// The donor's table is here. Another member may have changed something just before it linked to this node and
-    /// just after the donor had sent that bucket; so every member is compared with, once it can answer.
-    fn begin_check(&mut self, now: Now) {
-        let members: Vec<_> = self.roster.active().map(|(node, _)| node.clone()).collect();
-        let until = now.mono + CHECK_PATIENCE;
-        self.checking = Some(Check {
-            members: members.into_iter().collect(),
-            until,
-        });
-        self.ask_members();
-        self.check_next(now);
-    }
-
-    fn ask_members(&mut self) {
-        let members: Vec<_> = self
-            .checking
-            .iter()
-            .flat_map(|check| check.members.iter().cloned())
-            .collect();
-        members.iter().for_each(|node| self.say(node, Message::Compare));
-    }
-
-    /// A member answered: what differs is pulled, one member after the other.
-    fn hear_digest_while_checking(&mut self, node: &NodeId, differing: Buckets, now: Now) {
-        if self.transfer.is_some() {
-            return; // asked again when that is done
-        }
-        let Some(check) = &mut self.checking else { return };
-        if check.members.remove(node) && differing != Buckets::NONE {
-            self.begin_transfer(node.clone(), differing, now);
-        } else {
-            self.check_next(now);
-        }
-    }
-
-    /// Ready, once every member that can be compared with was.
-    fn check_next(&mut self, now: Now) {
-        let Some(check) = &mut self.checking else { return };
-        let roster = &self.roster;
-        check.members.retain(|node| {
-            roster
-                .get(node)
-                .is_some_and(|member| member.active && !member.leaving)
-        });
-        // A member that is joining itself answers when it is ready; one that cannot be reached does not answer.
-        let all_joining = check
-            .members
-            .iter()
-            .all(|node| roster.get(node).is_some_and(|m| m.linked && !m.ready));
-        let over = now.mono >= check.until;
-        if self
-            .transfer
-            .as_ref()
-            .is_some_and(|transfer| !transfer.is_stalled(now.mono))
-            && !over
-        {
-            return;
-        }
-        if check.members.is_empty() || all_joining || over {
-            self.become_ready(now);
-        }
-    }
-
-    /// Tells `node` what this table holds, once it is whole, and once more what this node is: whatever was missed is
-    /// put right by the same round.
+    /// Tells `node` what every bucket of this table holds, once it is whole.
     pub(super) fn say_digest(&mut self, node: &NodeId) {
         if self.phase == Phase::Ready {
-            self.say(node, Message::Announce(self.announcement()));
             let digests = self.digests_for(node);
             self.say(node, Message::Digest(digests));
         }
     }
 
-    /// Compares tables with every linked peer from time to time.
+    /// Compares tables with some of the peers from time to time.
     pub(super) fn progress_repair(&mut self, now: Now) {
         if self.phase != Phase::Ready {
             return;
         }
-        if self
-            .transfer
-            .as_ref()
-            .is_some_and(|transfer| transfer.is_stalled(now.mono))
-        {
-            self.transfer = None;
+        self.drop_lost_donors(now);
+        self.start_transfers(now);
+        let (mut behind, mut again) = (Vec::new(), Vec::new());
+        for (node, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_linked()) {
+            if peer.outboxes.take_behind() {
+                behind.push(node.clone());
+            }
+            if peer.comparison.again.take_if(|at| *at <= now.mono).is_some() {
+                peer.comparison.second = true;
+                again.push(node.clone());
+            }
         }
-        let behind: Vec<_> = self
-            .peers
-            .iter_mut()
-            .filter_map(|(node, peer)| {
-                (peer.is_linked() && peer.outboxes.take_behind()).then(|| node.clone())
-            })
-            .collect();
         for node in behind {
             tracing::warn!(peer = %node, "fell behind; changes for it were dropped and it will repair itself");
             self.counters.behind += 1;
-            self.say_digest(&node);
+            self.say_summary(&node);
         }
+        again.iter().for_each(|node| self.say(node, Message::Compare));
         if now.mono >= self.next_repair {
-            self.next_repair = now.mono + REPAIR_INTERVAL;
-            let nodes: Vec<_> = self.peers.keys().cloned().collect();
-            nodes.iter().for_each(|node| self.say_digest(node));
+            self.next_repair = now.mono + self.config.repair_interval;
+            self.compare_in_turn();
         }
     }
 
-    /// A peer says what its table holds. What differs now and differed the last time is pulled: what differs only
-    /// now may still be on its way. The first comparison after a link came up is not given that time.
-    pub(super) fn hear_digest(&mut self, node: &NodeId, digests: &[u64], now: Now) {
-        let differing = Buckets::differing(self.digests_for(node).into_iter(), digests);
+    /// Compares tables with the next few peers.
+    fn compare_in_turn(&mut self) {
+        let linked: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is_linked())
+            .map(|(node, _)| node.clone())
+            .collect();
+        let begin = self
+            .compared_last
+            .as_ref()
+            .map_or(0, |last| linked.partition_point(|node| node <= last));
+        let turn = linked
+            .iter()
+            .cycle()
+            .skip(begin)
+            .take(linked.len().min(COMPARED_PER_INTERVAL));
+        let turn: Vec<_> = turn.cloned().collect();
+        for node in &turn {
+            self.say_summary(node);
+        }
+        self.compared_last = turn.last().cloned();
+    }
+
+    /// A peer says one number for all its table holds. Where that is another than this node's, both tell each other
+    /// more.
+    pub(super) fn hear_summary(&mut self, node: &NodeId, summary: u64) {
         if self.phase != Phase::Ready {
-            self.hear_digest_while_checking(node, differing, now);
+            return;
+        }
+        let own = self.digests_for(node);
+        let equal = digest::summary(&own) == summary;
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        peer.comparison.second = false;
+        if equal {
+            peer.comparison.differed.clear();
+            peer.comparison.mismatched_sessions = 0;
+            self.counters.mismatched_buckets = 0;
+        } else {
+            self.say(node, Message::Digest(own));
+            self.say(node, Message::Compare);
+        }
+    }
+
+    /// A peer says what every bucket of its table holds. What differs in the same way as the last time is pulled:
+    /// anything else may still be on its way.
+    pub(super) fn hear_digest(&mut self, node: &NodeId, digests: &[u64], now: Now) {
+        let own = self.digests_for(node);
+        let theirs = digests.iter().copied().chain(std::iter::repeat(0));
+        let differing: Vec<_> = own.iter().zip(theirs).map(|(a, b)| a ^ b).take(BUCKETS).collect();
+        if self.phase != Phase::Ready {
+            let differing = Buckets::differing(own.into_iter(), digests);
+            self.hear_digest_while_joining(node, differing, now);
             return;
         }
         let Some(peer) = self.peers.get_mut(node) else {
             return;
         };
-        let lasting = differing.intersection(&peer.differed);
-        let wanted = if peer.compared { lasting } else { differing.clone() };
-        peer.compared = true;
-        peer.differed = differing;
-        self.counters.mismatched_buckets = u64::from(wanted.count());
-        if wanted != Buckets::NONE && self.transfer.is_none() {
-            self.counters.repairs += 1;
-            tracing::info!(peer = %node, buckets = wanted.count(), "tables differ; pulls what differs");
-            self.begin_transfer(node.clone(), wanted, now);
+        let any = differing.iter().any(|bucket| *bucket != 0);
+        let lasting = peer.comparison.lasting(differing, now.mono);
+        if any && !std::mem::take(&mut peer.comparison.second) {
+            peer.comparison.again = Some(now.mono + LOOK_AGAIN);
         }
+        self.counters.mismatched_buckets = u64::from(lasting.count());
+        // What another peer is sending already may be all that is missing.
+        let wanted = lasting.without(&self.transfers.wanted());
+        peer.comparison.postponed = wanted != lasting;
+        if wanted != Buckets::NONE {
+            self.counters.repairs += 1;
+            peer.comparison.repairs += 1;
+            peer.comparison.mismatched_sessions = 0;
+            tracing::info!(peer = %node, buckets = wanted.count(), "tables differ; pulls what differs");
+            self.transfers.want(Source::Only(node.clone()), wanted);
+            self.start_transfers(now);
+        }
+    }
+
+    /// Joins what a repair brought, counting what was different. Says how many records were refused.
+    pub(super) fn apply_repair(
+        &mut self,
+        from: &NodeId,
+        records: Vec<(SessionKey, Record)>,
+        now: Now,
+    ) -> usize {
+        let holds = |engine: &Self, key: &SessionKey| engine.table.get(key).map_or(0, Record::digest);
+        let (mut refused, mut different) = (0, 0);
+        for (key, record) in records {
+            let before = holds(self, &key);
+            refused += self.apply_table(from, vec![(key.clone(), record)], now);
+            different += u64::from(holds(self, &key) != before);
+        }
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.comparison.mismatched_sessions += different;
+        }
+        refused
+    }
+
+    /// A repair is complete: was it all that others seemed to have as well?
+    pub(super) fn compare_postponed(&mut self) {
+        let mut postponed = Vec::new();
+        for (node, peer) in &mut self.peers {
+            if std::mem::take(&mut peer.comparison.postponed) {
+                peer.comparison.second = true;
+                postponed.push(node.clone());
+            }
+        }
+        postponed.iter().for_each(|node| self.say(node, Message::Compare));
     }
 }

@@ -100,6 +100,28 @@ const ROWS: &[Row] = &[
         ],
     ),
     (
+        "replication.donor_transfers",
+        &[
+            ("-1", false),
+            ("0", false),
+            ("1", true),
+            ("64", true),
+            ("65", false),
+        ],
+    ),
+    (
+        "replication.repair_interval",
+        &[
+            ("\"-1ms\"", false),
+            ("\"0ms\"", false),
+            ("\"1ms\"", false),
+            ("\"99ms\"", false),
+            ("\"100ms\"", true),
+            ("\"1h\"", true),
+            ("\"3600001ms\"", false),
+        ],
+    ),
+    (
         "replication.queue_bytes",
         &[
             ("\"-1B\"", false),

@@ -1,12 +1,14 @@
 //! Several engines in one process, their messages carried by hand, time moved by hand. This is the harness; the
 //! claims are in [`life`] (what a healthy or cut cluster does), [`ends`] (expiry, deletion, rename), [`faults`] (what
-//! goes wrong between two nodes), [`lanes`] (several links to one peer) and [`workers`] (what is said of workers).
+//! goes wrong between two nodes), [`lanes`] (several links to one peer), [`transfers`]
+//! (how a node gets the table) and [`workers`] (what is said of workers).
 
 mod backup;
 mod ends;
 mod faults;
 mod lanes;
 mod life;
+mod transfers;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,6 +121,8 @@ impl Cluster {
             seeds: BTreeSet::new(),
             links: LANES.into(),
             mode: self.mode,
+            donor_transfers: 2,
+            repair_interval: Duration::from_secs(5),
             queue_bytes: 1 << 20,
             state_transfer_timeout: Duration::from_secs(60),
             max_inactive: IdleLimit::Millis(1_800_000),
