@@ -101,6 +101,22 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// Whether it says something of sessions that may change the receiver's.
+    #[must_use]
+    pub const fn is_of_sessions(&self) -> bool {
+        matches!(
+            self,
+            Self::Deltas { .. }
+                | Self::Chunk { .. }
+                | Self::Digest(_)
+                | Self::Summary(_)
+                | Self::Offer { .. }
+                | Self::Fetched { .. }
+        )
+    }
+}
+
 /// A session that is offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
@@ -119,6 +135,16 @@ pub struct Announce {
     pub ready: bool,
     /// Whether it is about to stop.
     pub leaving: bool,
+    /// Up to this moment it has forgotten ends of sessions, in milliseconds since 1970; 0 for none.
+    pub forgot_ms: u64,
+    /// When its memory began, in milliseconds since 1970.
+    pub born_ms: u64,
+    /// When the receiver's memory began, as far as it knows.
+    pub misses_born_ms: u64,
+    /// Since when it misses the receiver, in milliseconds since 1970; [`u64::MAX`] when it does not.
+    pub away_ms: u64,
+    /// How many members it counts, itself included.
+    pub group: u32,
     /// The workers it declares.
     pub workers: Vec<DeclaredWorker>,
 }

@@ -72,6 +72,11 @@ pub(super) fn render(engine: &Engine) -> String {
         "sessions forgotten here because the nodes that should hold them do",
         c.handed_over,
     );
+    page.counter(
+        "limpet_started_over_total",
+        "times this node dropped its table because it had been away for too long",
+        c.started_over,
+    );
     page.gauge(
         "limpet_sessions_misplaced",
         "sessions that wait to be handed over to the nodes that should hold them",

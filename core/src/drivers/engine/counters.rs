@@ -17,6 +17,8 @@ pub struct Counters {
     pub revived: u64,
     /// Sessions forgotten here because the nodes that should hold them do.
     pub handed_over: u64,
+    /// Times this node dropped its table because it had been away for too long.
+    pub started_over: u64,
     /// Sessions refused because `session.max_active` was reached.
     pub refused_full: u64,
     /// Changes sent to peers.

@@ -14,7 +14,7 @@ use super::{Engine, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::EXPIRY_GRACE;
-use crate::session::Record;
+use crate::session::{Record, Stamp};
 use crate::store::{Change, Deadlines};
 
 /// How often to look at a session that has no end, in case it got one.
@@ -189,6 +189,9 @@ impl Engine {
                 continue;
             }
             let Some(last) = record.last_use().filter(|_| record.is_alive()) else {
+                if record.deleted != Stamp::ZERO {
+                    self.contacts.forget_end(record.deleted.wall_ms());
+                }
                 self.table.forget(&key);
                 continue;
             };

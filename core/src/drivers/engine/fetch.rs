@@ -39,6 +39,13 @@ struct Fetch {
     until: Duration,
 }
 
+impl Fetches {
+    /// Ends all of them.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = FetchId> {
+        std::mem::take(&mut self.0).into_keys()
+    }
+}
+
 impl Engine {
     /// Whether the session of `key` has to be fetched before it can be read or changed here.
     #[must_use]

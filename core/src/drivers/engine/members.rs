@@ -146,7 +146,9 @@ impl Engine {
         }
         member.active = false;
         member.since = now.mono;
-        tracing::warn!(peer = %node, left = member.leaving, "member down");
+        let left = member.leaving;
+        tracing::warn!(peer = %node, left, "member down");
+        self.note_missed(&node, left, now);
         self.forget_peer(&node, now);
         self.distrust_workers(&node);
         self.note_lost(&node, now);

@@ -6,6 +6,7 @@
 //! follows from [`placement`], ends of sessions in [`expiry`], and
 //! the table that filters see in [`workers`], what operators said of it in [`directives`].
 
+mod contact;
 mod counters;
 pub mod directives;
 mod donating;
@@ -35,7 +36,7 @@ use crate::base::limits::SKEW_MAX;
 use crate::membership::{Identity, Roster, Swim, SwimConfig, Timer};
 use crate::replication::acks::{Acks, Waiter};
 use crate::replication::lanes::Lane;
-use crate::replication::message::{Announce, DeclaredWorker};
+use crate::replication::message::DeclaredWorker;
 use crate::replication::outbox::Slot;
 use crate::replication::transfer::Transfers;
 use crate::session::{Hlc, Stamp};
@@ -168,6 +169,7 @@ pub struct Engine {
     /// No slot below was given to a peer that is forgotten.
     next_slots: Slot,
     lost_ms: BTreeMap<NodeId, u64>,
+    contacts: contact::Contacts,
     refused_by_clock: bool,
     seeds_untried: BTreeSet<String>,
     acks: Acks,
@@ -224,6 +226,7 @@ impl Engine {
             next_listening: 0,
             next_slots: 0,
             lost_ms: BTreeMap::new(),
+            contacts: contact::Contacts::new(now.wall_ms),
             refused_by_clock: false,
             seeds_untried: config.seeds.clone(),
             acks: Acks::default(),
@@ -279,6 +282,7 @@ impl Engine {
         for (waiter, copies) in self.acks.expired(now.mono) {
             self.outputs.push(Output::Copies(waiter, copies));
         }
+        self.note_standstill(now);
         self.idle.advance(now);
         self.greet_lost(now);
         self.flush_touches(now);
@@ -396,14 +400,6 @@ impl Engine {
         self.peers
             .values()
             .all(|peer| !peer.is_linked() || !peer.has_waiting())
-    }
-
-    pub(super) fn announcement(&self) -> Announce {
-        Announce {
-            ready: self.phase == Phase::Ready,
-            leaving: self.phase == Phase::Leaving,
-            workers: self.workers.clone(),
-        }
     }
 }
 

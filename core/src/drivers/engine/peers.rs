@@ -159,7 +159,7 @@ impl Engine {
             heard.ack_due = true;
         }
         self.lane_up(node, CONTROL);
-        self.say(node, Message::Announce(self.announcement()));
+        self.announce_to(node);
         let todo = self.swim.meet(identity);
         self.carry_out(todo, now);
         self.tell_lost_touches(node);
@@ -260,7 +260,7 @@ impl Engine {
             // Lane 0 is what a node is linked by.
         } else if self.peers.get(node).is_some_and(Peer::is_linked) {
             // What it heard on its earlier link may be gone with it.
-            self.say(node, Message::Announce(self.announcement()));
+            self.announce_to(node);
         } else {
             self.outputs.push(Output::Dial(addr));
         }
@@ -293,7 +293,7 @@ impl Engine {
     pub(super) fn announce(&mut self) {
         let nodes: Vec<_> = self.peers.keys().cloned().collect();
         for node in nodes {
-            self.say(&node, Message::Announce(self.announcement()));
+            self.announce_to(&node);
         }
     }
 
@@ -337,6 +337,9 @@ impl Engine {
             return false;
         }
         heard.on = on.number;
+        if message.is_of_sessions() && !self.believes(node, now) {
+            return false; // what it says is to be said again once it may be believed
+        }
         match message {
             Message::Gossip(bytes) => {
                 let todo = self.swim.hear(&bytes);
@@ -408,6 +411,9 @@ impl Engine {
     }
 
     fn hear_announce(&mut self, node: &NodeId, mut announce: Announce, now: Now) {
+        if self.hear_contact(node, &announce, now) {
+            return;
+        }
         let Some(member) = self.roster.get_mut(node) else {
             return;
         };

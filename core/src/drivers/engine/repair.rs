@@ -108,7 +108,7 @@ impl Engine {
     /// was missed is put right by the same round.
     pub(super) fn say_summary(&mut self, node: &NodeId) {
         if self.phase == Phase::Ready && self.peers.get(node).is_some_and(super::Peer::is_linked) {
-            self.say(node, Message::Announce(self.announcement()));
+            self.announce_to(node);
             let summary = digest::summary(&self.digests_for(node));
             self.say(node, Message::Summary(summary));
         }

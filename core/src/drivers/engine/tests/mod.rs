@@ -3,6 +3,7 @@
 //! goes wrong between two nodes), [`lanes`] (several links to one peer), [`transfers`]
 //! (how a node gets the table) and [`workers`] (what is said of workers).
 
+mod away;
 mod backup;
 mod ends;
 mod faults;
@@ -38,6 +39,7 @@ struct Cluster {
     copies: BTreeMap<(NodeId, Waiter), usize>,
     fetched: BTreeMap<(NodeId, fetch::FetchId), bool>,
     mode: Mode,
+    tombstone_life: Duration,
     elapsed: Duration,
 }
 
@@ -77,6 +79,7 @@ impl Cluster {
             copies: BTreeMap::new(),
             fetched: BTreeMap::new(),
             mode: Mode::Delta,
+            tombstone_life: Duration::from_secs(24 * 3600),
             elapsed: Duration::ZERO,
         }
     }
@@ -88,6 +91,11 @@ impl Cluster {
     fn in_mode(mode: Mode, names: &[&str]) -> Self {
         let mut cluster = Self::new();
         cluster.mode = mode;
+        cluster.begin(names)
+    }
+
+    fn begin(self, names: &[&str]) -> Self {
+        let mut cluster = self;
         for name in names {
             cluster.start(name);
             cluster.run(Duration::from_secs(2));
@@ -128,7 +136,7 @@ impl Cluster {
             max_inactive: IdleLimit::Millis(1_800_000),
             max_active: None,
             touch_interval: Duration::from_secs(60),
-            tombstone_life: Duration::from_secs(24 * 3600),
+            tombstone_life: self.tombstone_life,
             rename_forward: Duration::from_secs(30),
             workers: vec![worker(name)],
             seed: 7,
@@ -226,8 +234,15 @@ impl Cluster {
                 for message in self.engines.get_mut(&from).unwrap().next_messages(&to, lane) {
                     let arrived = message::decode(&message::encode(&message).unwrap()).unwrap();
                     assert_eq!(arrived, message, "a message changed on its way");
-                    self.engines.get_mut(&to).unwrap().hear(&from, on, arrived, now);
                     moved = true;
+                    if !self.engines.get_mut(&to).unwrap().hear(&from, on, arrived, now) {
+                        self.links.remove(&(from.clone(), to.clone(), lane));
+                        self.engines
+                            .get_mut(&from)
+                            .unwrap()
+                            .link_down(&to, lane, false, now);
+                        break; // the rest of what was on the link is lost
+                    }
                 }
             }
             let nodes: Vec<_> = self.engines.keys().cloned().collect();
@@ -242,6 +257,14 @@ impl Cluster {
                         }
                         Output::Fetched(fetch, answered) => {
                             self.fetched.insert((id.clone(), fetch), answered);
+                        }
+                        Output::Close(to, lane)
+                            if self.links.remove(&(id.clone(), to.clone(), lane)).is_some() =>
+                        {
+                            self.engines
+                                .get_mut(&id)
+                                .unwrap()
+                                .link_down(&to, lane, false, now);
                         }
                         _ => {}
                     }
@@ -264,8 +287,11 @@ impl Cluster {
                 .into_iter()
                 .partition(|(at, ..)| *at <= self.elapsed);
             self.timers = later;
-            for (_, id, timer) in due {
-                self.engines.get_mut(&id).unwrap().fire(timer, now);
+            for (at, id, timer) in due {
+                match self.engines.get_mut(&id) {
+                    Some(engine) => engine.fire(timer, now),
+                    None => self.timers.push((at, id, timer)), // it stands still
+                }
             }
             self.engines.values_mut().for_each(|engine| engine.tick(now));
             self.relink();

@@ -1,0 +1,277 @@
+//! Whether what a node says of sessions may be believed after it was away.
+//!
+//! The end of a session is remembered for a time. A node that was away for longer may hold a session whose end
+//! everybody else has forgotten by now, and would bring it back. So two nodes that meet again first tell each other
+//! up to when they have forgotten ends, and since when they have missed each other. Whoever may have missed an end
+//! starts over: it drops what it has, takes a later incarnation and gets the table anew. If both may, the smaller
+//! side does. Until that is settled nothing the other says of sessions is heard.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Engine, Output, Phase, expiry};
+use crate::base::clock::Now;
+use crate::base::id::NodeId;
+use crate::base::limits::{MEMBERS_MAX, SKEW_MAX};
+use crate::replication::lanes::CONTROL;
+use crate::replication::message::{Announce, Message};
+
+/// How long a node that should start over has before it is believed all the same.
+const OVERRULED_AFTER: Duration = Duration::from_secs(10);
+/// What a node that starts over waits for beside its seeds: somebody who has the sessions.
+const ANYBODY: &str = "any member";
+
+/// What there is between this node and another.
+#[derive(Debug, Clone, Copy)]
+struct Contact {
+    /// When the memory of the other began, by what it says. Another one has nothing that could be outdated.
+    born_ms: u64,
+    trust: Trust,
+}
+
+/// Whether another node is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// Everything it says is heard.
+    Close,
+    /// It was missed from this moment on, in milliseconds since 1970.
+    Missed(u64),
+    /// It is to start over; believed all the same from this moment on.
+    Doubted(Duration),
+}
+
+/// The contact with every node that was ever met.
+#[derive(Debug)]
+pub(super) struct Contacts {
+    with: BTreeMap<NodeId, Contact>,
+    /// Up to this moment ends of sessions were forgotten, in milliseconds since 1970; 0 for none.
+    forgot_ms: u64,
+    ticked: Option<Duration>,
+    /// When this node's memory began, in milliseconds since 1970.
+    born_ms: u64,
+}
+
+impl Contacts {
+    /// A node whose memory begins at `born_ms`.
+    pub(super) fn new(born_ms: u64) -> Self {
+        Self {
+            with: BTreeMap::new(),
+            forgot_ms: 0,
+            ticked: None,
+            born_ms,
+        }
+    }
+
+    fn trust(&self, node: &NodeId) -> Option<Trust> {
+        self.with.get(node).map(|contact| contact.trust)
+    }
+
+    fn set(&mut self, node: &NodeId, trust: Trust) {
+        if let Some(contact) = self.with.get_mut(node) {
+            contact.trust = trust;
+        }
+    }
+
+    /// The end of a session, which was at `at_ms`, is being forgotten.
+    pub(super) fn forget_end(&mut self, at_ms: u64) {
+        self.forgot_ms = self.forgot_ms.max(at_ms);
+    }
+
+    fn missed(&self) -> impl Iterator<Item = u64> {
+        self.with.values().filter_map(|contact| match contact.trust {
+            Trust::Missed(since) => Some(since),
+            _ => None,
+        })
+    }
+}
+
+impl Engine {
+    /// Whether what `node` says of sessions is heard. What is not heard has to be said again on another link.
+    pub(super) fn believes(&mut self, node: &NodeId, now: Now) -> bool {
+        match self.contacts.trust(node) {
+            None | Some(Trust::Close) => true,
+            Some(Trust::Missed(_)) => false,
+            Some(Trust::Doubted(until)) => {
+                let overruled = now.mono >= until;
+                if overruled {
+                    self.contacts.set(node, Trust::Close);
+                }
+                overruled
+            }
+        }
+    }
+
+    /// `node` is no member any more.
+    pub(super) fn note_missed(&mut self, node: &NodeId, left: bool, now: Now) {
+        if left {
+            self.contacts.with.remove(node);
+        } else if self.contacts.trust(node) == Some(Trust::Close) {
+            let silent = expiry::ms(self.config.swim.drop_time);
+            let since = self.idle.read(now).saturating_sub(silent);
+            self.contacts.set(node, Trust::Missed(since));
+        }
+    }
+
+    /// A process that stood still was away from everybody.
+    pub(super) fn note_standstill(&mut self, now: Now) {
+        let last = self.contacts.ticked.replace(now.mono).unwrap_or(now.mono);
+        let stood = now.mono.saturating_sub(last);
+        if stood < self.config.tombstone_life / 2 {
+            return;
+        }
+        tracing::warn!(?stood, "this process stood still");
+        let since = self.idle.read(now).saturating_sub(expiry::ms(stood));
+        let nodes: Vec<_> = self.peers.keys().cloned().collect();
+        for node in nodes {
+            if self.contacts.trust(&node) == Some(Trust::Close) {
+                self.contacts.set(&node, Trust::Missed(since));
+            }
+            self.outputs.push(Output::Close(node, CONTROL));
+        }
+    }
+
+    /// What this node says of itself to `node`.
+    fn announcement_to(&self, node: &NodeId) -> Announce {
+        Announce {
+            ready: self.phase == Phase::Ready,
+            leaving: self.phase == Phase::Leaving,
+            forgot_ms: self.contacts.forgot_ms,
+            born_ms: self.contacts.born_ms,
+            misses_born_ms: self.contacts.with.get(node).map_or(0, |contact| contact.born_ms),
+            away_ms: self.away_ms(node),
+            group: u32::try_from(self.group()).unwrap_or(u32::MAX),
+            workers: self.workers.clone(),
+        }
+    }
+
+    /// How many members this node counts, itself included.
+    fn group(&self) -> usize {
+        1 + self.roster.active().count()
+    }
+
+    /// Since when `node` is missed; never, if it is not.
+    fn away_ms(&self, node: &NodeId) -> u64 {
+        match self.contacts.trust(node) {
+            Some(Trust::Missed(since)) => since,
+            Some(_) => u64::MAX,
+            // One that was never met: whoever misses most of its own cluster has been away from it as well.
+            None if self.group() < self.contacts.missed().count() => {
+                self.contacts.missed().min().unwrap_or(u64::MAX)
+            }
+            None => u64::MAX,
+        }
+    }
+
+    /// `node` says what it is: may it be believed again? Says whether this node has started over instead.
+    pub(super) fn hear_contact(&mut self, node: &NodeId, announce: &Announce, now: Now) -> bool {
+        if matches!(self.phase, Phase::Joining { .. }) {
+            self.contacts.forget_end(announce.forgot_ms);
+        }
+        let known = self.contacts.with.get(node).copied();
+        let away_there = if announce.misses_born_ms == self.contacts.born_ms {
+            announce.away_ms
+        } else {
+            u64::MAX
+        };
+        // A process that stood still does not know yet that it was away; the other side does.
+        let away = self.away_ms(node).min(away_there);
+        let met_before = match known {
+            Some(known) => known.born_ms == announce.born_ms, // a later run has nothing of before
+            None => away != u64::MAX,
+        };
+        if !met_before || known.is_none() {
+            let (born_ms, trust) = (announce.born_ms, Trust::Close);
+            if known.is_some() || self.contacts.with.len() < MEMBERS_MAX {
+                self.contacts
+                    .with
+                    .insert(node.clone(), Contact { born_ms, trust });
+            }
+        }
+        if !met_before || away == u64::MAX && self.contacts.trust(node) == Some(Trust::Close) {
+            return false;
+        }
+        let nothing_to_lose = self.phase != Phase::Ready || !announce.ready;
+        let skew_ms = expiry::ms(SKEW_MAX);
+        let missed_an_end = |forgot: u64| forgot > 0 && forgot.saturating_add(skew_ms) >= away;
+        let here = missed_an_end(announce.forgot_ms);
+        let there = missed_an_end(self.contacts.forgot_ms);
+        let mine = (self.group(), std::cmp::Reverse(&self.config.node));
+        let theirs = (
+            usize::try_from(announce.group).unwrap_or(0),
+            std::cmp::Reverse(node),
+        );
+        let smaller = mine < theirs;
+        if nothing_to_lose || !(here || there) {
+            self.contacts.set(node, Trust::Close);
+            false
+        } else if here && (!there || smaller) {
+            tracing::error!(
+                peer = %node,
+                "was away for longer than the ends of sessions are remembered; drops its table and takes it anew"
+            );
+            self.start_over(now);
+            true
+        } else {
+            if !matches!(self.contacts.trust(node), Some(Trust::Doubted(_))) {
+                tracing::warn!(peer = %node, "was away for longer than the ends of sessions are remembered");
+                let until = now.mono + OVERRULED_AFTER;
+                self.contacts.set(node, Trust::Doubted(until));
+            }
+            false
+        }
+    }
+
+    /// Becomes a later run of itself, with an empty table.
+    fn start_over(&mut self, now: Now) {
+        let identity = self.identity().clone();
+        let nodes: Vec<_> = self.peers.keys().cloned().collect();
+        let addrs: Vec<_> = self
+            .roster
+            .active()
+            .map(|(_, member)| member.identity.addr)
+            .collect();
+        let waiting = self.acks.expired(Duration::MAX);
+        let mut fresh = Self::new(self.config.clone(), now);
+        fresh.seeds_untried = std::iter::once(ANYBODY.to_owned()).collect();
+        fresh.outputs = std::mem::take(&mut self.outputs);
+        let waits = waiting
+            .into_iter()
+            .map(|(waiter, copies)| Output::Copies(waiter, copies));
+        fresh.outputs.extend(waits);
+        fresh
+            .outputs
+            .extend(self.fetches.drain().map(|id| Output::Fetched(id, false)));
+        for node in nodes {
+            let lanes = (CONTROL..).take(self.config.links);
+            fresh
+                .outputs
+                .extend(lanes.map(|lane| Output::Close(node.clone(), lane)));
+        }
+        fresh.outputs.extend(addrs.into_iter().map(Output::Dial));
+        fresh.contacts.born_ms = now.wall_ms.max(self.contacts.born_ms + 1);
+        fresh.counters = self.counters;
+        fresh.counters.started_over += 1;
+        fresh.workers = std::mem::take(&mut self.workers);
+        fresh.hlc = self.hlc.clone();
+        fresh.acks = std::mem::take(&mut self.acks); // numbers waiters on
+        fresh.next_request = self.next_request;
+        fresh.next_listening = self.next_listening;
+        fresh.next_slots = self.next_slots.max(
+            self.peers
+                .values()
+                .map(|peer| peer.outboxes().next())
+                .max()
+                .unwrap_or(0),
+        );
+        fresh.table_version = self.table_version;
+        *self = fresh;
+        self.outrun(identity.incarnation, now);
+        self.refresh_table();
+    }
+
+    /// Tells `node` what this node is.
+    pub(super) fn announce_to(&mut self, node: &NodeId) {
+        let announcement = self.announcement_to(node);
+        self.say(node, Message::Announce(announcement));
+    }
+}

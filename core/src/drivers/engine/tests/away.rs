@@ -1,0 +1,148 @@
+//! Nodes that were away for longer than the ends of sessions are remembered.
+
+use super::*;
+
+fn cluster(names: &[&str]) -> Cluster {
+    let mut cluster = Cluster::new();
+    cluster.tombstone_life = Duration::from_secs(60);
+    cluster.begin(names)
+}
+
+fn delete(cluster: &mut Cluster, at: &str, id: &str) {
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node(at)).unwrap();
+    engine.delete(&key(id), now).unwrap();
+}
+
+fn started_over(cluster: &Cluster, at: &str) -> u64 {
+    cluster.engines[&node(at)].counters().started_over
+}
+
+#[test]
+fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_missed_it() {
+    let mut cluster = cluster(&["a", "b", "c"]);
+    cluster.patch("a", "gone", set("v", "1"));
+    cluster.patch("a", "kept", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["c"], &["a", "b"]);
+    cluster.run(Duration::from_secs(10));
+    delete(&mut cluster, "a", "gone");
+    cluster.run(Duration::from_secs(120));
+    assert_eq!(
+        cluster.engines[&node("a")].table().tombstones(),
+        0,
+        "the end is forgotten"
+    );
+    assert!(cluster.value("c", "gone", "v").is_some(), "as far as c knows");
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    for at in ["a", "b", "c"] {
+        assert_eq!(cluster.value(at, "gone", "v"), None, "at {at}");
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+        assert_eq!(cluster.engines[&node(at)].phase(), &Phase::Ready, "{at}");
+        assert_eq!(started_over(&cluster, at), u64::from(at == "c"), "{at}");
+    }
+    cluster.assert_converged();
+    let sl = cluster.patch("c", "later", set("v", "1"));
+    eprintln!(
+        "{sl:?} {:?} {:?}",
+        cluster.links,
+        cluster.engines[&node("a")].contacts
+    );
+    cluster.settle();
+    eprintln!(
+        "{sl:?} {:?} {:?}",
+        cluster.links,
+        cluster.engines[&node("a")].table().get(&key("later"))
+    );
+    assert_eq!(cluster.value("a", "later", "v").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_process_that_stood_still_for_too_long_takes_the_table_anew() {
+    let mut cluster = cluster(&["a", "b", "c"]);
+    cluster.patch("a", "gone", set("v", "1"));
+    cluster.patch("a", "kept", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["c"], &["a", "b"]);
+    let stopped = cluster.engines.remove(&node("c")).unwrap();
+    delete(&mut cluster, "a", "gone");
+    cluster.run(Duration::from_secs(130));
+    cluster.engines.insert(node("c"), stopped);
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    for at in ["a", "b", "c"] {
+        assert_eq!(cluster.value(at, "gone", "v"), None, "at {at}");
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+    }
+    cluster.assert_converged();
+}
+
+#[test]
+fn without_an_end_that_was_forgotten_nobody_starts_over() {
+    let mut cluster = cluster(&["a", "b"]);
+    cluster.patch("a", "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["a"], &["b"]);
+    cluster.run(Duration::from_secs(300));
+    cluster.patch("a", "left", set("v", "1"));
+    cluster.patch("b", "right", set("v", "1"));
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    for at in ["a", "b"] {
+        assert_eq!(started_over(&cluster, at), 0, "{at}");
+        for id in ["S1", "left", "right"] {
+            assert_eq!(cluster.value(at, id, "v").as_deref(), Some("1"), "{id} at {at}");
+        }
+    }
+}
+
+#[test]
+fn when_both_sides_have_forgotten_ends_one_of_them_starts_over() {
+    let mut cluster = cluster(&["a", "b", "c", "d", "e"]);
+    for id in ["left", "right", "kept"] {
+        cluster.patch("a", id, set("v", "1"));
+    }
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["a", "b"], &["c", "d", "e"]);
+    cluster.run(Duration::from_secs(10));
+    delete(&mut cluster, "a", "left");
+    delete(&mut cluster, "c", "right");
+    cluster.run(Duration::from_secs(150));
+    cluster.heal();
+    cluster.run(Duration::from_secs(30));
+    cluster.assert_converged();
+    for at in ["a", "b", "c", "d", "e"] {
+        assert_eq!(
+            cluster.value(at, "right", "v"),
+            None,
+            "at {at}: the larger side ended it"
+        );
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+        assert_eq!(
+            started_over(&cluster, at),
+            u64::from(["a", "b"].contains(&at)),
+            "{at}"
+        );
+    }
+}
+
+#[test]
+fn a_short_absence_changes_nothing() {
+    let mut cluster = cluster(&["a", "b"]);
+    cluster.patch("a", "old", set("v", "1"));
+    delete(&mut cluster, "a", "old");
+    cluster.run(Duration::from_secs(100));
+    assert_eq!(cluster.engines[&node("a")].table().tombstones(), 0);
+    // The skew that clocks may have is allowed for, so the end must be older than that.
+    cluster.run(Duration::from_secs(60));
+    cluster.part(&["a"], &["b"]);
+    cluster.run(Duration::from_secs(20));
+    cluster.patch("b", "right", set("v", "1"));
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    for at in ["a", "b"] {
+        assert_eq!(started_over(&cluster, at), 0, "{at}");
+        assert_eq!(cluster.value(at, "right", "v").as_deref(), Some("1"), "at {at}");
+    }
+}
