@@ -211,6 +211,8 @@ where
         let messages = node.with(|engine, _| engine.next_messages(peer, lane));
         if messages.is_empty() {
             signal.wake.notified().await;
+            // Whatever is ready to run may have more to say; this costs no wait when nothing is.
+            tokio::task::yield_now().await;
             continue;
         }
         for message in messages {
