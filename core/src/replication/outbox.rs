@@ -80,6 +80,9 @@ impl Outbox {
         let slot = self.by_key.get(key).copied()?;
         let first = self.waiting.front()?.slot;
         let pending = self.waiting.get_mut(usize::try_from(slot - first).ok()?)?;
+        if pending.delta.origin.is_some() && delta.deleted > pending.delta.deleted {
+            return None; // the end of the new id must not take with it that the old one is over
+        }
         pending.delta.join(delta);
         let size = pending.delta.size() + key.id.len();
         self.bytes = self.bytes + size - pending.size;

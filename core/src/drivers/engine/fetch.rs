@@ -54,7 +54,7 @@ impl Engine {
             return false;
         }
         let key = &*self.current_key(key, now);
-        let found = self.find(key, now);
+        let found = self.find_exactly(key, now);
         if found == Err(Refused::Incomplete) {
             return true;
         }

@@ -24,7 +24,7 @@ impl Engine {
     pub fn rename(&mut self, from: &SessionKey, to: &SessionKey, now: Now) -> Result<Written, Refused> {
         self.check_ready()?;
         let from = &*self.current_key(from, now);
-        let old = self.find(from, now)?.clone();
+        let old = self.find_exactly(from, now)?.clone();
         if from == to {
             // Another request has renamed it to this already. An empty change, whose copies are those of all before.
             let version = old.version();

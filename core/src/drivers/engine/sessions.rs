@@ -82,9 +82,14 @@ impl Engine {
     /// # Errors
     /// [`Refused::NotFound`], [`Refused::Incomplete`].
     pub fn find(&self, key: &SessionKey, now: Now) -> Result<&Record, Refused> {
+        self.find_exactly(&self.current_key(key, now), now)
+    }
+
+    /// The session under this id, whatever became of others that had it.
+    pub(super) fn find_exactly(&self, key: &SessionKey, now: Now) -> Result<&Record, Refused> {
         let record = self
             .table
-            .get(&self.current_key(key, now))
+            .get(key)
             .filter(|record| self.is_served(record, now))
             .ok_or(Refused::NotFound)?;
         if record.is_complete() {
@@ -159,7 +164,7 @@ impl Engine {
         delta: &mut Record,
         now: Now,
     ) -> Result<Stamp, Refused> {
-        match self.find(key, now) {
+        match self.find_exactly(key, now) {
             Ok(record) => {
                 if let Some(life) = record.life() {
                     return Ok(life);
@@ -202,7 +207,7 @@ impl Engine {
     pub fn touch(&mut self, key: &SessionKey, now: Now) -> Result<Written, Refused> {
         self.check_ready()?;
         let key = &*self.current_key(key, now);
-        let record = self.find(key, now)?;
+        let record = self.find_exactly(key, now)?;
         let version = record.version();
         let idle = record.max_inactive.as_ref().map(|r| r.value);
         let life = record.life().ok_or(Refused::NotFound)?;
@@ -249,7 +254,7 @@ impl Engine {
     pub fn delete(&mut self, key: &SessionKey, now: Now) -> Result<Written, Refused> {
         self.check_ready()?;
         let key = &*self.current_key(key, now);
-        if self.find(key, now) == Err(Refused::NotFound) {
+        if self.find_exactly(key, now) == Err(Refused::NotFound) {
             return Err(Refused::NotFound);
         }
         let stamp = self.hlc.stamp(now.wall_ms);

@@ -2,6 +2,7 @@
 //! id takes everything along.
 
 use super::*;
+use crate::session::Record;
 
 fn idle(ms: u64) -> Patch {
     Patch {
@@ -205,4 +206,48 @@ fn a_full_table_refuses_new_sessions_and_keeps_the_others() {
     engine.patch(&key("S1"), set("v", "2"), now).unwrap();
     assert_eq!(engine.counters().refused_full, 1);
     cluster.engines.insert(node("a"), engine);
+}
+
+#[test]
+fn the_end_of_an_old_id_is_known_though_the_new_one_ended_at_once() {
+    for after_settling in [false, true] {
+        let mut cluster = Cluster::of(&["a", "b"]);
+        cluster.patch("a", "old", set("v", "1"));
+        cluster.settle();
+        cluster
+            .at("a", |engine, now| engine.rename(&key("old"), &key("new"), now))
+            .unwrap();
+        if after_settling {
+            // Two links are two orders: the end of the new id overtakes its beginning.
+            let over = Record::tombstone(Stamp::at(cluster.now().wall_ms + 1000));
+            cluster.at("b", |engine, now| engine.join(&key("new"), &over, now));
+        } else {
+            cluster
+                .at("a", |engine, now| engine.delete(&key("new"), now))
+                .unwrap();
+        }
+        cluster.settle();
+        assert_eq!(
+            cluster.value("b", "old", "v"),
+            None,
+            "after settling: {after_settling}"
+        );
+    }
+}
+
+#[test]
+fn a_change_by_an_id_of_long_ago_is_not_lost() {
+    let mut cluster = Cluster::of(&["a"]);
+    cluster.patch("a", "S0", set("v", "1"));
+    for n in 0..12 {
+        cluster
+            .at("a", |engine, now| {
+                engine.rename(&key(&format!("S{n}")), &key(&format!("S{}", n + 1)), now)
+            })
+            .unwrap();
+    }
+    let written = cluster
+        .at("a", |engine, now| engine.patch(&key("S0"), set("v", "2"), now))
+        .unwrap();
+    assert_eq!(cluster.value("a", &written.key.id, "v").as_deref(), Some("2"));
 }
