@@ -249,6 +249,9 @@ impl Record {
         if let Some(r) = &self.route {
             add("\0route", r.stamp);
         }
+        if let Some(r) = &self.origin {
+            add("\0origin", r.stamp);
+        }
         for (name, r) in self.attributes.iter() {
             add(name, r.stamp);
         }

@@ -340,6 +340,10 @@ impl Engine {
         let before = self.table.get(key).and_then(|record| self.expires_ms(record));
         let whereabouts = self.whereabouts(key);
         let change = self.table.join(key, delta);
+        if let Some(origin) = &delta.origin {
+            // Even if the new id is over by now, and this says nothing of it any more.
+            self.end_old_id(key, origin, now);
+        }
         if !change.changed {
             if change.new {
                 self.table.forget(key); // it said nothing
@@ -350,9 +354,6 @@ impl Engine {
         self.counters.ended += u64::from(change.was_alive && !change.is_alive);
         self.moved_from(key, &whereabouts);
         self.watch_end(key, change, before, now);
-        if let Some(origin) = &delta.origin {
-            self.end_old_id(key, origin, now);
-        }
         if key.is_reserved() {
             self.refresh_table();
         }
