@@ -1,7 +1,10 @@
 //! Names: nodes and sessions. Newtypes, so that one cannot be taken for the other.
 
+use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use limpet_wire::report::{ID_MAX, NAME_MAX};
 
@@ -60,16 +63,33 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// Which session: the app it belongs to and its id without a route.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Which session: the app it belongs to and its id without a route. Ordered by app, then id.
+///
+/// Looked up many times for each change, so it is one piece of memory and knows its hash.
+#[derive(Clone)]
 pub struct SessionKey {
-    /// The app.
-    pub app: Arc<str>,
-    /// The id.
-    pub id: Arc<str>,
+    /// App and id, with a zero byte between, which neither can contain.
+    text: Arc<str>,
+    /// By a function of this process's own: whoever chooses ids cannot choose which of them collide.
+    hash: u64,
+    bucket: u16,
+    app_len: u16,
 }
 
 impl SessionKey {
+    /// The key of `id` in `app`, whatever they are.
+    #[must_use]
+    pub fn new(app: &str, id: &str) -> Self {
+        static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let text: Arc<str> = format!("{app}\0{id}").into();
+        Self {
+            hash: HASHER.hash_one(&*text),
+            bucket: bucket_of(&text),
+            app_len: u16::try_from(app.len()).unwrap_or(u16::MAX),
+            text,
+        }
+    }
+
     /// A key a caller may use.
     ///
     /// # Errors
@@ -81,41 +101,106 @@ impl SessionKey {
         if !visible(id, ID_MAX) {
             return Err(BadName { what: "session id" });
         }
-        Ok(Self {
-            app: app.into(),
-            id: id.into(),
-        })
+        Ok(Self::new(app, id))
+    }
+
+    /// A key another node sent; `None` when its shape is not one this node stores.
+    #[must_use]
+    pub fn received(app: &str, id: &str) -> Option<Self> {
+        (visible(app, NAME_MAX) && visible(id, ID_MAX)).then(|| Self::new(app, id))
     }
 
     /// A key of the cluster's own.
     #[must_use]
     pub fn reserved(name: &str, id: &str) -> Self {
-        Self {
-            app: format!("{RESERVED_APP}{name}").into(),
-            id: id.into(),
-        }
+        Self::new(&format!("{RESERVED_APP}{name}"), id)
+    }
+
+    /// The app.
+    #[must_use]
+    pub fn app(&self) -> &str {
+        self.text.get(..usize::from(self.app_len)).unwrap_or_default()
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.text.get(usize::from(self.app_len) + 1..).unwrap_or_default()
     }
 
     /// The bucket the session lies in, the same on every node: FNV-1a over app, a zero byte and id.
     #[must_use]
     pub fn bucket(&self) -> usize {
-        let bytes = self.app.bytes().chain([0]).chain(self.id.bytes());
-        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| {
-            (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        usize::try_from((hash ^ (hash >> 32)) & (BUCKETS as u64 - 1)).unwrap_or(0)
+        self.bucket.into()
     }
 
     /// Whether this is one of the cluster's own.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        self.app.starts_with(RESERVED_APP)
+        self.text.starts_with(RESERVED_APP)
+    }
+}
+
+fn bucket_of(text: &str) -> u16 {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| {
+        (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    u16::try_from((hash ^ (hash >> 32)) & (BUCKETS as u64 - 1)).unwrap_or(0)
+}
+
+impl PartialEq for SessionKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.text == other.text
+    }
+}
+
+impl Eq for SessionKey {}
+
+impl PartialOrd for SessionKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SessionKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text) // the zero byte sorts before everything a name can hold
+    }
+}
+
+impl Hash for SessionKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.app(), self.id())
+    }
+}
+
+/// Sessions by key: the key's own hash is taken as it is.
+pub type BySession<T> = HashMap<SessionKey, T, BuildHasherDefault<OwnHash>>;
+
+/// See [`BySession`].
+#[derive(Debug, Default)]
+pub struct OwnHash(u64);
+
+impl Hasher for OwnHash {
+    fn finish(&self) -> u64 {
+        self.0
     }
 
-    /// Whether a key another node sent has a shape this node stores.
-    #[must_use]
-    pub fn is_well_formed(&self) -> bool {
-        visible(&self.app, NAME_MAX) && visible(&self.id, ID_MAX)
+    fn write(&mut self, bytes: &[u8]) {
+        // Keys write one number; anything else still hashes, if poorly.
+        self.0 = bytes
+            .iter()
+            .fold(self.0, |sum, byte| sum.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 

@@ -271,7 +271,7 @@ struct WireRecord {
 
 impl From<&SessionKey> for WireKey {
     fn from(key: &SessionKey) -> Self {
-        Self(key.app.to_string(), key.id.to_string())
+        Self(key.app().to_owned(), key.id().to_owned())
     }
 }
 
@@ -279,15 +279,7 @@ impl TryFrom<WireKey> for SessionKey {
     type Error = MessageError;
 
     fn try_from(WireKey(app, id): WireKey) -> Result<Self, MessageError> {
-        let key = Self {
-            app: app.into(),
-            id: id.into(),
-        };
-        if key.is_well_formed() {
-            Ok(key)
-        } else {
-            Err(MessageError::Malformed("not a session key".into()))
-        }
+        Self::received(&app, &id).ok_or_else(|| MessageError::Malformed("not a session key".into()))
     }
 }
 
@@ -528,10 +520,7 @@ mod tests {
     }
 
     fn keys() -> impl Strategy<Value = SessionKey> {
-        ("[a-z]{1,8}", "[!-~]{1,40}").prop_map(|(app, id)| SessionKey {
-            app: app.into(),
-            id: id.into(),
-        })
+        ("[a-z]{1,8}", "[!-~]{1,40}").prop_map(|(app, id)| SessionKey::new(&app, &id))
     }
 
     fn records() -> impl Strategy<Value = Record> {
@@ -568,6 +557,12 @@ mod tests {
                     })
                     .collect(),
                 ..Record::default()
+            })
+            .prop_map(|parts| {
+                // What is sent is in normal form.
+                let mut record = Record::default();
+                record.join(&parts);
+                record
             })
     }
 

@@ -5,9 +5,9 @@
 //! acknowledges it, and is sent again after a reconnect; joining twice does nothing.
 //! Deliberately absent: the bound, which all links to a peer share; see [`super::lanes`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use crate::base::id::SessionKey;
+use crate::base::id::{BySession, SessionKey};
 use crate::session::Record;
 
 /// Numbers a slot; rises over the whole life of a node, so that an old acknowledgement means no new slot.
@@ -33,7 +33,7 @@ struct Pending {
 pub struct Outbox {
     waiting: VecDeque<Pending>,
     sent: VecDeque<Pending>,
-    by_key: HashMap<SessionKey, Slot>,
+    by_key: BySession<Slot>,
     next: Slot,
     acked: Slot,
     /// Slots below were dropped.
@@ -48,7 +48,7 @@ impl Outbox {
         Self {
             waiting: VecDeque::new(),
             sent: VecDeque::new(),
-            by_key: HashMap::new(),
+            by_key: BySession::default(),
             next: first,
             acked: 0,
             floor: first,
@@ -63,7 +63,7 @@ impl Outbox {
         }
         let slot = self.next;
         self.next += 1;
-        let size = delta.size() + key.id.len();
+        let size = delta.size() + key.id().len();
         self.bytes += size;
         self.by_key.insert(key.clone(), slot);
         self.waiting.push_back(Pending {
@@ -84,7 +84,7 @@ impl Outbox {
             return None; // the end of the new id must not take with it that the old one is over
         }
         pending.delta.join(delta);
-        let size = pending.delta.size() + key.id.len();
+        let size = pending.delta.size() + key.id().len();
         self.bytes = self.bytes + size - pending.size;
         pending.size = size;
         Some(slot)
@@ -180,7 +180,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::session::{Attributes, Register, Stamp};
+    use crate::session::{Attributes, Register, Stamp, Used};
 
     fn key(id: &str) -> SessionKey {
         SessionKey::parse("default", id).unwrap()
@@ -195,7 +195,10 @@ mod tests {
         };
         Record {
             attributes: Attributes::from_iter([("a".into(), register)]),
-            ..Record::default()
+            ..Record::use_of(Used {
+                life: stamp,
+                at_ms: 0,
+            })
         }
     }
 

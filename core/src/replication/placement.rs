@@ -82,7 +82,7 @@ impl View {
     /// bound to, then `spare` more, which held it before somebody came.
     #[must_use]
     pub fn likely(&self, key: &SessionKey, spare: usize) -> Vec<NodeId> {
-        let scores = Scores::of(&key.app, &key.id);
+        let scores = Scores::of(key.app(), key.id());
         let mut nodes: Vec<_> = self.ready.iter().collect();
         nodes.sort_by_cached_key(|node| (std::cmp::Reverse(scores.node(node.as_str())), (*node).clone()));
         nodes.truncate(self.copies + 1 + spare);
@@ -107,7 +107,7 @@ impl View {
         let owner = route.and_then(|route| self.owners.get(route));
         let primary = owner.and_then(|owner| nodes.clone().find(|node| *node == owner));
         let others = self.copies + usize::from(primary.is_none());
-        let scores = Scores::of(&key.app, &key.id);
+        let scores = Scores::of(key.app(), key.id());
         // The best few of many: kept in order while going through them once.
         let mut best: Vec<(u64, &NodeId)> = Vec::with_capacity(others + 1);
         for node in nodes.filter(|node| Some(*node) != primary) {

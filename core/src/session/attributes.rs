@@ -46,7 +46,12 @@ impl Attributes {
     }
 
     /// Joins one attribute of a life that goes on; says whether anything changed.
-    pub(super) fn join(&mut self, name: &Arc<str>, theirs: &Register<Attribute>) -> bool {
+    pub(super) fn join(
+        &mut self,
+        name: &Arc<str>,
+        theirs: &Register<Attribute>,
+        share: &mut impl FnMut(&Arc<str>) -> Arc<str>,
+    ) -> bool {
         match self.find(name) {
             Ok(at) => match self.0.get_mut(at) {
                 Some((_, mine)) if theirs.beats(mine) => *mine = theirs.clone(),
@@ -54,7 +59,7 @@ impl Attributes {
             },
             Err(at) => {
                 self.0.reserve_exact(usize::from(self.0.len() < 4)); // most sessions have one or two
-                self.0.insert(at, (name.clone(), theirs.clone()));
+                self.0.insert(at, (share(name), theirs.clone()));
             }
         }
         true

@@ -10,7 +10,8 @@
 //! origin         the id it had before
 //! attributes     name → bytes, or removed
 //! ```
-//! Each is a maximum, so the whole is one too. **Normal form**: nothing of a life that was deleted is kept; the
+//! Each is a maximum, so the whole is one too. Whatever belongs to a life counts as a use at its beginning, so the
+//! last use names the current life. **Normal form**: nothing of a life that was deleted is kept; the
 //! join restores it, and because lives decide before stamps, when it does so makes no difference.
 //!
 //! A deletion is final for its life. Idleness is an opinion: whoever says that a session was idle says since which
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use limpet_wire::report::IdleLimit;
 
 use super::register::join_into;
-use super::{Attributes, Moved, Register, Stamp, Used};
+use super::{Attribute, Attributes, Moved, Register, Stamp, Used};
 
 /// See the module page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,6 +86,12 @@ impl Record {
 
     /// Joins `other` into this record; says whether anything changed.
     pub fn join(&mut self, other: &Self) -> bool {
+        self.join_sharing(other, &mut Arc::clone)
+    }
+
+    /// Joins `other`; names and routes that are new to this record are taken from `share`, so that equal ones of
+    /// many records can be one.
+    pub fn join_sharing(&mut self, other: &Self, share: &mut impl FnMut(&Arc<str>) -> Arc<str>) -> bool {
         let mut changed = false;
         if other.deleted > self.deleted {
             self.deleted = other.deleted;
@@ -97,14 +104,36 @@ impl Record {
             changed = true;
         }
         changed |= raise(&mut self.ended, other.ended, deleted);
-        changed |= raise(&mut self.used, other.used, deleted);
+        changed |= raise(&mut self.used, other.used.max(other.begun()), deleted);
         changed |= join_into(&mut self.max_inactive, other.max_inactive.as_ref(), deleted);
-        changed |= join_into(&mut self.route, other.route.as_ref(), deleted);
+        if join_into(&mut self.route, other.route.as_ref(), deleted) {
+            changed = true;
+            if let Some(route) = &mut self.route {
+                route.value = share(&route.value);
+            }
+        }
         changed |= join_into(&mut self.origin, other.origin.as_ref(), deleted);
         for (name, theirs) in other.attributes.iter() {
-            changed |= theirs.life > deleted && self.attributes.join(name, theirs);
+            changed |= theirs.life > deleted && self.attributes.join(name, theirs, share);
         }
         changed
+    }
+
+    /// The beginning of the latest life that any part but the uses belongs to, as a use.
+    fn begun(&self) -> Option<Used> {
+        let meta = [
+            self.max_inactive.as_ref().map(|r| r.life),
+            self.route.as_ref().map(|r| r.life),
+            self.origin.as_ref().map(|r| r.life),
+        ];
+        let lives = meta
+            .into_iter()
+            .flatten()
+            .chain(self.attributes.registers().map(|r| r.life));
+        lives.max().map(|life| Used {
+            life,
+            at_ms: life.wall_ms(),
+        })
     }
 
     fn normalise(&mut self) {
@@ -134,43 +163,18 @@ impl Record {
     /// The current life: the greatest creation any part belongs to; `None` when there is no session.
     #[must_use]
     pub fn life(&self) -> Option<Stamp> {
-        let meta = [
-            self.used.map(|used| used.life),
-            self.max_inactive.as_ref().map(|r| r.life),
-            self.route.as_ref().map(|r| r.life),
-            self.origin.as_ref().map(|r| r.life),
-        ];
-        meta.into_iter()
-            .flatten()
-            .chain(self.attributes.registers().map(|r| r.life))
-            .max()
-    }
-
-    /// The last use that is known; creation counts as one. `None` when there is no session.
-    #[must_use]
-    pub fn last_use(&self) -> Option<Used> {
-        let life = self.life()?;
-        let created = Used {
-            life,
-            at_ms: life.wall_ms(),
-        };
-        Some(self.used.map_or(created, |used| used.max(created)))
+        self.used.map(|used| used.life)
     }
 
     /// Whether it was found idle and no later use is known.
     fn is_over(&self) -> bool {
-        self.ended.is_some() && self.ended >= self.last_use()
+        self.ended.is_some() && self.ended >= self.used
     }
 
     /// Whether there is a session, as opposed to a tombstone or nothing.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        let holds = self.used.is_some()
-            || self.max_inactive.is_some()
-            || self.route.is_some()
-            || self.origin.is_some()
-            || !self.attributes.is_empty();
-        holds && !self.is_over()
+        self.used.is_some() && !self.is_over()
     }
 
     /// Whether the write that created it, and with it everything of the same moment, is there: other parts may
@@ -187,7 +191,7 @@ impl Record {
         let IdleLimit::Millis(idle) = self.max_inactive.as_ref().map_or(default, |r| r.value) else {
             return None;
         };
-        Some(self.last_use()?.at_ms.saturating_add(idle))
+        Some(self.used?.at_ms.saturating_add(idle))
     }
 
     /// The attributes that have a value.
@@ -223,14 +227,28 @@ impl Record {
     /// About how many bytes the record costs: names and values, and a flat sum for each.
     #[must_use]
     pub fn size(&self) -> usize {
-        const FLAT: usize = 320;
-        const ATTRIBUTE: usize = 112;
-        let attributes = self
+        FLAT + self
             .attributes
             .iter()
-            .map(|(name, r)| ATTRIBUTE + name.len() + r.value.as_ref().map_or(0, Bytes::len))
-            .sum::<usize>();
-        FLAT + attributes
+            .map(|(name, r)| attribute_size(name, r))
+            .sum::<usize>()
+    }
+
+    /// What it would hold if `delta` were joined: attributes with a value, names, and bytes as in [`Self::size`].
+    #[must_use]
+    pub fn measure_with(&self, delta: &Self) -> (usize, usize, usize) {
+        let (mut values, mut names, mut bytes) = (self.values().count(), self.attributes.len(), self.size());
+        for (name, theirs) in delta.attributes.iter() {
+            if let Some(mine) = self.attributes.get(name) {
+                values -= usize::from(mine.value.is_some());
+                bytes -= attribute_size(name, mine);
+                names -= 1;
+            }
+            values += usize::from(theirs.value.is_some());
+            bytes += attribute_size(name, theirs);
+            names += 1;
+        }
+        (values, names, bytes)
     }
 
     /// A number two live records share if, and but for a chance in 2^64 only if, they are of the same life and hold
@@ -259,6 +277,14 @@ impl Record {
     }
 }
 
+/// What a record costs without attributes, and an attribute without its name and value.
+const FLAT: usize = 320;
+const ATTRIBUTE: usize = 112;
+
+fn attribute_size(name: &str, register: &Register<Attribute>) -> usize {
+    ATTRIBUTE + name.len() + register.value.as_ref().map_or(0, Bytes::len)
+}
+
 /// Raises a use to a later one of a life that goes on; says whether it was raised.
 fn raise(mine: &mut Option<Used>, theirs: Option<Used>, deleted: Stamp) -> bool {
     let later = theirs.filter(|used| used.life > deleted && Some(*used) > *mine);
@@ -280,7 +306,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::session::Attribute;
 
     fn stamps() -> impl Strategy<Value = Stamp> {
         (1_u64..6, 1_u64..3).prop_map(|(time, node)| Stamp { time, node })
@@ -400,7 +425,7 @@ mod tests {
     #[test]
     fn a_use_that_was_not_known_to_who_called_it_idle_wins_in_any_order() {
         let known = session(1, 50);
-        let idle = Record::idle_since(known.last_use().unwrap());
+        let idle = Record::idle_since(known.used.unwrap());
         let later = Record::use_of(Used {
             at_ms: 60,
             ..known.used.unwrap()
@@ -413,7 +438,7 @@ mod tests {
     #[test]
     fn a_session_that_was_shed_and_used_after_all_is_incomplete_until_the_rest_arrives() {
         let known = session(1, 50);
-        let mut shed = joined(&known, &Record::idle_since(known.last_use().unwrap()));
+        let mut shed = joined(&known, &Record::idle_since(known.used.unwrap()));
         shed.shed();
         assert_eq!((shed.is_alive(), shed.used), (false, None));
         let later = joined(&known, &session(1, 60));

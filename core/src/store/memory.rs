@@ -4,15 +4,20 @@
 //! digest of what it holds, so two nodes find out what differs by comparing [`BUCKETS`] numbers, and a state
 //! transfer walks buckets in order and can be resumed at any key by any donor.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
 
-use crate::base::id::{BUCKETS, SessionKey};
+use crate::base::id::{BUCKETS, BySession, SessionKey};
 use crate::session::Record;
+
+/// How many names of attributes and routes are kept once for all sessions.
+const NAMES_MAX: usize = 4096;
 
 /// A part of the table.
 #[derive(Debug, Default)]
 pub struct Bucket {
-    records: HashMap<SessionKey, Record>,
+    /// Boxed, because a map has room for more than it holds.
+    records: BySession<Box<Record>>,
     digest: u64,
 }
 
@@ -25,14 +30,13 @@ impl Bucket {
 
     /// Its records, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&SessionKey, &Record)> {
-        self.records.iter()
+        self.records.iter().map(|(key, record)| (key, &**record))
     }
 
     /// Its records in the order of their keys, after `after`.
     #[must_use]
     pub fn ordered(&self, after: Option<&SessionKey>) -> Vec<(&SessionKey, &Record)> {
         let mut records: Vec<_> = self
-            .records
             .iter()
             .filter(|(key, _)| after.is_none_or(|after| *key > after))
             .collect();
@@ -58,6 +62,8 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Memory {
     buckets: Vec<Bucket>,
+    /// Names of attributes and routes that sessions share.
+    names: HashSet<Arc<str>>,
     alive: usize,
     records: usize,
     bytes: usize,
@@ -67,6 +73,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(),
+            names: HashSet::new(),
             alive: 0,
             records: 0,
             bytes: 0,
@@ -74,11 +81,26 @@ impl Default for Memory {
     }
 }
 
+/// The one `name` that sessions share. Past [`NAMES_MAX`] each has its own.
+fn shared(names: &mut HashSet<Arc<str>>, name: &Arc<str>) -> Arc<str> {
+    if let Some(known) = names.get(name) {
+        return known.clone();
+    }
+    if names.len() < NAMES_MAX {
+        names.insert(name.clone());
+    }
+    name.clone()
+}
+
 impl Memory {
     /// The record of `key`, which may be a tombstone.
     #[must_use]
     pub fn get(&self, key: &SessionKey) -> Option<&Record> {
-        self.buckets.get(key.bucket())?.records.get(key)
+        self.buckets
+            .get(key.bucket())?
+            .records
+            .get(key)
+            .map(|record| &**record)
     }
 
     /// Joins `delta` into the record of `key`.
@@ -96,7 +118,8 @@ impl Memory {
             None => (true, bucket.records.entry(key.clone()).or_default()),
         };
         let (was_alive, before, size) = (record.is_alive(), record.digest(), record.size());
-        let changed = record.join(delta);
+        let names = &mut self.names;
+        let changed = record.join_sharing(delta, &mut |name| shared(names, name));
         record.shed();
         let is_alive = record.is_alive();
         bucket.digest ^= before ^ record.digest();
@@ -167,7 +190,7 @@ impl Memory {
 
     /// Every record, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&SessionKey, &Record)> {
-        self.buckets.iter().flat_map(|bucket| bucket.records.iter())
+        self.buckets.iter().flat_map(Bucket::iter)
     }
 }
 

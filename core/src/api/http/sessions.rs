@@ -76,10 +76,7 @@ pub(super) fn list<B>(context: &Context, request: &Request<B>) -> Result<Reply, 
         None => None,
         Some(text) => {
             let (app, id) = text.split_once('/').unwrap_or(("", &text));
-            Some(SessionKey {
-                app: app.into(),
-                id: id.into(),
-            })
+            Some(SessionKey::new(app, id))
         }
     };
     let page = context.node.with(|engine, now| {
@@ -87,7 +84,7 @@ pub(super) fn list<B>(context: &Context, request: &Request<B>) -> Result<Reply, 
         let mut keys: Vec<_> = engine
             .table()
             .iter()
-            .filter(|(key, _)| !key.is_reserved() && app.as_deref().is_none_or(|app| *key.app == *app))
+            .filter(|(key, _)| !key.is_reserved() && app.as_deref().is_none_or(|app| key.app() == app))
             .filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after))
             .filter(|(key, _)| engine.session(key, now).is_some())
             .collect();
@@ -100,7 +97,7 @@ pub(super) fn list<B>(context: &Context, request: &Request<B>) -> Result<Reply, 
             .collect();
         let next = if more {
             keys.get(limit - 1)
-                .map(|(key, _)| format!("{}/{}", key.app, key.id))
+                .map(|(key, _)| format!("{}/{}", key.app(), key.id()))
         } else {
             None
         };
@@ -113,14 +110,14 @@ pub(super) fn list<B>(context: &Context, request: &Request<B>) -> Result<Reply, 
 fn summary(key: &SessionKey, record: &Record, now: Now) -> Map<String, Value> {
     let created_ms = record.life().map(|life| life.wall_ms());
     let fields = json!({
-        "app": &*key.app,
-        "id": &*key.id,
+        "app": key.app(),
+        "id": key.id(),
         "route": record.route.as_ref().map(|r| r.value.to_string()),
         "version": version(record.version()),
         "size": record.size(),
         "created_ms": created_ms,
         "age_ms": created_ms.map(|at| now.wall_ms.saturating_sub(at)),
-        "idle_ms": record.last_use().map(|used| now.wall_ms.saturating_sub(used.at_ms)),
+        "idle_ms": record.used.map(|used| now.wall_ms.saturating_sub(used.at_ms)),
         "max_inactive_ms": record.max_inactive.as_ref().and_then(|r| match r.value {
             IdleLimit::Forever => None,
             IdleLimit::Millis(ms) => Some(ms),
@@ -203,7 +200,7 @@ pub(super) async fn rename(
 ) -> Result<Reply, ApiError> {
     let ack = ack(context, &request)?;
     let body: RenameBody = body_json(request).await?;
-    let to = SessionKey::parse(&key.app, &body.to).map_err(|error| ApiError::Bad(format!("to: {error}")))?;
+    let to = SessionKey::parse(key.app(), &body.to).map_err(|error| ApiError::Bad(format!("to: {error}")))?;
     if to == *key {
         return Err(ApiError::Bad("to: this is the id the session already has".into()));
     }
@@ -216,7 +213,7 @@ async fn acknowledged(context: &Context, (level, timeout): (Level, Duration), wr
     let copies = context.node.copies(level, timeout, written.slots).await;
     json(
         StatusCode::OK,
-        &json!({ "id": &*written.key.id, "version": version(written.version), "copies": copies }),
+        &json!({ "id": written.key.id(), "version": version(written.version), "copies": copies }),
     )
 }
 

@@ -53,7 +53,7 @@ impl Engine {
                     seen += 1;
                     last = Some(key);
                     if self.is_shared(to, key, record) {
-                        bytes += record.size() + key.id.len();
+                        bytes += record.size() + key.id().len();
                         records.push((key.clone(), Record::clone(record)));
                     }
                 }

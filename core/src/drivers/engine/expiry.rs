@@ -4,7 +4,6 @@
 //! still counts, one node says so to all: the one whose worker it is bound to, or else the best placed one. Should
 //! that node be gone, every other one does it itself a little later.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use limpet_wire::placement;
@@ -12,7 +11,7 @@ use limpet_wire::report::IdleLimit;
 
 use super::{Engine, Phase};
 use crate::base::clock::Now;
-use crate::base::id::{NodeId, SessionKey};
+use crate::base::id::{BySession, NodeId, SessionKey};
 use crate::base::limits::EXPIRY_GRACE;
 use crate::session::{Record, Stamp};
 use crate::store::{Change, Deadlines};
@@ -27,7 +26,7 @@ const ENDS_PER_TICK: usize = 10_000;
 /// Which sessions' use was told to other nodes lately, so that the next use is told later.
 #[derive(Debug, Default)]
 pub(super) struct Touches {
-    told_ms: HashMap<SessionKey, u64>,
+    told_ms: BySession<u64>,
     again: Deadlines,
 }
 
@@ -165,7 +164,7 @@ impl Engine {
             .map(|(node, _)| node.as_str())
             .collect();
         nodes.push(self.config.node.as_str());
-        placement::rank(&mut nodes, &key.app, &key.id);
+        placement::rank(&mut nodes, key.app(), key.id());
         nodes
             .first()
             .is_some_and(|first| *first == self.config.node.as_str())
@@ -188,7 +187,7 @@ impl Engine {
                 }
                 continue;
             }
-            let Some(last) = record.last_use().filter(|_| record.is_alive()) else {
+            let Some(last) = record.used.filter(|_| record.is_alive()) else {
                 if record.deleted != Stamp::ZERO {
                     self.contacts.forget_end(record.deleted.wall_ms());
                 }

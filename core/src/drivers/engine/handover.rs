@@ -111,7 +111,7 @@ impl Engine {
                 to.entry(node.clone()).or_default().push(Offered {
                     key: key.clone(),
                     digest,
-                    used: record.last_use(),
+                    used: record.used,
                 });
             }
             offered.insert(key, digest);

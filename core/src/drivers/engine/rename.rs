@@ -41,7 +41,7 @@ impl Engine {
             origin: Some(Register {
                 life,
                 stamp: over,
-                value: from.id.clone(),
+                value: from.id().into(),
             }),
             attributes: old
                 .attributes
@@ -63,8 +63,7 @@ impl Engine {
             let Some(to) = self.moved_to(&current, now) else {
                 break;
             };
-            let app = key.app.clone();
-            current = Cow::Owned(SessionKey { app, id: to });
+            current = Cow::Owned(SessionKey::new(key.app(), &to));
         }
         current
     }
@@ -79,11 +78,9 @@ impl Engine {
 
     /// A session names the id it had before: that one is over.
     pub(super) fn end_old_id(&mut self, key: &SessionKey, origin: &Register<Arc<str>>, now: Now) {
-        let app = key.app.clone();
-        let id = origin.value.clone();
-        let old = SessionKey { app, id };
-        if old != *key && old.is_well_formed() {
-            self.join(&old, &Record::moved(origin.stamp, key.id.clone()), now);
+        let old = SessionKey::received(key.app(), &origin.value);
+        if let Some(old) = old.filter(|old| old != key) {
+            self.join(&old, &Record::moved(origin.stamp, key.id().into()), now);
         }
     }
 }

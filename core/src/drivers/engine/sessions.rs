@@ -142,13 +142,13 @@ impl Engine {
         }
         let at_ms = self.use_ms(key, now);
         delta.used = Some(Used { life, at_ms });
-        let mut result = self.table.get(key).cloned().unwrap_or_default();
-        result.join(&delta);
+        let known = self.table.get(key).filter(|record| record.life() == Some(life));
+        let (values, names, bytes) = known.map_or_else(
+            || Record::default().measure_with(&delta),
+            |known| known.measure_with(&delta),
+        );
         // Removed names are remembered until the session ends; there is a bound for them as well.
-        if result.values().count() > ATTRIBUTES_MAX
-            || result.attributes.len() > 4 * ATTRIBUTES_MAX
-            || result.size() > SESSION_BYTES_MAX
-        {
+        if values > ATTRIBUTES_MAX || names > 4 * ATTRIBUTES_MAX || bytes > SESSION_BYTES_MAX {
             return Err(Refused::TooLarge(format!(
                 "a session holds at most {ATTRIBUTES_MAX} attributes and {SESSION_BYTES_MAX} bytes"
             )));

@@ -249,5 +249,5 @@ fn a_change_by_an_id_of_long_ago_is_not_lost() {
     let written = cluster
         .at("a", |engine, now| engine.patch(&key("S0"), set("v", "2"), now))
         .unwrap();
-    assert_eq!(cluster.value("a", &written.key.id, "v").as_deref(), Some("2"));
+    assert_eq!(cluster.value("a", written.key.id(), "v").as_deref(), Some("2"));
 }
