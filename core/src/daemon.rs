@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::api::http::{Api, Bound, ListenError, Settings};
 use crate::config::Config;
-use crate::drivers::engine::{EngineConfig, Tunables};
+use crate::drivers::engine::{ClockLimits, EngineConfig, Tunables};
 use crate::drivers::health::{self, Check};
 use crate::drivers::links::{self, LinkConfig};
 use crate::drivers::node::{self, Node};
@@ -76,13 +76,13 @@ impl Daemon {
 
         let (node, requests) = Node::start(engine_config(&config, addr));
         let (tls, tls_versions) = watch::channel(tls);
-        let links = LinkConfig {
-            cluster: config.cluster.clone(),
-            domain: config.domain.clone(),
-            seeds: config.membership.seeds.clone(),
-            links: config.replication.links,
-            tls: tls_versions,
-        };
+        let links = LinkConfig::new(
+            config.cluster.clone(),
+            config.domain.clone(),
+            config.membership.seeds.clone(),
+            config.replication.links,
+            tls_versions,
+        );
         tokio::spawn(node::run_timers(node.clone(), requests.timers));
         tokio::spawn(links::accept_all(node.clone(), links.clone(), listener));
         tokio::spawn(links::dial_all(node.clone(), links, requests.links));
@@ -200,6 +200,10 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
         touch_interval,
         rename_forward,
         tombstone_life: config.replication.tombstone_life,
+        clocks: ClockLimits {
+            max_skew: config.replication.max_skew,
+            max_drift_warning: config.membership.max_drift_warning,
+        },
         workers: workers.collect(),
         seed: rand::random(),
     }

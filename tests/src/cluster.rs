@@ -45,6 +45,8 @@ pub struct NodePlan {
     pub socket: PathBuf,
     /// The worker it declares.
     pub worker: Option<WorkerPlan>,
+    /// Further lines of the table `[node]`.
+    pub node: String,
     /// Further lines of the table `[membership]`.
     pub membership: String,
     /// Further lines of its `[tls]` table.
@@ -84,6 +86,7 @@ impl Site {
                 api: ports::free_addr(),
                 socket: scratch.join(&format!("{id}.sock")),
                 worker,
+                node: String::new(),
                 membership: String::new(),
                 tls: String::new(),
                 extra: String::new(),
@@ -114,6 +117,7 @@ impl Site {
                 api: "127.0.0.1:4180".to_owned(), // the loopback of its own namespace
                 socket: scratch.join(&format!("{id}.sock")),
                 worker: None,
+                node: String::new(),
                 membership: String::new(),
                 tls: String::new(),
                 extra: String::new(),
@@ -179,6 +183,7 @@ impl Site {
             r#"[node]
 id = "{id}"
 cluster = "{cluster}"
+{more}
 
 [listen]
 cluster = "{listen}"
@@ -195,6 +200,7 @@ seeds = [{seeds}]
 {membership}
 "#,
             cluster = self.name,
+            more = node.node,
             listen = node.cluster,
             tls = node.tls,
             api = node.api,

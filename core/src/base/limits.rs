@@ -25,8 +25,6 @@ pub const WAITERS_MAX: usize = 65_536;
 pub const API_CONNECTIONS_MAX: usize = 4096;
 /// How long past its idle limit a session stays in memory, unreadable, so that a touch under way still counts.
 pub const EXPIRY_GRACE: Duration = Duration::from_millis(500);
-/// How far ahead of the local clock another node's stamp may be; further is refused and counted.
-pub const SKEW_MAX: Duration = Duration::from_secs(60);
 /// How long a TLS handshake and the hello after it may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a node keeps dialling the address of a member that is down and is not a seed.

@@ -69,6 +69,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         seeds,
         probe_interval,
         drop_time,
+        max_drift_warning,
     } = membership;
     note("membership.seeds", *seeds != new.membership.seeds, at_next_start);
     note(
@@ -82,6 +83,12 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         at_next_start,
     );
 
+    note(
+        "membership.max_drift_warning",
+        *max_drift_warning != new.membership.max_drift_warning,
+        at_next_start,
+    );
+
     let ReplicationConfig {
         mode,
         links,
@@ -92,8 +99,14 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         repair_interval,
         state_transfer_timeout,
         tombstone_life,
+        max_skew,
     } = replication;
     note("replication.mode", *mode != new.replication.mode, at_next_start);
+    note(
+        "replication.max_skew",
+        *max_skew != new.replication.max_skew,
+        at_next_start,
+    );
     note(
         "replication.links",
         *links != new.replication.links,

@@ -13,6 +13,8 @@ pub struct MembershipConfig {
     pub probe_interval: Duration,
     /// How long a member may be silent.
     pub drop_time: Duration,
+    /// How far a member's clock may be from this one's before that is said in the log.
+    pub max_drift_warning: Duration,
 }
 
 pub(super) fn read(root: &mut Section) -> MembershipConfig {
@@ -28,7 +30,9 @@ pub(super) fn read(root: &mut Section) -> MembershipConfig {
     if drop_time < probe_interval * 3 {
         membership.problem("drop_time", "at least three times probe_interval is expected");
     }
+    let max_drift_warning = membership.period("max_drift_warning", 1000, 10, 3_600_000);
     MembershipConfig {
+        max_drift_warning,
         seeds,
         probe_interval,
         drop_time,

@@ -29,6 +29,8 @@ pub struct ReplicationConfig {
     pub state_transfer_timeout: Duration,
     /// How long the end of a session is remembered.
     pub tombstone_life: Duration,
+    /// How far ahead of this node's clock a stamp may be.
+    pub max_skew: Duration,
 }
 
 pub(super) fn read(root: &mut Section) -> ReplicationConfig {
@@ -65,6 +67,7 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
         repair_interval,
         state_transfer_timeout,
         tombstone_life,
+        max_skew: replication.period("max_skew", 60_000, 1000, 3_600_000),
     }
 }
 

@@ -18,6 +18,7 @@ use super::engine::Engine;
 use super::lease::Over;
 use super::node::{LinkCommand, Node};
 use crate::base::backoff::Backoff;
+use crate::base::id::NodeId;
 use crate::base::limits::MEMBERS_MAX;
 use crate::membership::Member;
 use crate::net::frame::FrameError;
@@ -30,8 +31,10 @@ use crate::replication::message::MessageError;
 mod accept;
 mod handshake;
 mod lane;
+mod notices;
 
 pub use accept::accept_all;
+use notices::Notices;
 
 const BACKOFF_LEAST: Duration = Duration::from_millis(50);
 const BACKOFF_MOST: Duration = Duration::from_secs(2);
@@ -52,6 +55,43 @@ pub struct LinkConfig {
     pub links: Lane,
     /// Changes when certificates are loaded again.
     pub tls: watch::Receiver<Tls>,
+    notices: Arc<Notices>,
+}
+
+impl LinkConfig {
+    /// Links of the domain `domain` of `cluster`, `links` to each peer, with the certificates in `tls`.
+    #[must_use]
+    pub fn new(
+        cluster: String,
+        domain: String,
+        seeds: Vec<String>,
+        links: Lane,
+        tls: watch::Receiver<Tls>,
+    ) -> Self {
+        Self {
+            cluster,
+            domain,
+            seeds,
+            links,
+            tls,
+            notices: Arc::default(),
+        }
+    }
+
+    /// Says in the log why a link came to nothing, unless it is said elsewhere or was said already.
+    fn say_refused(&self, addr: SocketAddr, error: &LinkError) {
+        match error {
+            LinkError::Connect(_) | LinkError::Timeout(_) | LinkError::NameTaken(..) => {
+                tracing::debug!(%addr, %error, "no link");
+            }
+            LinkError::OtherDomain(peer) => {
+                if self.notices.is_new(format!("{peer} is of another domain")) {
+                    tracing::info!(%addr, peer = %peer, "no link: it is of another domain");
+                }
+            }
+            _ => tracing::warn!(%addr, %error, "no link"),
+        }
+    }
 }
 
 /// Why a link is not, or no longer, one.
@@ -72,6 +112,12 @@ pub enum LinkError {
     /// The hello contradicts the certificate or this node's configuration.
     #[error("{0}")]
     Stranger(String),
+    /// It is of this cluster, but of another domain, with which this node has nothing to do.
+    #[error("{0} is of another domain")]
+    OtherDomain(NodeId),
+    /// Two processes have one name, and the other one stays.
+    #[error("the name {0} belongs to the node at {1}")]
+    NameTaken(NodeId, SocketAddr),
     /// Not a frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -188,8 +234,8 @@ async fn keep_seed(node: Arc<Node>, config: LinkConfig, seed: String) {
             match try_link(&node, &config, addr, tried).await {
                 Ok(Outcome::Ended { lasted }) => again |= lasted,
                 Ok(Outcome::AlreadyLinked) => {}
-                // Nobody listens there. Anything else may be somebody who has the sessions.
-                Err(error) => answered &= error.is_refused(),
+                // Nobody listens there, or somebody who has other sessions. Anyone else may have them.
+                Err(error) => answered &= error.is_refused() || matches!(error, LinkError::OtherDomain(_)),
             }
         }
         if answered {
@@ -222,10 +268,7 @@ async fn try_link(
     match &result {
         Ok(_) => {}
         Err(error) => {
-            match error {
-                LinkError::Connect(_) | LinkError::Timeout(_) => tracing::debug!(%addr, %error, "no link"),
-                _ => tracing::warn!(%addr, %error, "no link"),
-            }
+            config.say_refused(addr, error);
             node.with(|engine, now| engine.unreachable(addr, error.is_refused(), now));
         }
     }

@@ -20,7 +20,7 @@ impl foca::Identity for Identity {
 
     fn renew(&self) -> Option<Self> {
         Some(Self {
-            incarnation: self.incarnation + 1,
+            incarnation: self.incarnation.saturating_add(1),
             ..self.clone()
         })
     }

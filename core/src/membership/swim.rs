@@ -89,6 +89,13 @@ impl Swim {
         &self.identity
     }
 
+    /// The latest run of `node` that was heard of, dead or alive.
+    #[must_use]
+    pub fn latest_run(&self, node: &str) -> Option<u64> {
+        let all = self.foca.iter_membership_state().map(foca::Member::id);
+        all.filter(|id| id.node == node).map(|id| id.incarnation).max()
+    }
+
     /// A link to `peer` is up: tell it we are here.
     pub fn meet(&mut self, peer: Identity) -> Todo {
         self.run("meet", |foca, runtime| foca.announce(peer, runtime))
@@ -116,7 +123,7 @@ impl Swim {
     /// Goes on under a later incarnation, past `known`.
     pub fn outrun(&mut self, known: u64) -> Todo {
         let identity = Identity {
-            incarnation: known + 1,
+            incarnation: known.saturating_add(1),
             ..self.identity.clone()
         };
         self.identity = identity.clone();
@@ -133,7 +140,38 @@ impl Swim {
         self.run("leave", |foca, runtime| foca.leave_cluster(runtime))
     }
 
+    /// Makes a call, and sees to it that a node that had to take a later incarnation takes one that is later than
+    /// any that is known of it: those of former runs whose clock was ahead included.
     fn run(
+        &mut self,
+        what: &'static str,
+        call: impl FnOnce(
+            &mut Foca<Identity, PostcardCodec, StdRng, NoCustomBroadcast>,
+            &mut AccumulatingRuntime<Identity>,
+        ) -> Result<(), foca::Error>,
+    ) -> Todo {
+        let mut todo = self.call(what, call);
+        if !todo
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Rejoined(_)))
+        {
+            return todo;
+        }
+        let known = self.foca.iter_membership_state().map(foca::Member::id);
+        let known = known
+            .filter(|id| id.node == self.identity.node)
+            .map(|id| id.incarnation);
+        if let Some(known) = known.max().filter(|known| *known >= self.identity.incarnation) {
+            let later = self.outrun(known);
+            todo.datagrams.extend(later.datagrams);
+            todo.timers.extend(later.timers);
+            todo.events.push(Event::Rejoined(self.identity.clone()));
+        }
+        todo
+    }
+
+    fn call(
         &mut self,
         what: &'static str,
         call: impl FnOnce(

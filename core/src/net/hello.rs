@@ -28,6 +28,19 @@ pub struct Hello {
     pub knows: u64,
     /// Which of the links from this node to the other one it is, from 0.
     pub lane: u8,
+    /// In an answer: whether the other side may stay.
+    pub verdict: Verdict,
+}
+
+/// How a node takes another one's hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Verdict {
+    /// It may speak.
+    Welcome,
+    /// The node at this address has the same name, was there before, and is alive.
+    NameTaken(SocketAddr),
+    /// It is of another domain, which this one has nothing to say to.
+    OtherDomain,
 }
 
 /// Why the first frame is no hello. The link is closed.
@@ -45,6 +58,7 @@ struct Spelled {
     addr: SocketAddr,
     knows: u64,
     lane: u8,
+    verdict: Verdict,
 }
 
 impl Hello {
@@ -60,6 +74,7 @@ impl Hello {
             addr,
             knows,
             lane,
+            verdict,
         } = self.clone();
         let spelled = Spelled {
             magic: MAGIC,
@@ -70,6 +85,7 @@ impl Hello {
             addr,
             knows,
             lane,
+            verdict,
         };
         bincode::encode_to_vec(spelled, CONFIG).map_err(|e| HelloError(e.to_string()))
     }
@@ -91,6 +107,7 @@ impl Hello {
             addr,
             knows,
             lane,
+            verdict,
             ..
         } = spelled;
         Ok(Self {
@@ -100,6 +117,7 @@ impl Hello {
             addr,
             knows,
             lane,
+            verdict,
         })
     }
 }
@@ -117,6 +135,7 @@ mod tests {
             addr: "[::1]:4000".parse().unwrap(),
             knows: 6,
             lane: 1,
+            verdict: Verdict::NameTaken("[::1]:4001".parse().unwrap()),
         };
         let bytes = hello.encode().unwrap();
         assert_eq!(Hello::decode(&bytes), Ok(hello));

@@ -99,6 +99,11 @@ pub(super) fn render(engine: &Engine) -> String {
         c.skew_refused,
     );
     page.counter(
+        "limpet_duplicate_id_refused_total",
+        "times a node was refused because a live one has its name",
+        c.duplicate_ids,
+    );
+    page.counter(
         "limpet_peer_behind_total",
         "times changes for a peer were dropped",
         c.behind,
@@ -151,6 +156,16 @@ pub(super) fn render(engine: &Engine) -> String {
         page.line("limpet_peer_queue_bytes", &labels, peer.outboxes().bytes() as u64);
         page.line("limpet_peer_dropped_total", &labels, peer.outboxes().dropped());
     }
+    page.family(
+        "limpet_clock_drift_ms",
+        "gauge",
+        "how far the peer's clock is ahead of this one's, in milliseconds; behind if less than 0",
+    );
+    for (node, _) in engine.roster().iter() {
+        if let Some(ahead_ms) = engine.clock_drift_ms(node) {
+            page.line("limpet_clock_drift_ms", &[("peer", node.as_str())], ahead_ms);
+        }
+    }
     page.family("limpet_worker_up", "gauge", "1 while the worker may be routed to");
     page.family(
         "limpet_worker_takes_new",
@@ -177,7 +192,7 @@ impl Page {
             .push((name, format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")));
     }
 
-    fn line(&mut self, name: &'static str, labels: &[(&str, &str)], value: u64) {
+    fn line(&mut self, name: &'static str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
         let Some((_, text)) = self.families.iter_mut().find(|(family, _)| *family == name) else {
             return;
         };

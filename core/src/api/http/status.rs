@@ -34,7 +34,8 @@ pub(super) fn members(context: &Context) -> Reply {
         };
         let own = engine.identity();
         let own = json!({
-            "id": own.node, "addr": own.addr, "state": own_state, "incarnation": own.incarnation, "self": true
+            "id": own.node, "addr": own.addr, "state": own_state, "incarnation": own.incarnation, "self": true,
+            "problem": engine.name_problem(),
         });
         let others = engine.roster().iter().map(|(node, member)| {
             let queue = engine.peers().get(node).map_or(0, |peer| peer.outboxes().bytes());

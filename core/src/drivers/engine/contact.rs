@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{Engine, Output, Phase, expiry};
 use crate::base::clock::Now;
 use crate::base::id::NodeId;
-use crate::base::limits::{MEMBERS_MAX, SKEW_MAX};
+use crate::base::limits::MEMBERS_MAX;
 use crate::replication::lanes::CONTROL;
 use crate::replication::message::{Announce, Message};
 
@@ -191,7 +191,7 @@ impl Engine {
             return false;
         }
         let nothing_to_lose = self.phase != Phase::Ready || !announce.ready;
-        let skew_ms = expiry::ms(SKEW_MAX);
+        let skew_ms = expiry::ms(self.config.clocks.max_skew);
         let missed_an_end = |forgot: u64| forgot > 0 && forgot.saturating_add(skew_ms) >= away;
         let here = missed_an_end(announce.forgot_ms);
         let there = missed_an_end(self.contacts.forgot_ms);

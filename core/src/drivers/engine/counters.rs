@@ -39,4 +39,6 @@ pub struct Counters {
     pub joined_without_members: u64,
     /// Buckets found different when tables were last compared.
     pub mismatched_buckets: u64,
+    /// Nodes refused because a live one has their name.
+    pub duplicate_ids: u64,
 }

@@ -51,6 +51,9 @@ impl Engine {
         let Phase::Joining { since } = self.phase else {
             return;
         };
+        if self.is_name_refused() {
+            return;
+        }
         self.drop_lost_donors(now);
         match self.joining {
             Step::Checking(_) => self.check_next(now),

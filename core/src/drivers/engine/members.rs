@@ -6,7 +6,8 @@ use super::{Engine, Output};
 use crate::base::clock::Now;
 use crate::base::id::NodeId;
 use crate::base::limits::REDIAL_DOWN_FOR;
-use crate::membership::{Event, Identity, Timer, Todo};
+use crate::membership::{Event, Identity, Timer, Todo, Word};
+use crate::replication::lanes::CONTROL;
 use crate::replication::message::Message;
 
 /// How often a peer that is linked but counts as down is greeted again.
@@ -40,6 +41,13 @@ impl Engine {
         true
     }
 
+    /// The latest run of `node` this node has heard of; 0 for none.
+    #[must_use]
+    pub fn latest_run(&self, node: &NodeId) -> u64 {
+        let member = self.roster.get(node).map(|member| member.identity.incarnation);
+        member.max(self.swim.latest_run(node.as_str())).unwrap_or(0)
+    }
+
     /// Where links should be kept to, beside the seeds.
     #[must_use]
     pub fn wanted_links(&self, now: Now) -> Vec<std::net::SocketAddr> {
@@ -64,6 +72,43 @@ impl Engine {
         }
     }
 
+    /// Membership's bytes from `node`.
+    pub(super) fn hear_word(&mut self, node: &NodeId, bytes: &[u8], now: Now) {
+        match Word::decode(bytes) {
+            None => tracing::debug!(peer = %node, "membership ignored what is none of its words"),
+            Some(Word::Swim(bytes)) => {
+                let todo = self.swim.hear(&bytes);
+                self.carry_out(todo, now);
+            }
+            Some(Word::Known { incarnation }) => {
+                self.outrun(incarnation, now);
+            }
+            Some(Word::Missed {
+                node: about,
+                incarnation,
+            }) => self.hear_missed(node, &about, incarnation, now),
+            Some(Word::Heard {
+                node: about,
+                incarnation,
+                linked,
+            }) => self.hear_heard(node, &about, incarnation, linked, now),
+            Some(Word::WhatTime { asked_ms }) => {
+                let now_ms = now.wall_ms;
+                self.say_word(node, &Word::Time { asked_ms, now_ms });
+            }
+            Some(Word::Time { asked_ms, now_ms }) => self.hear_time(node, asked_ms, now_ms, now),
+        }
+    }
+
+    pub(super) fn say_word(&mut self, node: &NodeId, word: &Word) {
+        self.say(node, Message::Gossip(word.encode()));
+    }
+
+    /// Tells `node` the latest run of it that is known here, in case it is none of its own.
+    pub(super) fn tell_known(&mut self, node: &NodeId, incarnation: u64) {
+        self.say_word(node, &Word::Known { incarnation });
+    }
+
     pub(super) fn carry_out(&mut self, todo: Todo, now: Now) {
         self.outputs.extend(
             todo.timers
@@ -79,7 +124,17 @@ impl Engine {
                 continue;
             };
             if self.peers.get(&node).is_some_and(super::Peer::is_linked) {
-                self.say(&node, Message::Gossip(bytes));
+                let latest = match self.roster.get(&node) {
+                    Some(member) if member.active => member.identity.incarnation,
+                    _ => self.latest_run(&node),
+                };
+                if latest > to.incarnation {
+                    // A later run of it is known, so nobody will listen to this one. SWIM would only tell it to try
+                    // the next number, and again the next.
+                    self.tell_known(&node, latest);
+                } else {
+                    self.say_word(&node, &Word::Swim(bytes));
+                }
             } else {
                 // Like a datagram that is lost; the link it needed is being made.
                 self.outputs.push(Output::Dial(to.addr));
@@ -105,7 +160,14 @@ impl Engine {
                 {
                     self.forget_peer(&node, now);
                     self.distrust_workers(&node);
-                    self.roster.note(&node, new, now.mono);
+                    let (known, moved) = (new.incarnation, new.addr != old.addr);
+                    let linked = self.roster.note(&node, new, now.mono).is_some_and(|m| m.linked);
+                    if linked && moved {
+                        // The link leads to where it was; what is there now is for the next one to find out.
+                        self.outputs.push(Output::Close(node.clone(), CONTROL));
+                    }
+                    // It may be a former run, whose clock was ahead, and the one that is linked must get past it.
+                    self.tell_known(&node, known);
                 }
             }
             Event::Rejoined(identity) => {
@@ -149,6 +211,7 @@ impl Engine {
         let left = member.leaving;
         tracing::warn!(peer = %node, left, "member down");
         self.note_missed(&node, left, now);
+        self.settle_doubt(&node);
         self.forget_peer(&node, now);
         self.distrust_workers(&node);
         self.note_lost(&node, now);

@@ -6,16 +6,19 @@
 //! follows from [`placement`], ends of sessions in [`expiry`], and
 //! the table that filters see in [`workers`], what operators said of it in [`directives`].
 
+mod clocks;
 mod contact;
 mod counters;
 pub mod directives;
 mod donating;
+mod doubts;
 pub mod expiry;
 pub mod fetch;
 mod handover;
 mod joining;
 pub mod keys;
 pub mod members;
+mod names;
 pub mod peers;
 mod placement;
 mod rename;
@@ -32,7 +35,6 @@ use limpet_wire::table::TableVersion;
 
 use crate::base::clock::{Now, SteadyClock};
 use crate::base::id::NodeId;
-use crate::base::limits::SKEW_MAX;
 use crate::membership::{Identity, Roster, Swim, SwimConfig, Timer};
 use crate::replication::acks::{Acks, Waiter};
 use crate::replication::lanes::Lane;
@@ -93,10 +95,30 @@ pub struct EngineConfig {
     pub tombstone_life: Duration,
     /// How long the old id of a renamed session still finds it.
     pub rename_forward: Duration,
+    /// What is believed of other nodes' clocks.
+    pub clocks: ClockLimits,
     /// This node's workers.
     pub workers: Vec<DeclaredWorker>,
     /// Seeds the choices of membership.
     pub seed: u64,
+}
+
+/// What is believed of other nodes' clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockLimits {
+    /// How far ahead of this node's clock a stamp may be; further is refused and counted.
+    pub max_skew: Duration,
+    /// How far a member's clock may be from this one's before that is said in the log.
+    pub max_drift_warning: Duration,
+}
+
+impl Default for ClockLimits {
+    fn default() -> Self {
+        Self {
+            max_skew: Duration::from_secs(60),
+            max_drift_warning: Duration::from_secs(1),
+        }
+    }
 }
 
 /// The part of the configuration that may change while the engine runs.
@@ -163,6 +185,9 @@ pub struct Engine {
     fetches: fetch::Fetches,
     swim: Swim,
     roster: Roster,
+    doubts: doubts::Doubts,
+    clocks: clocks::Clocks,
+    names: names::Names,
     peers: BTreeMap<NodeId, Peer>,
     heard: BTreeMap<NodeId, BTreeMap<Lane, peers::Heard>>,
     next_listening: u64,
@@ -204,7 +229,7 @@ impl Engine {
             addr: config.addr,
             incarnation: now.wall_ms,
         };
-        let skew_max_ms = u64::try_from(SKEW_MAX.as_millis()).unwrap_or(u64::MAX);
+        let skew_max_ms = u64::try_from(config.clocks.max_skew.as_millis()).unwrap_or(u64::MAX);
         let mut engine = Self {
             phase: Phase::Joining { since: now.mono },
             hlc: Hlc::new(config.node.tag(), skew_max_ms),
@@ -221,6 +246,9 @@ impl Engine {
             fetches: fetch::Fetches::default(),
             swim: Swim::new(identity, config.swim, config.seed),
             roster: Roster::default(),
+            doubts: doubts::Doubts::default(),
+            clocks: clocks::Clocks::default(),
+            names: names::Names::default(),
             peers: BTreeMap::new(),
             heard: BTreeMap::new(),
             next_listening: 0,
@@ -284,6 +312,9 @@ impl Engine {
         }
         self.note_standstill(now);
         self.idle.advance(now);
+        self.progress_doubts(now);
+        self.progress_names(now);
+        self.ask_times(now);
         self.greet_lost(now);
         self.flush_touches(now);
         self.end_due(now);
@@ -312,6 +343,9 @@ impl Engine {
         }
         if self.phase == Phase::Leaving {
             return Some("leaving the cluster".into());
+        }
+        if let Some(problem) = self.name_problem() {
+            return Some(problem);
         }
         Some(match &self.joining {
             Step::Checking(_) if self.transfers.is_complete() => "comparing tables with the members".into(),

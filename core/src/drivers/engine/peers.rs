@@ -129,10 +129,12 @@ impl Engine {
             self.lane_up(node, lane);
             return;
         }
-        let later = self
+        let known = self
             .roster
             .get(node)
-            .is_some_and(|known| known.identity.incarnation < identity.incarnation);
+            .map_or(0, |known| known.identity.incarnation);
+        let incarnation = identity.incarnation;
+        let later = (1..incarnation).contains(&known);
         if later {
             // Another run of it, with an empty memory: what the old one was still to be told it will ask for.
             self.forget_peer(node, now);
@@ -159,7 +161,13 @@ impl Engine {
             heard.ack_due = true;
         }
         self.lane_up(node, CONTROL);
+        self.settle_doubt(node);
+        self.name_welcome(node);
         self.announce_to(node);
+        let known = self.latest_run(node);
+        if known > incarnation {
+            self.tell_known(node, known);
+        }
         let todo = self.swim.meet(identity);
         self.carry_out(todo, now);
         self.tell_lost_touches(node);
@@ -209,14 +217,17 @@ impl Engine {
         let Some(member) = self.roster.get_mut(node) else {
             return;
         };
-        member.linked = false;
+        if std::mem::replace(&mut member.linked, false) {
+            self.answer_gone(node);
+        }
+        let Some(member) = self.roster.get_mut(node) else {
+            return;
+        };
         // Only the first refusal after a link: if the process lives on, behind something that refuses for it, it
         // says so, and then it is silence that counts.
         if refused && member.active && std::mem::take(&mut member.refusal_counts) {
             let identity = member.identity.clone();
-            tracing::warn!(peer = %node, "its address refuses connections: the process is gone");
-            let todo = self.swim.declare_down(&identity);
-            self.carry_out(todo, now);
+            self.doubt(node, identity, now);
         }
         if !self.roster.get(node).is_some_and(|member| member.active) {
             self.remove_peer(node);
@@ -341,10 +352,7 @@ impl Engine {
             return false; // what it says is to be said again once it may be believed
         }
         match message {
-            Message::Gossip(bytes) => {
-                let todo = self.swim.hear(&bytes);
-                self.carry_out(todo, now);
-            }
+            Message::Gossip(bytes) => self.hear_word(node, &bytes, now),
             Message::Announce(announce) => self.hear_announce(node, announce, now),
             Message::Deltas { slot, changes } => {
                 self.counters.deltas_received += changes.len() as u64;
@@ -452,13 +460,6 @@ impl Engine {
             self.contradict(from, &key, &record);
         }
         refused
-    }
-
-    /// Whether `node` is linked from another address than `addr`: two processes under one name.
-    #[must_use]
-    pub fn is_elsewhere(&self, node: &NodeId, addr: SocketAddr) -> Option<SocketAddr> {
-        let member = self.roster.get(node).filter(|member| member.linked)?;
-        (member.identity.addr != addr).then_some(member.identity.addr)
     }
 
     /// Nobody waits for `node` any more.

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::handshake::{accept_hello, prepare, read_hello, write_hello};
+use super::handshake::{check_hello, judge, prepare, read_hello, refuse, write_hello};
 use super::{LinkConfig, LinkError};
 use crate::base::id::NodeId;
 use crate::base::limits::HANDSHAKE_TIMEOUT;
@@ -15,6 +15,7 @@ use crate::drivers::engine::Listening;
 use crate::drivers::lease::{Lease, Side};
 use crate::drivers::node::Node;
 use crate::net::frame::{FrameError, Frames};
+use crate::net::hello::Verdict;
 use crate::net::identity;
 use crate::replication::message;
 
@@ -42,6 +43,12 @@ pub async fn accept_all(node: Arc<Node>, config: LinkConfig, listener: TcpListen
             let shake = tokio::time::timeout(HANDSHAKE_TIMEOUT, greet(&node, &config, tcp)).await;
             drop(permit);
             match shake.unwrap_or(Err(LinkError::Timeout(HANDSHAKE_TIMEOUT))) {
+                Err(reason @ LinkError::NameTaken(..)) => tracing::debug!(%from, %reason, "refused a link"),
+                Err(LinkError::OtherDomain(peer)) => {
+                    if config.notices.is_new(format!("{peer} is of another domain")) {
+                        tracing::info!(%from, peer = %peer, "refused a link: it is of another domain");
+                    }
+                }
                 Err(reason) => tracing::warn!(%from, %reason, "refused a link"),
                 Ok((peer, on, frames, mut lease, stays)) => {
                     let end = tokio::select! {
@@ -89,9 +96,13 @@ async fn greet(node: &Arc<Node>, config: &LinkConfig, tcp: TcpStream) -> Result<
     let (read, mut write) = tokio::io::split(stream);
     let mut frames = Frames::new(read);
     let hello = read_hello(&mut frames).await?;
-    let peer = accept_hello(node, config, &hello, &certified.node)?;
-    let knows = node.with(|engine, _| engine.roster().get(&peer).map_or(0, |m| m.identity.incarnation));
-    write_hello(node, config, &mut write, knows, hello.lane).await?;
+    let peer = check_hello(&hello, &certified.node)?;
+    let verdict = judge(node, config, &hello, &peer).await;
+    let knows = node.with(|engine, _| engine.latest_run(&peer));
+    write_hello(node, config, &mut write, knows, hello.lane, verdict).await?;
+    if verdict != Verdict::Welcome {
+        return Err(refuse(node, &hello, &peer, verdict));
+    }
     let on = node.with(|engine, _| engine.hello_heard(&peer, hello.lane, hello.addr));
     Ok((peer, on, frames, lease, write))
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::{LinkConfig, LinkError};
+use super::{LinkConfig, LinkError, lane};
 use crate::base::id::NodeId;
 use crate::drivers::node::Node;
 use crate::net::frame::{self, Frames};
-use crate::net::hello::Hello;
+use crate::net::hello::{Hello, Verdict};
 use crate::replication::lanes::{LANES_MAX, Lane};
 
 /// How long what was sent may stay unacknowledged by the other side's kernel, and how long a silent connection is
@@ -36,6 +36,7 @@ pub(super) async fn write_hello<W: tokio::io::AsyncWrite + Unpin>(
     write: &mut W,
     knows: u64,
     lane: Lane,
+    verdict: Verdict,
 ) -> Result<(), LinkError> {
     let identity = node.with(|engine, _| engine.identity().clone());
     let hello = Hello {
@@ -45,6 +46,7 @@ pub(super) async fn write_hello<W: tokio::io::AsyncWrite + Unpin>(
         addr: identity.addr,
         knows,
         lane,
+        verdict,
     };
     let mut buffer = Vec::new();
     frame::write(&hello.encode()?, &mut buffer);
@@ -60,12 +62,8 @@ pub(super) async fn read_hello<R: tokio::io::AsyncRead + Unpin>(
     Ok(Hello::decode(&frame)?)
 }
 
-pub(super) fn accept_hello(
-    node: &Arc<Node>,
-    config: &LinkConfig,
-    hello: &Hello,
-    certified: &str,
-) -> Result<NodeId, LinkError> {
+/// What is wrong with a hello whatever else is known: it contradicts its certificate, or is of no use to anybody.
+pub(super) fn check_hello(hello: &Hello, certified: &str) -> Result<NodeId, LinkError> {
     if hello.node != certified {
         let problem = format!("it calls itself {} and its certificate {certified}", hello.node);
         return Err(LinkError::Stranger(problem));
@@ -77,23 +75,72 @@ pub(super) fn accept_hello(
         );
         return Err(LinkError::Stranger(problem));
     }
+    NodeId::parse(&hello.node).map_err(|error| LinkError::Stranger(error.to_string()))
+}
+
+/// What the node that made a link, `peer`, is to be told. Where its name is held by another process, that one is
+/// asked first whether it still is there.
+pub(super) async fn judge(node: &Arc<Node>, config: &LinkConfig, hello: &Hello, peer: &NodeId) -> Verdict {
     if hello.domain != config.domain {
-        let problem = format!("it is of domain {:?}, this is {:?}", hello.domain, config.domain);
-        return Err(LinkError::Stranger(problem));
+        return Verdict::OtherDomain;
     }
-    let own = node.with(|engine, _| engine.node().clone());
-    if hello.node == own.as_str() {
-        return Err(LinkError::Stranger(format!(
-            "another node is called {own} as well; give it a name of its own"
-        )));
+    let own = node.with(|engine, _| engine.identity().clone());
+    if hello.node == own.node {
+        let itself = hello.addr == own.addr && hello.incarnation == own.incarnation;
+        let later = hello.incarnation > own.incarnation;
+        return Verdict::NameTaken(if later || itself { own.addr } else { hello.addr });
     }
-    let peer = NodeId::parse(&hello.node).map_err(|error| LinkError::Stranger(error.to_string()))?;
-    if let Some(other) = node.with(|engine, _| engine.is_elsewhere(&peer, hello.addr)) {
-        let problem = format!(
-            "{peer} is linked from {other} already and now calls from {}: two nodes have one name; give each its own",
-            hello.addr
-        );
-        return Err(LinkError::Stranger(problem));
+    match node.with(|engine, _| engine.is_elsewhere(peer, hello.addr)) {
+        None => Verdict::Welcome,
+        Some(holder) if lane::is_there(node, config, holder, peer).await => Verdict::NameTaken(holder),
+        Some(_) => {
+            node.with(|engine, now| engine.give_up_link(peer, now));
+            Verdict::Welcome
+        }
     }
-    Ok(peer)
+}
+
+/// Refuses the node that made a link, or that answered where another of its name is linked: says so to whom it
+/// concerns here.
+pub(super) fn refuse(node: &Arc<Node>, hello: &Hello, peer: &NodeId, verdict: Verdict) -> LinkError {
+    let Verdict::NameTaken(holder) = verdict else {
+        return LinkError::OtherDomain(peer.clone());
+    };
+    node.with(|engine, now| {
+        let own = engine.identity();
+        let same_name = peer == engine.node();
+        if same_name && hello.addr == own.addr && hello.incarnation == own.incarnation {
+            return; // this node itself, by another of its addresses
+        }
+        if same_name && holder != own.addr {
+            engine.name_taken(peer, holder, now);
+        } else {
+            engine.duplicate_refused(peer, holder, hello.addr, now);
+        }
+    });
+    LinkError::NameTaken(peer.clone(), holder)
+}
+
+/// Heeds what the node a link was made to said of it.
+pub(super) fn heed(node: &Arc<Node>, hello: &Hello, peer: &NodeId) -> Result<(), LinkError> {
+    match hello.verdict {
+        Verdict::Welcome => Ok(()),
+        Verdict::OtherDomain => Err(LinkError::OtherDomain(peer.clone())),
+        Verdict::NameTaken(holder) => {
+            let own = node.with(|engine, now| {
+                let own = engine.identity().clone();
+                if hello.addr == own.addr && hello.incarnation == own.incarnation {
+                    return own; // this node itself, by another of its addresses
+                }
+                if holder == own.addr {
+                    engine.duplicate_refused(peer, holder, hello.addr, now);
+                } else {
+                    engine.name_taken(peer, holder, now);
+                }
+                own
+            });
+            let own = NodeId::parse(&own.node).map_err(|error| LinkError::Stranger(error.to_string()))?;
+            Err(LinkError::NameTaken(own, holder))
+        }
+    }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::handshake::{accept_hello, prepare, read_hello, write_hello};
+use super::handshake::{check_hello, heed, judge, prepare, read_hello, refuse, write_hello};
 use super::{BACKOFF_LEAST, BACKOFF_MOST, LASTED, LinkConfig, LinkError, Outcome};
 use crate::base::backoff::Backoff;
 use crate::base::id::NodeId;
@@ -21,12 +21,15 @@ use crate::drivers::lease::{Lease, Side};
 use crate::drivers::node::{LinkSignal, Node};
 use crate::membership::Identity;
 use crate::net::frame::{self, Frames};
+use crate::net::hello::{Hello, Verdict};
 use crate::net::identity;
 use crate::net::tls::SERVER_NAME;
 use crate::replication::lanes::{CONTROL, Lane};
 use crate::replication::message;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a process whose name another one claims may take to show that it is alive.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A link that was made, before anything but the hello was said on it.
 struct Made {
@@ -37,13 +40,38 @@ struct Made {
     lease: Lease,
 }
 
-/// Makes the link of `lane` to `addr`.
+/// Makes the link of `lane` to `addr`, if either side has nothing against it.
 async fn make(
     node: &Arc<Node>,
     config: &LinkConfig,
     addr: SocketAddr,
     lane: Lane,
 ) -> Result<Made, LinkError> {
+    let (made, hello) = greet(node, config, addr, lane).await?;
+    heed(node, &hello, &made.peer)?;
+    let verdict = judge(node, config, &hello, &made.peer).await;
+    if verdict != Verdict::Welcome {
+        return Err(refuse(node, &hello, &made.peer, verdict));
+    }
+    if node.with(|engine, now| engine.outrun(hello.knows, now)) {
+        return Err(LinkError::Outrun);
+    }
+    Ok(made)
+}
+
+/// Whether the process that is `peer` at `addr` is alive: whether it answers in time, and not only its kernel.
+pub(super) async fn is_there(node: &Arc<Node>, config: &LinkConfig, addr: SocketAddr, peer: &NodeId) -> bool {
+    let greeted = tokio::time::timeout(ANSWER_TIMEOUT, greet(node, config, addr, CONTROL)).await;
+    matches!(greeted, Ok(Ok((made, _))) if made.peer == *peer)
+}
+
+/// Connects to `addr` and exchanges hellos.
+async fn greet(
+    node: &Arc<Node>,
+    config: &LinkConfig,
+    addr: SocketAddr,
+    lane: Lane,
+) -> Result<(Made, Hello), LinkError> {
     let connect = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await;
     let tcp = connect
         .map_err(|_| LinkError::Timeout(CONNECT_TIMEOUT))?
@@ -60,25 +88,23 @@ async fn make(
         let certified = identity::of_cluster(shown, &config.cluster)?;
         let lease = Lease::begin(Side::Made, config.tls.clone(), tls, shown);
         let (read, mut write) = tokio::io::split(stream);
-        write_hello(node, config, &mut write, 0, lane).await?;
+        write_hello(node, config, &mut write, 0, lane, Verdict::Welcome).await?;
         let mut frames = Frames::new(read);
         let hello = read_hello(&mut frames).await?;
-        let peer = accept_hello(node, config, &hello, &certified.node)?;
-        if node.with(|engine, now| engine.outrun(hello.knows, now)) {
-            return Err(LinkError::Outrun);
-        }
+        let peer = check_hello(&hello, &certified.node)?;
         let identity = Identity {
-            node: hello.node,
+            node: hello.node.clone(),
             addr: hello.addr,
             incarnation: hello.incarnation,
         };
-        Ok(Made {
+        let made = Made {
             peer,
             identity,
             frames,
             write,
             lease,
-        })
+        };
+        Ok((made, hello))
     };
     tokio::time::timeout(HANDSHAKE_TIMEOUT, shake)
         .await

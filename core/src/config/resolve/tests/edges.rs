@@ -68,6 +68,28 @@ const ROWS: &[Row] = &[
         ],
     ),
     (
+        "membership.max_drift_warning",
+        &[
+            ("\"-1ms\"", false),
+            ("\"0ms\"", false),
+            ("\"1ms\"", false),
+            ("\"10ms\"", true),
+            ("\"1h\"", true),
+            ("\"3600001ms\"", false),
+        ],
+    ),
+    (
+        "replication.max_skew",
+        &[
+            ("\"-1s\"", false),
+            ("\"0s\"", false),
+            ("\"999ms\"", false),
+            ("\"1s\"", true),
+            ("\"1h\"", true),
+            ("\"3600001ms\"", false),
+        ],
+    ),
+    (
         "worker.weight",
         &[
             ("-1", false),

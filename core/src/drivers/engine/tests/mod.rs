@@ -1,7 +1,7 @@
 //! Several engines in one process, their messages carried by hand, time moved by hand. This is the harness; the
 //! claims are in [`life`] (what a healthy or cut cluster does), [`ends`] (expiry, deletion, rename), [`faults`] (what
-//! goes wrong between two nodes), [`lanes`] (several links to one peer), [`transfers`]
-//! (how a node gets the table) and [`workers`] (what is said of workers).
+//! goes wrong between two nodes), [`lanes`] (several links to one peer), [`members`] (who
+//! is there), [`transfers`] (how a node gets the table) and [`workers`] (what is said of workers).
 
 mod away;
 mod backup;
@@ -9,6 +9,7 @@ mod ends;
 mod faults;
 mod lanes;
 mod life;
+mod members;
 mod transfers;
 mod workers;
 
@@ -113,6 +114,11 @@ impl Cluster {
 
     /// Starts a node with an empty memory, in place of an earlier run if there is one.
     fn start(&mut self, name: &str) {
+        self.start_at(name, self.now().wall_ms);
+    }
+
+    /// The same for a node whose clock shows `wall_ms` when it begins.
+    fn start_at(&mut self, name: &str, wall_ms: u64) {
         let id = node(name);
         self.timers.retain(|(_, owner, _)| *owner != id);
         self.links.retain(|(from, to, _), _| *from != id && *to != id);
@@ -138,6 +144,7 @@ impl Cluster {
             touch_interval: Duration::from_secs(60),
             tombstone_life: self.tombstone_life,
             rename_forward: Duration::from_secs(30),
+            clocks: ClockLimits::default(),
             workers: vec![worker(name)],
             seed: 7,
         };
@@ -150,7 +157,11 @@ impl Cluster {
             .map(ToString::to_string)
             .collect();
         let seeds = config.seeds.clone();
-        let mut engine = Engine::new(config, self.now());
+        let begin = Now {
+            wall_ms,
+            ..self.now()
+        };
+        let mut engine = Engine::new(config, begin);
         engine.take_outputs();
         self.engines.insert(id.clone(), engine);
         for (from, to) in self.pairs() {

@@ -1,0 +1,70 @@
+//! How far the members' wall clocks are from this one's: asked now and then, shown as a metric, and said in the log
+//! when it is too much. Nothing is decided by it; what a clock must not do is refused where a stamp arrives.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Engine;
+use crate::base::clock::Now;
+use crate::base::id::NodeId;
+use crate::membership::{Drift, Word};
+
+/// How often each member is asked.
+const ASK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a drift that is too much is said, at most.
+const SAY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The members' clocks.
+#[derive(Debug, Default)]
+pub(super) struct Clocks {
+    drifts: BTreeMap<NodeId, Drift>,
+    next_ask: Duration,
+}
+
+impl Engine {
+    /// How many milliseconds `node`'s clock is ahead of this one's, where it was measured.
+    #[must_use]
+    pub fn clock_drift_ms(&self, node: &NodeId) -> Option<i64> {
+        self.clocks.drifts.get(node)?.ahead_ms()
+    }
+
+    /// Asks every member for the time, now and then.
+    pub(super) fn ask_times(&mut self, now: Now) {
+        if now.mono < self.clocks.next_ask {
+            return;
+        }
+        self.clocks.next_ask = now.mono + ASK_INTERVAL;
+        let roster = &self.roster;
+        self.clocks.drifts.retain(|node, _| roster.get(node).is_some());
+        let linked: Vec<_> = roster
+            .iter()
+            .filter(|(_, member)| member.linked)
+            .map(|(node, _)| node.clone())
+            .collect();
+        for node in linked {
+            self.say_word(
+                &node,
+                &Word::WhatTime {
+                    asked_ms: now.wall_ms,
+                },
+            );
+        }
+    }
+
+    /// `node` says what its clock shows.
+    pub(super) fn hear_time(&mut self, node: &NodeId, asked_ms: u64, now_ms: u64, now: Now) {
+        if self.roster.get(node).is_none() {
+            return;
+        }
+        let drift = self.clocks.drifts.entry(node.clone()).or_default();
+        drift.measured(asked_ms, now_ms, now.wall_ms);
+        if drift.is_to_be_said(self.config.clocks.max_drift_warning, SAY_INTERVAL, now.mono) {
+            tracing::warn!(
+                peer = %node,
+                ahead_ms = drift.ahead_ms(),
+                limit = ?self.config.clocks.max_drift_warning,
+                "its clock and this one differ by more than membership.max_drift_warning; set the clocks"
+            );
+        }
+    }
+}
