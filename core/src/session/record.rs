@@ -166,6 +166,16 @@ impl Record {
         self.used.map(|used| used.life)
     }
 
+    /// Whether it says nothing but that its session was used.
+    #[must_use]
+    pub fn is_only_use(&self) -> bool {
+        *self
+            == Self {
+                used: self.used,
+                ..Self::default()
+            }
+    }
+
     /// Whether it was found idle and no later use is known.
     fn is_over(&self) -> bool {
         self.ended.is_some() && self.ended >= self.used

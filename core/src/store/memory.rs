@@ -120,7 +120,6 @@ impl Memory {
         let (was_alive, before, size) = (record.is_alive(), record.digest(), record.size());
         let names = &mut self.names;
         let changed = record.join_sharing(delta, &mut |name| shared(names, name));
-        record.shed();
         let is_alive = record.is_alive();
         bucket.digest ^= before ^ record.digest();
         self.bytes = self.bytes + record.size() - if new { 0 } else { size };
@@ -144,6 +143,18 @@ impl Memory {
         {
             self.records -= 1;
             self.bytes -= record.size();
+        }
+    }
+
+    /// Forgets what a session held that was found idle. See [`Record::shed`].
+    pub fn shed(&mut self, key: &SessionKey) {
+        let Some(bucket) = self.buckets.get_mut(key.bucket()) else {
+            return;
+        };
+        if let Some(record) = bucket.records.get_mut(key) {
+            self.bytes -= record.size();
+            record.shed();
+            self.bytes += record.size();
         }
     }
 

@@ -18,6 +18,8 @@ use crate::store::{Change, Deadlines};
 
 /// How often to look at a session that has no end, in case it got one.
 const LOOK_AGAIN_MS: u64 = 3_600_000;
+/// How long what a session held stays after it was found idle.
+const LINGER: Duration = Duration::from_secs(60);
 /// The least time before a session that has just ended is looked at again.
 const LOOK_LATER_MS: u64 = 1000;
 /// How many ends one tick handles; the rest waits for the next.
@@ -122,6 +124,11 @@ impl Engine {
     /// When to look at a record next, in milliseconds since 1970.
     fn look_at(&self, key: &SessionKey, record: &Record, now: Now) -> u64 {
         if !record.is_alive() {
+            if let Some(used) = record.used {
+                // Found idle: what it holds stays for a while, for a use that is heard late.
+                let idle_ms = self.expires_ms(record).unwrap_or(used.at_ms);
+                return idle_ms.saturating_add(ms(LINGER));
+            }
             let over_ms = record
                 .deleted
                 .wall_ms()
@@ -187,7 +194,16 @@ impl Engine {
                 }
                 continue;
             }
-            let Some(last) = record.used.filter(|_| record.is_alive()) else {
+            if record.used.is_some() && !record.is_alive() {
+                self.table.shed(&key);
+                if lasting {
+                    let known = self.table.get(&key);
+                    let at = known.map_or(idle_ms, |record| self.look_at(&key, record, now));
+                    self.ends.add(at, key);
+                }
+                continue;
+            }
+            let Some(last) = record.used else {
                 if record.deleted != Stamp::ZERO {
                     self.contacts.forget_end(record.deleted.wall_ms());
                 }

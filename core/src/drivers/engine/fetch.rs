@@ -18,6 +18,8 @@ use crate::session::Record;
 const FETCHES_MAX: usize = 4096;
 /// How long the likeliest node has, and then the others.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How many nodes are asked where every node holds every session.
+const ASKED_MAX: usize = 8;
 /// How many nodes are asked that held a session before the last change of the members.
 const SPARE: usize = 2;
 
@@ -76,6 +78,7 @@ impl Engine {
         let key = self.current_key(key, now).into_owned();
         let known = self.who_may_have(&key);
         if known.is_empty() {
+            self.give_up_part(&key);
             return Ok(None);
         }
         let mut nodes: Vec<_> = known.into_iter().filter(|node| self.can_answer(node)).collect();
@@ -112,7 +115,7 @@ impl Engine {
                 .roster
                 .active()
                 .map(|(node, _)| node.clone())
-                .take(1 + SPARE)
+                .take(ASKED_MAX)
                 .collect(),
         };
         let mut known = BTreeSet::new();
@@ -204,7 +207,23 @@ impl Engine {
     }
 
     fn end_fetch(&mut self, id: FetchId, answered: bool) {
-        self.fetches.0.remove(&id);
+        let fetch = self.fetches.0.remove(&id);
+        if answered && let Some(fetch) = fetch {
+            self.give_up_part(&fetch.key);
+        }
         self.outputs.push(Output::Fetched(id, answered));
+    }
+
+    /// Everybody has been asked: what is still only a part of a session is the part of none.
+    fn give_up_part(&mut self, key: &SessionKey) {
+        let part = self
+            .table
+            .get(key)
+            .is_some_and(|record| record.is_alive() && !record.is_complete());
+        if part {
+            let before = self.whereabouts(key);
+            self.table.remove(key);
+            self.moved_from(key, &before);
+        }
     }
 }

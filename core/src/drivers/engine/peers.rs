@@ -456,6 +456,9 @@ impl Engine {
                 refused += 1;
                 continue;
             }
+            if record.is_only_use() && self.table.get(&key).is_none_or(|known| known.used.is_none()) {
+                continue; // of a session that is not here; should there be one, it comes as a whole
+            }
             self.join(&key, &record, now);
             self.contradict(from, &key, &record);
         }

@@ -45,7 +45,8 @@ impl Cluster {
         holders.map(|engine| engine.node().to_string()).collect()
     }
 
-    fn stop(&mut self, name: &str) {
+    /// Its process is gone: its address refuses connections.
+    pub(super) fn stop(&mut self, name: &str) {
         let gone = node(name);
         self.engines.remove(&gone);
         self.timers.retain(|(_, owner, _)| *owner != gone);

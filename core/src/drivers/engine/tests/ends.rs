@@ -251,3 +251,46 @@ fn a_change_by_an_id_of_long_ago_is_not_lost() {
         .unwrap();
     assert_eq!(cluster.value("a", written.key.id(), "v").as_deref(), Some("2"));
 }
+
+#[test]
+fn a_use_heard_late_finds_what_the_session_held() {
+    let mut cluster = Cluster::of(&["a", "b", "c"]);
+    cluster.patch("a", "S1", idle(20_000));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["c"], &["a", "b"]);
+    cluster.run(Duration::from_secs(15));
+    cluster
+        .at("c", |engine, now| engine.touch(&key("S1"), now))
+        .unwrap();
+    cluster.run(Duration::from_secs(10));
+    assert_eq!(
+        cluster.value("b", "S1", "v"),
+        None,
+        "idle, as far as a and b know"
+    );
+    // Only b hears of the use, and c is gone before anything is repaired.
+    cluster.cut.retain(|(from, to)| [from, to].contains(&&node("a")));
+    cluster.relink();
+    cluster.settle();
+    cluster.stop("c");
+    cluster.run(Duration::from_secs(5));
+    for at in ["a", "b"] {
+        assert_eq!(cluster.value(at, "S1", "v").as_deref(), Some("1"), "at {at}");
+    }
+}
+
+#[test]
+fn a_use_of_a_session_that_is_not_here_leaves_nothing() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let life = Stamp {
+        time: BEGIN_MS << 16,
+        node: 7,
+    };
+    let used = crate::session::Used {
+        life,
+        at_ms: BEGIN_MS,
+    };
+    let change = (key("S1"), Record::use_of(used));
+    cluster.at("a", |engine, now| engine.apply(&node("b"), vec![change], now));
+    assert!(cluster.engines[&node("a")].table().get(&key("S1")).is_none());
+}
