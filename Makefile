@@ -8,11 +8,12 @@ FILTERS := --profile filters --target wasm32-wasip1 -p sticky-router -p session-
 BINS    := -p limpet-core -p limpet-host -p limpet-tests --bins
 NATIVE  := --workspace --all-targets
 
-.PHONY: help build release filters test demo bench lint deps deps-bench
+.PHONY: help build release filters test sim demo bench lint deps deps-bench
 
 help:
 	@echo 'make demo    three nodes, demo workers and the proxy on http://127.0.0.1:8080'
 	@echo 'make test    installs what the tests need, then runs all of them'
+	@echo 'make sim     SEEDS simulated clusters from seed FROM on, in virtual time'
 	@echo 'make bench   measures against its peers side by side; writes docs/BENCHMARKS.md'
 	@echo '             ROW=update (or several) measures some rows and writes nothing; SHORT=1 tries it out'
 	@echo 'make build   filters, daemons and demo worker; `make release` the same, optimised'
@@ -30,6 +31,13 @@ release: filters
 
 test: deps lint build
 	cargo test --workspace --no-fail-fast
+
+# A failing seed prints the line that has it again: make sim SEEDS=1 FROM=1234
+SEEDS ?= 1000
+FROM  ?= 0
+sim:
+	LIMPET_SIM_SEEDS=$(SEEDS) LIMPET_SIM_FROM=$(FROM) \
+		cargo test -p limpet-tests --test sim run::seeds -- --nocapture
 
 demo: release
 	$(TARGET)/release/demo

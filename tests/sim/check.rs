@@ -1,0 +1,591 @@
+//! The claims, each with the name it has in the table of `docs/TESTING.md`. Most are about what one client or one
+//! node just saw; the last ones are about the tables of a core that has come to rest.
+
+use limpet_core::drivers::engine::{Engine, Phase};
+use limpet_core::replication::lanes::CONTROL;
+use limpet_core::replication::message::Message;
+use limpet_core::session::{Record, Stamp};
+
+use crate::client::Pending;
+use crate::clock::BEGIN_MS;
+use crate::history::{History, NAMES, Run, Write};
+use crate::report::Rare;
+use crate::view;
+use crate::world::World;
+
+/// How far from the truth what depends on the time may be beside the clocks' skew.
+const EPSILON_MS: u64 = 200;
+/// For how long a path must have been well for a joining node to have had everything over it.
+const WELL_US: u64 = 10_000_000;
+/// For how long it must have been linked to who has more, to know of it.
+const LINKED_US: u64 = 1_500_000;
+
+/// C9: what a node keeps for others is bounded.
+pub fn bounds(world: &mut World, index: usize) {
+    let Some(engine) = &world.hosts[index].engine else {
+        return;
+    };
+    let most = engine.config().queue_bytes;
+    for (peer, state) in engine.peers() {
+        let bytes = state.outboxes().bytes();
+        if bytes > most {
+            return world.fail(
+                "C9",
+                format!("n{index} keeps {bytes} bytes for {peer} where {most} are allowed"),
+            );
+        }
+    }
+}
+
+/// C6: stamps of a node rise, and stay near the true time.
+pub fn stamp(world: &mut World, index: usize, stamp: Stamp) {
+    let last = std::mem::replace(&mut world.hosts[index].last_stamp, stamp);
+    if stamp <= last {
+        return world.fail("C6", format!("n{index} stamped {stamp:?} after {last:?}"));
+    }
+    if world.plan.clocks.beyond {
+        return;
+    }
+    let most = BEGIN_MS + world.now / 1000 + world.plan.clocks.skew_ms + 2;
+    if stamp.wall_ms() > most {
+        world.fail(
+            "C6",
+            format!("n{index} stamped {} ms too far ahead", stamp.wall_ms() - most),
+        );
+    }
+}
+
+/// Shows what a node makes of the others, whenever that changes.
+fn show_members(world: &mut World, index: usize) {
+    let host = &mut world.hosts[index];
+    let Some(engine) = &host.engine else { return };
+    let seen: Vec<String> = engine
+        .roster()
+        .iter()
+        .map(|(node, m)| {
+            let flags = [
+                (m.active, "active"),
+                (m.linked, "linked"),
+                (m.ready, "ready"),
+                (m.leaving, "leaving"),
+            ];
+            let flags: Vec<_> = flags
+                .iter()
+                .filter(|(is, _)| *is)
+                .map(|(_, word)| *word)
+                .collect();
+            format!(
+                "{node} run {} {}",
+                m.identity.incarnation % 10_000_000,
+                flags.join(" ")
+            )
+        })
+        .collect();
+    if seen != host.shown {
+        let own = engine.identity().incarnation % 10_000_000;
+        println!(
+            "  {:>11.6} n{index} run {own} sees {seen:?}",
+            world.now as f64 / 1e6
+        );
+        host.shown = seen;
+    }
+}
+
+/// C8, and what can be seen of rare branches from outside.
+pub fn readiness(world: &mut World, index: usize) {
+    if world.tells {
+        show_members(world, index);
+    }
+    let Some(engine) = &world.hosts[index].engine else {
+        return;
+    };
+    let ready = *engine.phase() == Phase::Ready;
+    let counters = *engine.counters();
+    let donor = engine.not_ready_reason().and_then(|reason| {
+        Some(
+            reason
+                .strip_prefix("receiving sessions from ")?
+                .split(':')
+                .next()?
+                .to_owned(),
+        )
+    });
+    let host = &mut world.hosts[index];
+    if let Some(donor) = donor {
+        if host.donor.as_ref().is_some_and(|before| *before != donor) {
+            world.reached.note(Rare::DonorReplaced);
+        }
+        host.donor = Some(donor);
+    }
+    for (count, rare) in [
+        (counters.behind, Rare::Overflow),
+        (counters.repairs, Rare::Repaired),
+        (counters.skew_refused, Rare::Refused),
+        (counters.expired, Rare::Expired),
+        (counters.revived, Rare::Contradicted),
+    ] {
+        if count > 0 {
+            world.reached.note(rare);
+        }
+    }
+    if counters.skew_refused > 0 && !world.plan.clocks.beyond {
+        return world.fail(
+            "C6",
+            format!(
+                "n{index} refused {} changes though all clocks are near enough",
+                counters.skew_refused
+            ),
+        );
+    }
+    let host = &mut world.hosts[index];
+    if ready && !host.was_ready {
+        host.was_ready = true;
+        host.ready_at = world.now;
+        joined(world, index);
+    }
+}
+
+/// For how long the first link from one to the other has been up.
+fn linked_for(world: &World, from: usize, to: usize) -> u64 {
+    let link = world.hosts[from].links.get(&(to, CONTROL));
+    let conn = link.and_then(|id| world.net.conns.get(id));
+    conn.map_or(0, |conn| world.now - conn.born)
+}
+
+/// C8: a node that has just become ready has what every member it could reach had for a while.
+fn joined(world: &mut World, index: usize) {
+    let now = world.now;
+    world.trace.line(now, "ready", index, 0, 0);
+    let began = world.hosts[index].began;
+    if now - began >= world.plan.options.state_transfer_timeout.as_micros() as u64 {
+        world.reached.note(Rare::WithoutTable);
+        return;
+    }
+    if world.plan.clocks.beyond || world.plan.weather.loss > 0.05 {
+        return;
+    }
+    let Some(engine) = &world.hosts[index].engine else {
+        return;
+    };
+    let donors: Vec<usize> = (0..world.plan.nodes)
+        .filter(|other| {
+            let host = &world.hosts[*other];
+            *other != index
+                && host.is_ready()
+                && host.ready_at + WELL_US <= now
+                && host.resumed_at + WELL_US <= now
+                && linked_for(world, index, *other) >= LINKED_US
+                && linked_for(world, *other, index) >= LINKED_US
+                && world.net.well_for(index, *other, now) >= WELL_US.min(now - began)
+                && engine
+                    .roster()
+                    .get(&host.id)
+                    .is_some_and(|member| member.active && member.linked && member.ready)
+        })
+        .collect();
+    for donor in donors {
+        let theirs = world.hosts[donor].engine.as_ref();
+        let missing = world.history.writes.iter().find(|write| {
+            let key = &world.history.keys[write.session];
+            write.at + 5_000_000 < now
+                && !world.history.was_ended(write.session, write.life)
+                && write.is_in(theirs.and_then(|engine| engine.table().get(key)))
+                && theirs.is_some_and(|engine| engine.session(key, world.hosts[donor].now(now)).is_some())
+                && !write.is_in(engine.table().get(key))
+        });
+        if let Some(write) = missing {
+            let words = format!(
+                "n{index} is ready without {} of {:?}, which n{donor} had all the time: {}",
+                NAMES[write.name],
+                world.history.keys[write.session],
+                everywhere(world, Some(write.session))
+            );
+            return world.fail("C8", words);
+        }
+    }
+}
+
+/// C2: the count never says more than is true.
+pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize) {
+    let holds = |world: &World, engine: &Engine| {
+        let table = engine.table();
+        let history = &world.history;
+        pending.writes.iter().all(|write| {
+            let write = &history.writes[*write];
+            write.is_in(table.get(&history.keys[write.session]))
+        }) && pending.ends.iter().all(|end| {
+            let end = &history.ends[*end];
+            end.is_in(table.get(&history.keys[end.session]))
+        })
+    };
+    let holders: Vec<_> = world
+        .hosts
+        .iter()
+        .filter(|host| host.engine.as_ref().is_some_and(|engine| holds(world, engine)))
+        .map(|host| (host.index, host.epoch))
+        .collect();
+    let history = &mut world.history;
+    let since = pending
+        .writes
+        .iter()
+        .map(|write| history.writes[*write].at)
+        .chain(pending.ends.iter().map(|end| history.ends[*end].at))
+        .min()
+        .unwrap_or(world.now);
+    let lost = history.losses_since(since);
+    for write in &pending.writes {
+        history.writes[*write].holders.clone_from(&holders);
+    }
+    for end in &pending.ends {
+        history.ends[*end].holders.clone_from(&holders);
+    }
+    if copies > holders.len() + lost {
+        let writes: Vec<_> = pending
+            .writes
+            .iter()
+            .map(|write| &world.history.writes[*write])
+            .collect();
+        let ends: Vec<_> = pending.ends.iter().map(|end| &world.history.ends[*end]).collect();
+        let words = format!(
+            "client {index} was told of {copies} copies; {holders:?} hold it and {lost} lost their memory since: \
+             {writes:?} {ends:?}; {}",
+            everywhere(
+                world,
+                writes
+                    .first()
+                    .map(|write| write.session)
+                    .or(ends.first().map(|end| end.session))
+            )
+        );
+        world.fail("C2", words);
+    }
+}
+
+/// What every node holds of a session, for people.
+fn everywhere(world: &World, session: Option<usize>) -> String {
+    let Some(session) = session else {
+        return String::new();
+    };
+    let key = &world.history.keys[session];
+    let held = world.hosts.iter().filter_map(|host| {
+        let record = host.engine.as_ref()?.table().get(key);
+        Some(format!("n{} holds {record:?}", host.index))
+    });
+    held.collect::<Vec<_>>().join("; ")
+}
+
+/// C3, C4, C5, C7, C11: what a client reads.
+pub fn served(world: &mut World, index: usize, session: usize, record: &Record) {
+    let client = &world.clients[index];
+    let home = client.home;
+    let key = world.history.keys[session].clone();
+    world.numbers.checked_reads += 1;
+    if let Err((claim, words)) = sound(&world.history, session, record) {
+        return world.fail(claim, format!("{key:?} at n{home}: {words}"));
+    }
+    let life = record.life().unwrap_or_default();
+    if client.over.get(&session).is_some_and(|over| life <= *over) {
+        return world.fail(
+            "C3",
+            format!("{key:?} is served at n{home} after its end was seen there"),
+        );
+    }
+    for (place, name) in NAMES.iter().enumerate() {
+        let Some(seen) = world.clients[index].seen.get(&(session, place)).copied() else {
+            continue;
+        };
+        let now = view::attribute(record, name).map(|(rank, _)| rank);
+        if now.is_none_or(|now| now < seen) && view::ended(record) < seen.0 && life <= seen.0 {
+            let words = format!("{key:?} {name} at n{home} went from {seen:?} to {now:?}");
+            return world.fail("C5", words);
+        }
+    }
+    for (name, rank, _) in view::attributes(record) {
+        if let Some(place) = NAMES.iter().position(|known| *known == name) {
+            world.clients[index].seen.insert((session, place), rank);
+        }
+    }
+    late(world, home, session);
+}
+
+/// C4 and C11: a value is one that was written there, by the write whose stamp it has.
+fn sound(history: &History, session: usize, record: &Record) -> Result<(), (&'static str, String)> {
+    for (name, rank, value) in view::attributes(record) {
+        let Some(place) = NAMES.iter().position(|known| *known == name) else {
+            return Err(("C11", format!("has an attribute {name} that nobody wrote")));
+        };
+        if let Some(value) = value {
+            let belongs = History::belongs(value);
+            let fits = belongs.is_some_and(|(line, attribute)| {
+                attribute == place && history.lines[session].contains(&line)
+            });
+            if !fits {
+                return Err(("C11", format!("{name} holds what belongs to {belongs:?}")));
+            }
+        }
+        match history.values.get(&(session, place, rank.1)) {
+            Some(written) if written.as_ref() == value => {}
+            Some(_) => {
+                return Err((
+                    "C4",
+                    format!("{name} holds another value than was written at {rank:?}"),
+                ));
+            }
+            None => return Err(("C4", format!("{name} has the stamp {rank:?} of no write"))),
+        }
+    }
+    Ok(())
+}
+
+/// C7: nothing is served for longer than its idle lifetime.
+fn late(world: &mut World, home: usize, session: usize) {
+    if world.plan.clocks.beyond {
+        return;
+    }
+    let history = &world.history;
+    let (Some(longest), Some(last)) = (history.longest[session], history.last_use.get(&session)) else {
+        return;
+    };
+    let most = last / 1000 + longest + 2 * world.plan.clocks.skew_ms + EPSILON_MS;
+    if world.now / 1000 > most {
+        let words = format!(
+            "{:?} is served at n{home} {} ms after its time",
+            history.keys[session],
+            world.now / 1000 - most
+        );
+        world.fail("C7", words);
+    }
+}
+
+/// C5 and C7: a session that is not there was ended, or its time is over.
+pub fn gone(world: &mut World, home: usize, session: usize) {
+    world.numbers.checked_reads += 1;
+    if world.plan.clocks.beyond {
+        return;
+    }
+    let history = &world.history;
+    let run = (home, world.hosts[home].epoch);
+    let Some(last) = history.uses.get(&(session, run)) else {
+        return;
+    };
+    let engine = world.hosts[home].engine.as_ref();
+    let record = engine.and_then(|engine| engine.table().get(&history.keys[session]));
+    if record.is_some_and(|record| view::was_overtaken(record, last.life)) {
+        return;
+    }
+    let Some(shortest) = history.shortest[session] else {
+        if !history.was_ended(session, last.life) && !world.plan.options.end_on_leave {
+            let words = format!("{:?} lives for ever and is not at n{home}", history.keys[session]);
+            world.fail("C5", words);
+        }
+        return;
+    };
+    let until = last.at / 1000 + shortest;
+    let now = world.now / 1000 + 2 * world.plan.clocks.skew_ms + EPSILON_MS;
+    if now < until && !history.was_ended(session, last.life) && !world.plan.options.end_on_leave {
+        let words = format!(
+            "{:?} was used at n{home} {} ms ago, lives {shortest} ms and is not there",
+            history.keys[session],
+            (world.now - last.at) / 1000
+        );
+        world.fail("C7", words);
+    }
+}
+
+/// What a message will change at a node, for the report.
+pub fn before_message(world: &mut World, index: usize, message: &Message) {
+    let Message::Chunk { records, .. } = message else {
+        return;
+    };
+    let Some(engine) = world.hosts[index].engine.as_ref() else {
+        return;
+    };
+    if *engine.phase() != Phase::Ready {
+        return;
+    }
+    for (key, record) in records {
+        world.numbers.repaired += 1;
+        let told = match engine.table().get(key) {
+            Some(mine) => mine.clone().join(record),
+            None => true,
+        };
+        world.numbers.needless += u64::from(!told);
+    }
+}
+
+/// C1, first half: whether the core has come to rest: all ready, all linked both ways, all digests equal.
+pub fn is_converged(world: &World) -> Result<(), String> {
+    let mut first: Option<(usize, Vec<u64>)> = None;
+    for index in &world.core {
+        let Some(engine) = world.hosts[*index].awake() else {
+            return Err(format!("n{index} does not run"));
+        };
+        if let Some(reason) = engine.not_ready_reason() {
+            return Err(format!("n{index} is not ready: {reason}"));
+        }
+        for other in world.core.iter().filter(|other| *other != index) {
+            let member = engine.roster().get(&world.hosts[*other].id);
+            if !member.is_some_and(|member| member.active && member.linked && member.ready) {
+                return Err(format!("n{index} takes n{other} for {member:?}"));
+            }
+        }
+        let digests: Vec<u64> = engine.table().digests().collect();
+        match &first {
+            None => first = Some((*index, digests)),
+            Some((other, theirs)) if *theirs != digests => {
+                let buckets = theirs.iter().zip(&digests).filter(|(a, b)| a != b).count();
+                return Err(format!("n{other} and n{index} differ in {buckets} buckets"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// C1, second half, and everything that has to be true of tables that agree.
+pub fn tables(world: &mut World) {
+    let Some((first, others)) = world.core.split_first() else {
+        return;
+    };
+    let first = *first;
+    let others = others.to_vec();
+    let Some(engine) = world.hosts[first].engine.as_ref() else {
+        return;
+    };
+    let mut wrong = None;
+    for other in others {
+        let Some(theirs) = world.hosts[other].engine.as_ref() else {
+            continue;
+        };
+        let nothing = Record::default();
+        for (mine, theirs) in [(engine, theirs), (theirs, engine)] {
+            for (key, record) in mine.table().iter().filter(|(_, record)| record.is_alive()) {
+                let there = theirs.table().get(key).unwrap_or(&nothing);
+                if !view::same_but_uses(record, there) {
+                    wrong = Some((
+                        "C1",
+                        format!(
+                            "{key:?}: {record:?} at one and {there:?} at the other of n{first}, n{other}"
+                        ),
+                    ));
+                }
+            }
+        }
+    }
+    let living = engine.table().iter().filter(|(_, record)| record.is_alive());
+    world.numbers.parts += living.filter(|(_, record)| !record.is_complete()).count() as u64;
+    let history = &world.history;
+    for (session, key) in history.keys.iter().enumerate() {
+        if let Some(record) = engine.table().get(key)
+            && let Err((claim, words)) = sound(history, session, record)
+        {
+            wrong = Some((claim, format!("{key:?} at n{first}: {words}")));
+        }
+    }
+    wrong = wrong
+        .or_else(|| kept(world, engine))
+        .or_else(|| stays_over(world, engine));
+    world.numbers.checked_writes += world.history.writes.len() as u64;
+    if let Some((claim, words)) = wrong {
+        world.fail(claim, words);
+    }
+    alive(world);
+}
+
+fn survives(world: &World, holders: &[(usize, u32)]) -> bool {
+    holders.iter().any(|(host, epoch)| {
+        world.core.contains(host) && world.hosts[*host].epoch == *epoch && world.hosts[*host].engine.is_some()
+    })
+}
+
+/// C2: what a run of the core held, all of the core holds.
+fn kept(world: &World, engine: &Engine) -> Option<(&'static str, String)> {
+    if world.plan.clocks.beyond {
+        return None;
+    }
+    // What is over where it was held need not be known to have been elsewhere: that tables agree is enough.
+    let history = &world.history;
+    let forgot = |write: &Write, run: &Run| {
+        let engine = world.hosts[run.0].engine.as_ref();
+        let table = engine.map(Engine::table);
+        survives(world, &[*run])
+            && table.is_some_and(|table| !write.is_in(table.get(&history.keys[write.session])))
+    };
+    let lost = history
+        .writes
+        .iter()
+        .find(|write| write.holders.iter().any(|run| forgot(write, run)))?;
+    let key = &history.keys[lost.session];
+    Some((
+        "C2",
+        format!(
+            "{key:?} {} of {:?} was held by {:?} and is lost: {:?}",
+            NAMES[lost.name],
+            (lost.life, lost.stamp),
+            lost.holders,
+            engine.table().get(key)
+        ),
+    ))
+}
+
+/// C3: what a run of the core knew to be over, is over in all of the core.
+fn stays_over(world: &World, engine: &Engine) -> Option<(&'static str, String)> {
+    let history = &world.history;
+    let returned = history.ends.iter().find(|end| {
+        let record = engine.table().get(&history.keys[end.session]);
+        // What was found idle is kept for a while by who has not heard of its end, and not served.
+        let record = record.filter(|record| record.is_alive());
+        let back = record.is_some_and(|record| {
+            view::attributes(record).any(|(_, rank, _)| rank.0 <= end.stamp)
+                || record.life().is_some_and(|life| life <= end.stamp)
+        });
+        survives(world, &end.holders) && back
+    })?;
+    let key = &history.keys[returned.session];
+    Some((
+        "C3",
+        format!("{key:?} was ended at {:?} and is back", returned.stamp),
+    ))
+}
+
+/// C7: nothing ended before its time: a use that a run of the core knows of counts in all of the core.
+fn alive(world: &mut World) {
+    if world.plan.clocks.beyond || world.plan.options.end_on_leave {
+        return;
+    }
+    let held_back = world.plan.options.touch_interval.as_millis() as u64;
+    let mut wrong = None;
+    let mut uses: Vec<_> = world.history.uses.iter().collect();
+    uses.sort_unstable_by_key(|((session, run), _)| (*session, *run));
+    for ((session, run), last) in uses {
+        let history = &world.history;
+        if !survives(world, &[*run]) || history.was_ended(*session, last.life) {
+            continue;
+        }
+        let lives = history.shortest[*session].unwrap_or(u64::MAX / 4);
+        let late = 2 * world.plan.clocks.skew_ms + EPSILON_MS + held_back.min(lives / 3);
+        if world.now / 1000 + late >= last.at / 1000 + lives {
+            continue;
+        }
+        let key = &history.keys[*session];
+        for index in &world.core {
+            let host = &world.hosts[*index];
+            let there = host
+                .engine
+                .as_ref()
+                .and_then(|engine| engine.session(key, host.now(world.now)));
+            let record = host.engine.as_ref().and_then(|engine| engine.table().get(key));
+            let overtaken = record.is_some_and(|record| view::was_overtaken(record, last.life));
+            if there.is_none() && !overtaken {
+                wrong = Some(format!(
+                    "{key:?} was used at n{} {} ms ago, lives {lives} ms and is not at n{index}",
+                    run.0,
+                    (world.now - last.at) / 1000
+                ));
+            }
+        }
+    }
+    if let Some(words) = wrong {
+        world.fail("C7", words);
+    }
+}

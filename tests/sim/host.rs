@@ -1,0 +1,209 @@
+//! One simulated process and the machine it runs on: an engine, its clocks, and what its link tasks are doing.
+//! Which of it happens when is the world's.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use limpet_core::base::backoff::Backoff;
+use limpet_core::base::clock::Now;
+use limpet_core::base::id::NodeId;
+use limpet_core::drivers::engine::{ClockLimits, Engine, EngineConfig};
+use limpet_core::replication::lanes::{CONTROL, Lane};
+use limpet_core::replication::message::DeclaredWorker;
+
+use crate::clock::WallClock;
+use crate::network::ConnId;
+use crate::plan::Plan;
+use crate::world::Event;
+
+const BACKOFF_LEAST: Duration = Duration::from_millis(50);
+const BACKOFF_MOST: Duration = Duration::from_secs(2);
+
+/// What a link is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum For {
+    /// Its address is a seed's: for ever.
+    Seed,
+    /// The engine wants it.
+    Member,
+    /// Another lane of a link that stands.
+    Lane(Lane),
+}
+
+impl For {
+    pub fn lane(self) -> Lane {
+        match self {
+            Self::Seed | Self::Member => CONTROL,
+            Self::Lane(lane) => lane,
+        }
+    }
+}
+
+/// Somebody who keeps a link to an address.
+#[derive(Debug)]
+pub struct Keeper {
+    pub backoff: Backoff,
+    /// Whether it is busy with an attempt, or has a link.
+    pub busy: bool,
+}
+
+impl Default for Keeper {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::new(BACKOFF_LEAST, BACKOFF_MOST),
+            busy: false,
+        }
+    }
+}
+
+/// See the module page.
+#[derive(Debug)]
+pub struct Host {
+    pub index: usize,
+    pub id: NodeId,
+    pub engine: Option<Engine>,
+    /// Counts its runs.
+    pub epoch: u32,
+    pub began: u64,
+    pub paused: bool,
+    pub clock: WallClock,
+    /// What happened to it while it was paused.
+    pub deferred: VecDeque<Event>,
+    /// Its own links, by peer and lane.
+    pub links: BTreeMap<(usize, Lane), ConnId>,
+    /// Who keeps links.
+    pub keepers: BTreeMap<(usize, For), Keeper>,
+    /// Seeds that were tried already.
+    pub tried: BTreeSet<usize>,
+    /// Attempts under way or links that stand, by target and lane.
+    pub dialling: BTreeMap<(usize, Lane), u64>,
+    pub was_ready: bool,
+    pub ready_at: u64,
+    pub paused_at: u64,
+    pub resumed_at: u64,
+    pub donor: Option<String>,
+    /// What it was last shown to make of the others.
+    pub shown: Vec<String>,
+    /// The last stamp it took.
+    pub last_stamp: limpet_core::session::Stamp,
+}
+
+/// Where node `index` listens.
+pub fn addr_of(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, index as u8 + 1], 4000))
+}
+
+/// Who listens there.
+pub fn index_of(addr: SocketAddr) -> usize {
+    match addr {
+        SocketAddr::V4(v4) => usize::from(v4.ip().octets()[3]) - 1,
+        SocketAddr::V6(_) => unreachable!("no node has such an address"),
+    }
+}
+
+/// What node `index` is called.
+pub fn name_of(index: usize) -> NodeId {
+    NodeId::parse(&format!("n{index}")).expect("a name")
+}
+
+/// Who is called that.
+pub fn called(node: &NodeId) -> usize {
+    node.as_str()[1..].parse().expect("one of ours")
+}
+
+impl Host {
+    pub fn new(index: usize) -> Self {
+        Self {
+            index,
+            id: name_of(index),
+            engine: None,
+            epoch: 0,
+            began: 0,
+            paused: false,
+            clock: WallClock::default(),
+            deferred: VecDeque::new(),
+            links: BTreeMap::new(),
+            keepers: BTreeMap::new(),
+            tried: BTreeSet::new(),
+            dialling: BTreeMap::new(),
+            was_ready: false,
+            ready_at: 0,
+            paused_at: 0,
+            resumed_at: 0,
+            donor: None,
+            shown: Vec::new(),
+            last_stamp: limpet_core::session::Stamp::ZERO,
+        }
+    }
+
+    pub fn now(&self, at_us: u64) -> Now {
+        self.clock.now(at_us, self.began)
+    }
+
+    /// Starts the process with an empty memory.
+    pub fn start(&mut self, plan: &Plan, seeds: &[usize], at_us: u64) {
+        self.stop();
+        self.epoch += 1;
+        self.began = at_us;
+        self.keepers = seeds
+            .iter()
+            .map(|seed| ((*seed, For::Seed), Keeper::default()))
+            .collect();
+        let config = EngineConfig {
+            node: self.id.clone(),
+            cluster: "shop".into(),
+            addr: addr_of(self.index),
+            swim: plan.options.swim,
+            seeds: seeds.iter().map(|seed| addr_of(*seed).to_string()).collect(),
+            clocks: ClockLimits {
+                max_skew: Duration::from_secs(60),
+                max_drift_warning: Duration::from_secs(10),
+            },
+            mode: plan.options.mode,
+            donor_transfers: plan.options.donor_transfers,
+            repair_interval: plan.options.repair_interval,
+            links: plan.options.links,
+            tombstone_life: plan.options.tombstone_life,
+            rename_forward: plan.options.rename_forward,
+            queue_bytes: plan.options.queue_bytes,
+            state_transfer_timeout: plan.options.state_transfer_timeout,
+            max_inactive: plan.options.max_inactive,
+            max_active: None,
+            touch_interval: plan.options.touch_interval,
+            workers: vec![DeclaredWorker {
+                route: format!("w{}", self.index),
+                url: format!("http://10.0.0.{}:8080", self.index + 1),
+                addr: format!("10.0.0.{}:8080", self.index + 1),
+                weight: 1,
+                healthy: true,
+            }],
+            seed: plan.seed ^ (self.index as u64) << 32 ^ u64::from(self.epoch),
+        };
+        self.engine = Some(Engine::new(config, self.now(at_us)));
+    }
+
+    /// The process is gone, and everything it remembered with it.
+    pub fn stop(&mut self) {
+        self.engine = None;
+        self.paused = false;
+        self.deferred.clear();
+        self.links.clear();
+        self.keepers.clear();
+        self.tried.clear();
+        self.dialling.clear();
+        self.was_ready = false;
+        self.donor = None;
+        self.last_stamp = limpet_core::session::Stamp::ZERO;
+    }
+
+    /// The engine, if the process runs and is not stopped.
+    pub fn awake(&self) -> Option<&Engine> {
+        self.engine.as_ref().filter(|_| !self.paused)
+    }
+
+    /// Whether it has the whole table and runs.
+    pub fn is_ready(&self) -> bool {
+        self.awake().is_some_and(|engine| engine.check_ready().is_ok())
+    }
+}

@@ -1,0 +1,534 @@
+//! What the daemon's link tasks do, in virtual time: dial members and seeds, shake hands, write what waits, read
+//! what arrives, find out that a link is gone. All calls of the engine that links make are here.
+
+use std::collections::VecDeque;
+
+use limpet_core::drivers::engine::{Listening, Peer};
+use limpet_core::membership::Identity;
+use limpet_core::replication::lanes::{CONTROL, Lane};
+use limpet_core::replication::message::{self, Message};
+
+use crate::host::{For, Keeper, addr_of, index_of, name_of};
+use crate::network::{Conn, ConnId, Flight, Pass, SOCKET_BYTES};
+use crate::world::{Attempt, Event, World};
+
+const CONNECT_TIMEOUT_US: u64 = 2_000_000;
+const HANDSHAKE_TIMEOUT_US: u64 = 5_000_000;
+/// How long a link must have been up for its end to be looked into at once.
+const LASTED_US: u64 = 1_000_000;
+/// How long after a packet that vanished the kernel sends it again, at the least and at the most.
+const AGAIN_US: (u64, u64) = (1_000, 400_000);
+
+impl World {
+    /// The engine wants a link to `to`.
+    pub fn keep(&mut self, from: usize, to: usize) {
+        let host = &mut self.hosts[from];
+        if from == to || host.keepers.contains_key(&(to, For::Member)) {
+            return;
+        }
+        host.keepers.insert((to, For::Member), Keeper::default());
+        self.step(from, to, For::Member, 0);
+    }
+
+    /// Which links are missing?
+    pub fn look(&mut self, index: usize) {
+        let wanted = self
+            .call(index, |engine, now| engine.wanted_links(now))
+            .unwrap_or_default();
+        for addr in wanted {
+            self.keep(index, index_of(addr));
+        }
+    }
+
+    fn step(&mut self, from: usize, to: usize, reason: For, after: u64) {
+        let epoch = self.hosts[from].epoch;
+        self.after(
+            after,
+            Event::Dial {
+                from,
+                epoch,
+                to,
+                reason,
+            },
+        );
+    }
+
+    fn back_off(&mut self, from: usize, to: usize, reason: For) {
+        let random = self.draw.fraction();
+        if let Some(keeper) = self.hosts[from].keepers.get_mut(&(to, reason)) {
+            keeper.busy = false;
+            let delay = keeper.backoff.step(random);
+            self.step(from, to, reason, delay.as_micros() as u64);
+        }
+    }
+
+    fn seed_tried(&mut self, from: usize, to: usize) {
+        if self.hosts[from].tried.insert(to) {
+            self.call(from, |engine, now| {
+                engine.seed_tried(&addr_of(to).to_string(), now)
+            });
+        }
+    }
+
+    /// A keeper's next step.
+    pub fn dial(&mut self, from: usize, to: usize, reason: For) {
+        let host = &mut self.hosts[from];
+        let Some(engine) = &host.engine else { return };
+        let lane = reason.lane();
+        let linked = engine
+            .roster()
+            .iter()
+            .any(|(_, member)| member.linked && member.identity.addr == addr_of(to));
+        let leaving = engine.is_leaving();
+        let taken = host.dialling.contains_key(&(to, lane));
+        match reason {
+            For::Member if linked || leaving || taken => {
+                host.keepers.remove(&(to, reason));
+                return;
+            }
+            For::Seed if linked || taken => {
+                self.seed_tried(from, to);
+                self.back_off(from, to, reason);
+                return;
+            }
+            For::Lane(_) if taken || !host.keepers.contains_key(&(to, reason)) => return,
+            _ => {}
+        }
+        self.attempts += 1;
+        let attempt = Attempt {
+            id: self.attempts,
+            from,
+            epoch: host.epoch,
+            to,
+            reason,
+        };
+        host.dialling.insert((to, lane), attempt.id);
+        self.trace.count(self.now, "dial", from, to, attempt.id);
+        let delay = self.net.delay(from, to);
+        let (after, refused) = match self.net.dial_way(from, to) {
+            Pass::Drop => (CONNECT_TIMEOUT_US, false),
+            Pass::Reject => (delay, true),
+            Pass::Open if self.hosts[to].engine.is_none() => (delay, true),
+            Pass::Open => {
+                // TCP, TLS and the hello: three ways there, two back.
+                let there = 3 * delay + 2 * self.net.delay(to, from);
+                self.after(there, Event::Greet(attempt));
+                (HANDSHAKE_TIMEOUT_US, false)
+            }
+        };
+        self.after(after, Event::DialFailed { attempt, refused });
+    }
+
+    /// A hello arrives at the node that was dialled.
+    pub fn greet(&mut self, attempt: Attempt) {
+        let Attempt { from, to, reason, .. } = attempt;
+        let refused = false;
+        if self.net.dial_way(from, to) != Pass::Open {
+            return; // the dialler's patience ends
+        }
+        if self.hosts[to].engine.is_none() {
+            self.after(0, Event::DialFailed { attempt, refused }); // gone in the middle of a handshake
+            return;
+        }
+        if self.hosts[to].paused {
+            self.hosts[to].deferred.push_back(Event::Greet(attempt));
+            return;
+        }
+        let delay = self.net.delay(to, from);
+        let (dialler, addr) = (name_of(from), addr_of(from));
+        let elsewhere = self
+            .call(to, |engine, _| engine.is_elsewhere(&dialler, addr))
+            .flatten();
+        if elsewhere.is_some() {
+            self.after(delay, Event::DialFailed { attempt, refused });
+            return;
+        }
+        let answer = self.call(to, |engine, _| {
+            let knows = engine.latest_run(&dialler);
+            let identity = engine.identity().clone();
+            (knows, identity, engine.hello_heard(&dialler, reason.lane(), addr))
+        });
+        let Some((knows, identity, on)) = answer else {
+            return;
+        };
+        let epoch = self.hosts[to].epoch;
+        self.after(
+            delay,
+            Event::Shaken {
+                attempt,
+                epoch,
+                identity: Box::new(identity),
+                knows,
+                on,
+            },
+        );
+    }
+
+    fn is_pending(&self, attempt: Attempt) -> bool {
+        let place = (attempt.to, attempt.reason.lane());
+        self.hosts[attempt.from].dialling.get(&place) == Some(&attempt.id)
+    }
+
+    /// The handshake is done: there is a link.
+    pub fn shaken(&mut self, attempt: Attempt, epoch: u32, identity: Identity, knows: u64, on: Listening) {
+        let Attempt { from, to, reason, .. } = attempt;
+        let lane = reason.lane();
+        if !self.is_pending(attempt) {
+            return;
+        }
+        if self.call(from, |engine, now| engine.outrun(knows, now)) == Some(true) {
+            self.reached.note(crate::report::Rare::Outrun);
+            self.dial_failed(attempt, false);
+            return;
+        }
+        let peer = name_of(to);
+        let linked = self
+            .call(from, |engine, _| {
+                engine.peers().get(&peer).is_some_and(Peer::is_linked)
+            })
+            .unwrap_or(false);
+        if lane == CONTROL && linked {
+            self.hosts[from].dialling.remove(&(to, lane));
+            if reason == For::Seed {
+                self.back_off(from, to, reason);
+            } else {
+                self.hosts[from].keepers.remove(&(to, reason));
+            }
+            return;
+        }
+        let conn = Conn {
+            from,
+            to,
+            from_epoch: self.hosts[from].epoch,
+            to_epoch: epoch,
+            lane,
+            on,
+            flights: VecDeque::new(),
+            bytes: 0,
+            last_at: self.now,
+            born: self.now,
+            up: true,
+            read: true,
+            deliver_due: None,
+            write_due: false,
+            held: None,
+        };
+        let id = self.net.open(conn);
+        self.trace.count(self.now, "link up", from, to, id);
+        self.hosts[from].links.insert((to, lane), id);
+        self.numbers.links += 1;
+        self.hosts[from].keepers.entry((to, reason)).or_default().busy = true;
+        self.call(from, |engine, now| engine.link_up(&peer, identity, lane, now));
+        if reason == For::Seed {
+            self.seed_tried(from, to);
+        }
+        if lane == CONTROL {
+            for other in 1..self.plan.options.links as Lane {
+                self.hosts[from]
+                    .keepers
+                    .insert((to, For::Lane(other)), Keeper::default());
+                self.step(from, to, For::Lane(other), 0);
+            }
+        }
+        if self.hosts[to].epoch != epoch || self.hosts[to].engine.is_none() {
+            let delay = self.net.delay(to, from);
+            self.after(delay, Event::Broken(id)); // the process that answered is gone
+        }
+        self.wake_conn(id);
+    }
+
+    /// An attempt came to nothing.
+    pub fn dial_failed(&mut self, attempt: Attempt, refused: bool) {
+        let Attempt { from, to, reason, .. } = attempt;
+        let place = (to, reason.lane());
+        if !self.is_pending(attempt) || self.hosts[from].links.contains_key(&place) {
+            return;
+        }
+        self.hosts[from].dialling.remove(&place);
+        self.trace
+            .count(self.now, "no link", from, to, u64::from(refused));
+        if let For::Lane(_) = reason {
+            return self.back_off(from, to, reason);
+        }
+        let wanted = self
+            .call(from, |engine, now| {
+                engine.unreachable(addr_of(to), refused, now);
+                engine.wanted_links(now).contains(&addr_of(to))
+            })
+            .unwrap_or(false);
+        if reason == For::Seed && refused {
+            self.seed_tried(from, to);
+        }
+        if wanted || reason == For::Seed {
+            self.back_off(from, to, reason);
+        } else {
+            self.hosts[from].keepers.remove(&(to, reason));
+        }
+    }
+
+    /// Something waits for `to` on a lane.
+    pub fn wake(&mut self, from: usize, to: usize, lane: Lane) {
+        if let Some(id) = self.hosts[from].links.get(&(to, lane)).copied() {
+            self.wake_conn(id);
+        }
+    }
+
+    /// The engine wants a link to `to` closed.
+    pub fn close(&mut self, from: usize, to: usize, lane: Lane) {
+        if let Some(id) = self.hosts[from].links.get(&(to, lane)).copied() {
+            self.after(0, Event::Broken(id));
+        }
+    }
+
+    pub fn wake_conn(&mut self, id: ConnId) {
+        let Some(conn) = self.net.conns.get_mut(&id) else {
+            return;
+        };
+        if conn.up && !conn.write_due && conn.bytes < SOCKET_BYTES {
+            conn.write_due = true;
+            let after = self.draw.between(20, 120);
+            self.after(after, Event::Write(id));
+        }
+    }
+
+    /// A connection's writer runs.
+    pub fn write(&mut self, id: ConnId) {
+        let Some(conn) = self.net.conns.get_mut(&id) else {
+            return;
+        };
+        conn.write_due = false;
+        let (from, to, lane) = (conn.from, conn.to, conn.lane);
+        if !conn.up || self.hosts[from].epoch != conn.from_epoch || self.hosts[from].paused {
+            return;
+        }
+        if conn.bytes >= SOCKET_BYTES {
+            return; // woken when some of it has arrived
+        }
+        let peer = name_of(to);
+        let messages = self
+            .call(from, |engine, _| engine.next_messages(&peer, lane))
+            .unwrap_or_default();
+        let wrote = !messages.is_empty();
+        for message in messages {
+            self.put(id, &message);
+        }
+        if wrote {
+            self.schedule_delivery(id);
+            self.wake_conn(id);
+        }
+    }
+
+    fn put(&mut self, id: ConnId, message: &Message) {
+        let bytes = match message::encode(message) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.fail("C11", format!("a message cannot be encoded: {error}")),
+        };
+        self.numbers.sent(message, bytes.len());
+        let Message::Gossip(_) = message else {
+            self.net.send(id, bytes, self.now);
+            return;
+        };
+        // Membership takes its messages for datagrams.
+        let weather = self.net.weather;
+        if self.net.draw.chance(weather.gossip_loss) {
+            return;
+        }
+        let late = self.net.conns.get_mut(&id).and_then(|conn| conn.held.take());
+        if late.is_none() && self.net.draw.chance(weather.gossip_late) {
+            if let Some(conn) = self.net.conns.get_mut(&id) {
+                conn.held = Some(bytes);
+            }
+            return;
+        }
+        if self.net.draw.chance(weather.gossip_twice) {
+            self.net.send(id, bytes.clone(), self.now);
+        }
+        self.net.send(id, bytes, self.now);
+        if let Some(late) = late {
+            self.net.send(id, late, self.now);
+        }
+    }
+
+    /// Makes sure the head of a connection is looked at when it arrives.
+    pub fn schedule_delivery(&mut self, id: ConnId) {
+        let Some((from, to, head)) = self
+            .net
+            .conns
+            .get(&id)
+            .and_then(|conn| Some((conn.from, conn.to, conn.flights.front()?.at)))
+        else {
+            return;
+        };
+        if !self.net.passes(from, to) {
+            return; // looked at again when the path changes
+        }
+        let mut at = head;
+        if at < self.now {
+            // It was held up; the kernel finds out when it tries again.
+            at = self.now + self.net.draw.between(AGAIN_US.0, AGAIN_US.1);
+        }
+        let Some(conn) = self.net.conns.get_mut(&id) else {
+            return;
+        };
+        if conn.deliver_due.is_none_or(|due| due < self.now || due > at) {
+            conn.deliver_due = Some(at);
+            self.after(at - self.now, Event::Deliver(id));
+        }
+    }
+
+    /// What has arrived on a connection is read.
+    pub fn deliver(&mut self, id: ConnId) {
+        let Some(conn) = self.net.conns.get_mut(&id) else {
+            return;
+        };
+        if conn.deliver_due == Some(self.now) {
+            conn.deliver_due = None;
+        }
+        let (from, to, on, epoch, read) = (conn.from, conn.to, conn.on, conn.to_epoch, conn.read);
+        if !self.net.passes(from, to) || self.hosts[to].paused {
+            return;
+        }
+        let process = &self.hosts[to];
+        if process.engine.is_none() || process.epoch != epoch || !read {
+            return self.hang_up(id); // nobody has this connection any more, and its machine says so
+        }
+        let mut full = false;
+        loop {
+            let Some(conn) = self.net.conns.get_mut(&id) else {
+                return;
+            };
+            let Some(Flight { bytes, .. }) = conn.flights.pop_front_if(|flight| flight.at <= self.now) else {
+                break;
+            };
+            full |= conn.bytes >= SOCKET_BYTES;
+            conn.bytes -= bytes.len();
+            if !self.read(from, to, on, &bytes) {
+                self.hang_up(id);
+                return;
+            }
+            if self.failure.is_some() {
+                return;
+            }
+        }
+        let done = self
+            .net
+            .conns
+            .get(&id)
+            .is_some_and(|conn| !conn.up && conn.flights.is_empty());
+        if done {
+            self.net.conns.remove(&id);
+            return;
+        }
+        if full {
+            self.wake_conn(id);
+        }
+        self.schedule_delivery(id);
+    }
+
+    /// One message is read; says whether the link is still listened to.
+    fn read(&mut self, from: usize, to: usize, on: Listening, bytes: &[u8]) -> bool {
+        let message = match message::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.fail("C11", format!("a message cannot be decoded: {error}"));
+                return false;
+            }
+        };
+        self.trace
+            .count(self.now, crate::report::kind(&message), from, to, 0);
+        if self.tells {
+            println!(
+                "  {:>11.6} n{from} to n{to}: {}",
+                self.now as f64 / 1e6,
+                crate::report::brief(&message)
+            );
+        }
+        crate::check::before_message(self, to, &message);
+        let peer = name_of(from);
+        self.call(to, |engine, now| engine.hear(&peer, on, message, now))
+            .unwrap_or(false)
+    }
+
+    /// The acceptor closes the connection; the dialler finds out.
+    fn hang_up(&mut self, id: ConnId) {
+        let Some(conn) = self.net.conns.get_mut(&id) else {
+            return;
+        };
+        conn.read = false;
+        conn.flights.clear();
+        let (from, to) = (conn.from, conn.to);
+        let delay = self.net.delay(to, from);
+        if self.net.passes(to, from) {
+            self.after(delay, Event::Broken(id));
+        }
+    }
+
+    /// Every connection between the two is gone.
+    pub fn break_between(&mut self, a: usize, b: usize) {
+        let ids: Vec<ConnId> = self
+            .net
+            .conns
+            .iter()
+            .filter(|(_, conn)| (conn.from, conn.to) == (a, b) || (conn.from, conn.to) == (b, a))
+            .map(|(id, _)| *id)
+            .collect();
+        ids.into_iter().for_each(|id| self.after(0, Event::Broken(id)));
+    }
+
+    /// The dialler finds out that its connection is gone.
+    pub fn broken(&mut self, id: ConnId) {
+        let Some(conn) = self.net.conns.get(&id) else {
+            return;
+        };
+        let (from, to, lane, epoch, born) = (conn.from, conn.to, conn.lane, conn.from_epoch, conn.born);
+        if !conn.up {
+            return;
+        }
+        if self.hosts[from].epoch == epoch && self.hosts[from].paused {
+            self.hosts[from].deferred.push_back(Event::Broken(id));
+            return;
+        }
+        self.net.cut_short(id);
+        self.schedule_delivery(id);
+        if self.hosts[from].epoch != epoch || self.hosts[from].engine.is_none() {
+            return;
+        }
+        self.trace.count(self.now, "link down", from, to, id);
+        let lanes = if lane == CONTROL { Lane::MAX } else { lane };
+        for other in (lane..=lanes).rev() {
+            // The other lanes end with the first, before the engine hears of it.
+            self.hosts[from].dialling.remove(&(to, other));
+            let gone = self.hosts[from].links.remove(&(to, other));
+            if other != lane {
+                self.hosts[from].keepers.remove(&(to, For::Lane(other)));
+                if let Some(gone) = gone {
+                    self.net.cut_short(gone);
+                    self.schedule_delivery(gone);
+                }
+            }
+        }
+        let peer = name_of(to);
+        self.call(from, |engine, now| engine.link_down(&peer, lane, false, now));
+        let lasted = self.now - born >= LASTED_US;
+        let reasons = match lane {
+            CONTROL => vec![For::Seed, For::Member],
+            other => vec![For::Lane(other)],
+        };
+        for reason in reasons {
+            let Some(keeper) = self.hosts[from].keepers.get_mut(&(to, reason)) else {
+                continue;
+            };
+            if !std::mem::take(&mut keeper.busy) {
+                continue;
+            }
+            if lasted {
+                keeper.backoff.reset();
+            }
+            if lasted && lane == CONTROL {
+                self.step(from, to, reason, 0);
+            } else {
+                self.back_off(from, to, reason);
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! How this program looks into a record. Whatever the record's shape, only this file knows it.
+
+use bytes::Bytes;
+use limpet_core::session::{Record, Stamp};
+
+/// What decides between two values of an attribute: the later life, then the later write.
+pub type Rank = (Stamp, Stamp);
+
+/// The rank and the value of an attribute, removed ones included.
+pub fn attribute<'a>(record: &'a Record, name: &str) -> Option<(Rank, Option<&'a Bytes>)> {
+    attributes(record)
+        .find(|(known, ..)| *known == name)
+        .map(|(_, rank, value)| (rank, value))
+}
+
+/// Every attribute, removed ones included.
+pub fn attributes(record: &Record) -> impl Iterator<Item = (&str, Rank, Option<&Bytes>)> {
+    record
+        .attributes
+        .iter()
+        .map(|(name, register)| (&**name, (register.life, register.stamp), register.value.as_ref()))
+}
+
+/// Every life up to this one is over.
+pub fn ended(record: &Record) -> Stamp {
+    record.deleted
+}
+
+/// Whether it says that this life was over: deleted, or found idle and not used since.
+pub fn is_over(record: &Record, life: Stamp) -> bool {
+    let goes_on = record.is_alive() && record.life() == record.ended.map(|last| last.life);
+    record.deleted >= life || !goes_on && record.ended.is_some_and(|last| last.life >= life)
+}
+
+/// Whether a life that began later, elsewhere, took the place of this one: lives are joined, and the last use of the
+/// later one counts.
+pub fn was_overtaken(record: &Record, life: Stamp) -> bool {
+    record.life().max(record.ended.map(|last| last.life)) > Some(life)
+}
+
+/// Whether it was found idle in this life, and what it held let go, though a later use was heard of since.
+pub fn was_shed(record: &Record, life: Stamp) -> bool {
+    record.ended.is_some_and(|last| last.life >= life) && !record.is_complete()
+}
+
+/// Whether the two are the same but for uses, which nodes keep to themselves for a while.
+pub fn same_but_uses(a: &Record, b: &Record) -> bool {
+    let plain = |record: &Record| {
+        let mut record = record.clone();
+        record.used = None;
+        // Nodes forget what is over at their own pace.
+        record.deleted = Stamp::ZERO;
+        record.moved = None;
+        record.ended = None;
+        record
+    };
+    plain(a) == plain(b)
+}

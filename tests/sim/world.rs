@@ -1,0 +1,440 @@
+//! One run: virtual time, what is due when, and everything the rest of this program looks at. Events go to the
+//! links ([`crate::links`]), the clients ([`crate::client`]) and the faults ([`crate::faults`]).
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use limpet_core::drivers::engine::{Engine, Output};
+use limpet_core::drivers::node::TICK;
+use limpet_core::membership::{Identity, Timer};
+
+use crate::check;
+use crate::client::Client;
+use crate::draw::Draw;
+use crate::faults::{Act, Faults};
+use crate::history::History;
+use crate::host::{self, For, Host};
+use crate::network::{ConnId, Network, Pass};
+use crate::plan::Plan;
+use crate::report::{Numbers, Reached};
+use crate::trace::Trace;
+
+/// What is due.
+#[derive(Debug)]
+pub enum Event {
+    /// Time passes at a node.
+    Tick(usize, u32),
+    /// A timer of membership.
+    Timer(usize, u32, Box<Timer>),
+    /// A node looks whether links are missing.
+    Look(usize, u32),
+    /// A keeper of a link takes its next step.
+    Dial {
+        from: usize,
+        epoch: u32,
+        to: usize,
+        reason: For,
+    },
+    /// A dialler's hello arrives.
+    Greet(Attempt),
+    /// The answer to it arrives.
+    Shaken {
+        attempt: Attempt,
+        epoch: u32,
+        identity: Box<Identity>,
+        knows: u64,
+        on: limpet_core::drivers::engine::Listening,
+    },
+    /// An attempt came to nothing.
+    DialFailed { attempt: Attempt, refused: bool },
+    /// A connection's writer runs.
+    Write(ConnId),
+    /// The head of a connection arrives.
+    Deliver(ConnId),
+    /// The dialler finds out that its connection is gone.
+    Broken(ConnId),
+    /// A pair may have been silent for long enough.
+    Silence(usize, usize, u64),
+    /// A client's next request.
+    Request(usize),
+    /// A client does not wait any longer.
+    GiveUp(usize, u64),
+    /// Something goes wrong.
+    Fault,
+    /// What went wrong goes on, or ends; of this generation of faults.
+    Act(u32, Act),
+}
+
+/// One try to make a link.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt {
+    pub id: u64,
+    pub from: usize,
+    pub epoch: u32,
+    pub to: usize,
+    pub reason: For,
+}
+
+struct Due {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// See the module page.
+pub struct World {
+    pub plan: Plan,
+    /// True time, in microseconds.
+    pub now: u64,
+    queue: BinaryHeap<Reverse<Due>>,
+    order: u64,
+    pub hosts: Vec<Host>,
+    pub net: Network,
+    pub clients: Vec<Client>,
+    /// Whether clients still ask.
+    pub open: bool,
+    /// Where clients may go; everywhere while anything may fail.
+    pub core: Vec<usize>,
+    pub faults: Faults,
+    pub history: History,
+    pub trace: Trace,
+    pub reached: Reached,
+    pub numbers: Numbers,
+    /// Draws for drivers: backoff, phases.
+    pub draw: Draw,
+    pub attempts: u64,
+    /// Who waits for copies: the client, by node, run and waiter.
+    pub waiters: HashMap<(usize, u32, u64), (usize, u64)>,
+    /// Whether every message is printed.
+    pub tells: bool,
+    /// The first claim that turned out wrong.
+    pub failure: Option<String>,
+}
+
+impl World {
+    /// The cluster `plan` says, nothing started yet.
+    pub fn new(plan: Plan) -> Self {
+        let seed = plan.seed;
+        let mut world = Self {
+            now: 0,
+            queue: BinaryHeap::new(),
+            order: 0,
+            hosts: (0..plan.nodes).map(Host::new).collect(),
+            net: Network::new(plan.nodes, plan.weather, Draw::of(seed, "network")),
+            clients: Vec::new(),
+            open: true,
+            core: (0..plan.nodes).collect(),
+            faults: Faults::new(&plan),
+            history: History::default(),
+            trace: Trace::default(),
+            reached: Reached::default(),
+            numbers: Numbers::default(),
+            draw: Draw::of(seed, "drivers"),
+            attempts: 0,
+            waiters: HashMap::new(),
+            tells: std::env::var_os("LIMPET_SIM_TELL").is_some(),
+            failure: None,
+            plan,
+        };
+        world.set_clocks();
+        for index in 0..world.hosts.len() {
+            let at = world.draw.below(3_000_000) * u64::from(index > 0);
+            world.after(at, Event::Act(0, Act::Start(index)));
+        }
+        crate::client::arrive(&mut world);
+        let first = world.faults.pause();
+        world.after(4_000_000 + first, Event::Fault);
+        world
+    }
+
+    fn set_clocks(&mut self) {
+        let clocks = self.plan.clocks;
+        for host in &mut self.hosts {
+            host.clock.off_ms = self.draw.between(0, 2 * clocks.skew_ms) as i64 - clocks.skew_ms as i64;
+        }
+        if clocks.beyond {
+            let which = self.draw.index(self.hosts.len());
+            let far = self.draw.pick(&[70_000_i64, -70_000, 600_000, 40_000_000]);
+            self.hosts[which].clock.off_ms = far;
+        }
+    }
+
+    /// `event` is due `after` microseconds from now.
+    pub fn after(&mut self, after: u64, event: Event) {
+        self.order += 1;
+        self.queue.push(Reverse(Due {
+            at: self.now + after,
+            order: self.order,
+            event,
+        }));
+    }
+
+    /// A claim turned out wrong. The first is the one that counts.
+    pub fn fail(&mut self, claim: &str, words: String) {
+        if self.failure.is_none() {
+            if self.tells {
+                println!("  {:>11.6} {claim}", self.now as f64 / 1e6);
+            }
+            self.failure = Some(format!("{claim}: {words}"));
+        }
+    }
+
+    /// Everything up to `end`, unless something fails.
+    pub fn run_until(&mut self, end: u64) {
+        while self.failure.is_none() {
+            match self.queue.peek() {
+                Some(Reverse(due)) if due.at <= end => {}
+                _ => break,
+            }
+            let Some(Reverse(due)) = self.queue.pop() else {
+                break;
+            };
+            self.now = due.at;
+            self.happen(due.event);
+        }
+        if self.failure.is_none() {
+            self.now = self.now.max(end);
+        }
+    }
+
+    /// Which process an event belongs to: it happens only while that run of it is there, and waits while it is
+    /// stopped.
+    fn owner(event: &Event) -> Option<(usize, u32)> {
+        match event {
+            Event::Tick(host, epoch) | Event::Timer(host, epoch, _) | Event::Look(host, epoch) => {
+                Some((*host, *epoch))
+            }
+            Event::Dial { from, epoch, .. } => Some((*from, *epoch)),
+            Event::Shaken { attempt, .. } | Event::DialFailed { attempt, .. } => {
+                Some((attempt.from, attempt.epoch))
+            }
+            _ => None,
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        if let Some((index, epoch)) = Self::owner(&event) {
+            let host = &mut self.hosts[index];
+            if host.engine.is_none() || host.epoch != epoch {
+                return;
+            }
+            if host.paused {
+                host.deferred.push_back(event);
+                return;
+            }
+        }
+        match event {
+            Event::Tick(index, epoch) => {
+                self.call(index, |engine, now| engine.tick(now));
+                check::bounds(self, index);
+                check::readiness(self, index);
+                self.after(TICK.as_micros() as u64, Event::Tick(index, epoch));
+            }
+            Event::Timer(index, _, timer) => {
+                self.call(index, |engine, now| engine.fire(*timer, now));
+            }
+            Event::Look(index, epoch) => {
+                self.look(index);
+                self.after(1_000_000, Event::Look(index, epoch));
+            }
+            Event::Dial { from, to, reason, .. } => self.dial(from, to, reason),
+            Event::Greet(attempt) => self.greet(attempt),
+            Event::Shaken {
+                attempt,
+                epoch,
+                identity,
+                knows,
+                on,
+            } => self.shaken(attempt, epoch, *identity, knows, on),
+            Event::DialFailed { attempt, refused } => self.dial_failed(attempt, refused),
+            Event::Write(id) => self.write(id),
+            Event::Deliver(id) => self.deliver(id),
+            Event::Broken(id) => self.broken(id),
+            Event::Silence(a, b, since) => {
+                if self.net.is_silent_since(a, b, since) {
+                    self.break_between(a, b);
+                }
+            }
+            Event::Request(client) => crate::client::request(self, client),
+            Event::GiveUp(client, request) => crate::client::give_up(self, client, request),
+            Event::Fault => crate::faults::strike(self),
+            Event::Act(generation, act) => {
+                if generation == self.faults.generation {
+                    crate::faults::act(self, act);
+                }
+            }
+        }
+    }
+
+    /// One call of a node's engine, and what follows from it. `None` when no process runs there.
+    pub fn call<T>(
+        &mut self,
+        index: usize,
+        call: impl FnOnce(&mut Engine, limpet_core::base::clock::Now) -> T,
+    ) -> Option<T> {
+        let host = &mut self.hosts[index];
+        let now = host.now(self.now);
+        let engine = host.engine.as_mut()?;
+        let result = call(engine, now);
+        let outputs = engine.take_outputs();
+        outputs
+            .into_iter()
+            .for_each(|output| self.carry_out(index, output));
+        Some(result)
+    }
+
+    fn carry_out(&mut self, index: usize, output: Output) {
+        let epoch = self.hosts[index].epoch;
+        match output {
+            Output::Dial(addr) => self.keep(index, host::index_of(addr)),
+            Output::Wake(node, lane) => self.wake(index, host::called(&node), lane),
+            Output::Close(node, lane) => self.close(index, host::called(&node), lane),
+            Output::Timer(after, timer) => {
+                self.after(
+                    after.as_micros() as u64,
+                    Event::Timer(index, epoch, Box::new(timer)),
+                );
+            }
+            Output::Copies(waiter, copies) => {
+                if let Some((client, request)) = self.waiters.remove(&(index, epoch, waiter)) {
+                    crate::client::answered(self, client, request, copies);
+                }
+            }
+            Output::Fetched(..) | Output::Table(_) => {}
+        }
+    }
+
+    /// Starts node `index` with an empty memory.
+    pub fn start(&mut self, index: usize) {
+        self.trace.line(self.now, "start", index, 0, 0);
+        let seeds: Vec<usize> = (0..self.plan.nodes).filter(|other| *other != index).collect();
+        self.net.dark[index] = false;
+        self.paths_changed(index);
+        let (plan, now) = (self.plan.clone(), self.now);
+        self.hosts[index].start(&plan, &seeds, now);
+        let epoch = self.hosts[index].epoch;
+        self.call(index, |_, _| ());
+        for seed in seeds {
+            self.after(
+                0,
+                Event::Dial {
+                    from: index,
+                    epoch,
+                    to: seed,
+                    reason: For::Seed,
+                },
+            );
+        }
+        let phase = self.draw.below(TICK.as_micros() as u64);
+        self.after(phase, Event::Tick(index, epoch));
+        self.after(phase, Event::Look(index, epoch));
+    }
+
+    /// The process of node `index` is killed; `dark`: its machine is off as well, and nobody says so.
+    pub fn crash(&mut self, index: usize, dark: bool) {
+        if self.hosts[index].engine.is_none() {
+            return;
+        }
+        self.trace.line(self.now, "crash", index, usize::from(dark), 0);
+        self.history.lost_memory(index, self.hosts[index].epoch, self.now);
+        self.net.dark[index] = dark;
+        let ids: Vec<ConnId> = self.net.conns.keys().copied().collect();
+        for id in ids {
+            let Some(conn) = self.net.conns.get_mut(&id) else {
+                continue;
+            };
+            if conn.from == index {
+                self.net.cut_short(id);
+            } else if conn.to == index {
+                conn.read = false;
+                conn.flights.clear();
+                if !dark && conn.up {
+                    let (from, to) = (conn.from, conn.to);
+                    let delay = self.net.delay(to, from);
+                    self.after(delay, Event::Broken(id));
+                }
+            }
+        }
+        self.hosts[index].stop();
+        self.paths_changed(index);
+        crate::client::disconnected(self, index);
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        if host.engine.is_some() && !host.paused {
+            host.paused = true;
+            host.paused_at = self.now;
+            self.trace.line(self.now, "pause", index, 0, 0);
+        }
+    }
+
+    /// SIGCONT: everything that waited happens now, in order.
+    pub fn resume(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        if !host.paused {
+            return;
+        }
+        host.paused = false;
+        host.resumed_at = self.now;
+        self.trace.line(self.now, "resume", index, 0, 0);
+        let deferred = std::mem::take(&mut host.deferred);
+        for event in deferred {
+            self.after(0, event);
+        }
+        let ids: Vec<ConnId> = self.net.conns.keys().copied().collect();
+        for id in ids {
+            self.wake_conn(id);
+            self.schedule_delivery(id);
+        }
+    }
+
+    /// The paths of `index` to everybody may be other than they were.
+    pub fn paths_changed(&mut self, index: usize) {
+        for other in 0..self.plan.nodes {
+            if other != index {
+                self.path_changed(index, other);
+            }
+        }
+    }
+
+    /// The path between the two may be other than it was.
+    pub fn path_changed(&mut self, a: usize, b: usize) {
+        if let Some(since) = self.net.note(a, b, self.now) {
+            self.after(crate::network::SILENCE_US, Event::Silence(a, b, since));
+        }
+        match self.net.way(a, b) {
+            Pass::Reject => self.break_between(a, b),
+            Pass::Drop | Pass::Open => {
+                let ids: Vec<_> = self
+                    .net
+                    .conns
+                    .iter()
+                    .filter(|(_, conn)| (conn.from, conn.to) == (a, b) || (conn.from, conn.to) == (b, a))
+                    .map(|(id, _)| *id)
+                    .collect();
+                for id in ids {
+                    self.schedule_delivery(id);
+                }
+            }
+        }
+    }
+}
