@@ -226,6 +226,7 @@ enum Spelled {
         request: u64,
         buckets: Vec<u64>,
         cursor: WireCursor,
+        bytes: u32,
     },
     Chunk {
         request: u64,
@@ -417,6 +418,7 @@ impl From<&Message> for Spelled {
                 request: pull.request,
                 buckets: pull.buckets.words().to_vec(),
                 cursor: (&pull.cursor).into(),
+                bytes: u32::try_from(pull.bytes).unwrap_or(u32::MAX),
             },
             Message::Chunk {
                 request,
@@ -464,10 +466,12 @@ impl TryFrom<Spelled> for Message {
                 request,
                 buckets,
                 cursor,
+                bytes,
             } => Self::Pull(Pull {
                 request,
                 buckets: Buckets::from_words(&buckets),
                 cursor: cursor.try_into()?,
+                bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
             }),
             Spelled::Chunk {
                 request,
@@ -582,7 +586,8 @@ mod tests {
             (any::<u64>(), cursor.clone()).prop_map(|(request, cursor)| Message::Pull(Pull {
                 request,
                 buckets: Buckets::ALL,
-                cursor
+                cursor,
+                bytes: 7,
             })),
             (any::<u64>(), changes, prop::option::of(cursor)).prop_map(|(request, records, next)| {
                 Message::Chunk {

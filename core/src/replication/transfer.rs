@@ -5,20 +5,29 @@
 //! several donors send at the same time, and a donor that is lost, silent or busy is replaced at the same place.
 //!
 //! ```text
-//! want ─► waiting ─► start ─► asked of a donor ─► chunk: go on, or done
-//!            ▲                     │
-//!            └── lost, silent, busy┘
+//! want ─► start: asked of a donor ─► chunk: go on, or done
+//!           ▲              │
+//!           └─ lost, silent, busy
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::digest::Buckets;
 use crate::base::id::{BUCKETS, NodeId, SessionKey};
-use crate::base::limits::{PULL_TIMEOUT, PULLS_PER_DONOR};
+use crate::base::limits::{CHUNK_BYTES, PULL_TIMEOUT, PULLS_PER_DONOR};
 
 /// Into how many ranges a whole table is cut, so that several donors share the work however fast each is.
 const RANGES: usize = 8;
+/// How many donors one range is asked of at most, at the same place, before one of them has answered.
+const ASKED_MAX: usize = 4;
+/// How large the first chunk of a range may be, in bytes. Quick answers make the next larger, slow ones smaller, so
+/// that even over a slow link each arrives in time.
+const CHUNK_FIRST: usize = 64 << 10;
+const CHUNK_LEAST: usize = 16 << 10;
+/// What is a quick answer, and what is a slow one.
+const QUICK: Duration = Duration::from_millis(250);
+const SLOW: Duration = Duration::from_secs(1);
 /// How long a busy donor is left alone: this, and up to as much again, so that those who were sent away do not all
 /// come back at once.
 const REST: Duration = Duration::from_millis(100);
@@ -41,6 +50,8 @@ pub struct Pull {
     pub buckets: Buckets,
     /// Where to begin.
     pub cursor: Cursor,
+    /// About how many bytes the chunk may have.
+    pub bytes: usize,
 }
 
 /// Who can send a range.
@@ -67,22 +78,26 @@ struct Range {
     source: Source,
     buckets: Buckets,
     cursor: Cursor,
+    /// About how many bytes to ask for next.
+    bytes: usize,
+    /// Who was asked for what comes at the cursor, and has not answered. Usually one.
+    asked: Vec<Asked>,
 }
 
-/// A range somebody was asked for.
-#[derive(Debug)]
+/// A request nobody has answered yet.
+#[derive(Debug, PartialEq, Eq)]
 struct Asked {
     donor: NodeId,
     request: u64,
-    deadline: Duration,
-    range: Range,
+    since: Duration,
+    /// Whether another donor may be asked as well.
+    late: bool,
 }
 
 /// Every range that is still wanted.
 #[derive(Debug)]
 pub struct Transfers {
-    asked: Vec<Asked>,
-    waiting: VecDeque<Range>,
+    ranges: Vec<Range>,
     /// Donors that are left alone until then.
     resting: BTreeMap<NodeId, Duration>,
     next_request: u64,
@@ -94,8 +109,7 @@ impl Transfers {
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self {
-            asked: Vec::new(),
-            waiting: VecDeque::new(),
+            ranges: Vec::new(),
             resting: BTreeMap::new(),
             next_request: seed,
             received: 0,
@@ -113,66 +127,52 @@ impl Transfers {
 
     /// These buckets are wanted. Those that are wanted of the same source already are not wanted twice.
     pub fn want(&mut self, source: Source, buckets: Buckets) {
-        let known = self.ranges().filter(|range| range.source == source);
+        let known = self.ranges.iter().filter(|range| range.source == source);
         let known = known.fold(Buckets::NONE, |all, range| all.union(&range.buckets));
         let buckets = buckets.without(&known);
         if buckets != Buckets::NONE {
-            self.waiting.push_back(Range {
+            self.ranges.push(Range {
                 source,
                 buckets,
                 cursor: Cursor::default(),
+                bytes: CHUNK_FIRST,
+                asked: Vec::new(),
             });
         }
     }
 
-    /// Asks donors for what nobody was asked for, the least burdened first. Returns what to say to whom.
+    /// Asks donors for what nobody was asked for, or was and is late; the least burdened first. Returns what to say to
+    /// whom.
     pub fn start(&mut self, donors: &[NodeId], now: Duration) -> Vec<(NodeId, Pull)> {
         self.resting.retain(|_, until| *until > now);
+        let mut burdens: BTreeMap<&NodeId, usize> = donors.iter().map(|donor| (donor, 0)).collect();
+        for asked in self.ranges.iter().flat_map(|range| &range.asked) {
+            burdens.entry(&asked.donor).and_modify(|burden| *burden += 1);
+        }
+        let mut burdens: Vec<(NodeId, usize)> = burdens.into_iter().map(|(d, n)| (d.clone(), n)).collect();
+        let (next_request, resting) = (&mut self.next_request, &self.resting);
         let mut pulls = Vec::new();
-        for _ in 0..self.waiting.len() {
-            let Some(range) = self.waiting.pop_front() else {
-                break;
-            };
-            let able = donors.iter().filter(|donor| {
-                range.source.fits(donor)
-                    && !self.resting.contains_key(*donor)
-                    && self.burden(donor) < PULLS_PER_DONOR
-            });
-            let Some(donor) = able.min_by_key(|donor| self.burden(donor)) else {
-                self.waiting.push_back(range);
+        for range in &mut self.ranges {
+            if range.asked.len() >= ASKED_MAX || range.asked.iter().any(|asked| !asked.late) {
                 continue;
-            };
-            let mut asked = Asked {
-                donor: donor.clone(),
-                request: 0,
-                deadline: now,
-                range,
-            };
-            pulls.push((donor.clone(), self.ask(&mut asked, now)));
-            self.asked.push(asked);
+            }
+            let able = burdens.iter_mut().filter(|(donor, burden)| {
+                range.source.fits(donor)
+                    && !resting.contains_key(donor)
+                    && *burden < PULLS_PER_DONOR
+                    && range.asked.iter().all(|asked| asked.donor != *donor)
+            });
+            if let Some((donor, burden)) = able.min_by_key(|(_, burden)| *burden) {
+                *burden += 1;
+                pulls.push((donor.clone(), range.ask(donor, next_request, now)));
+            }
         }
         pulls
     }
 
-    fn burden(&self, donor: &NodeId) -> usize {
-        self.asked.iter().filter(|asked| asked.donor == *donor).count()
-    }
-
-    fn ask(&mut self, asked: &mut Asked, now: Duration) -> Pull {
-        self.next_request += 1;
-        asked.request = self.next_request;
-        asked.deadline = now + PULL_TIMEOUT;
-        Pull {
-            request: asked.request,
-            buckets: asked.range.buckets.clone(),
-            cursor: asked.range.cursor.clone(),
-        }
-    }
-
     fn find(&self, donor: &NodeId, request: u64) -> Option<usize> {
-        self.asked
-            .iter()
-            .position(|asked| asked.donor == *donor && asked.request == request)
+        let is_it = |asked: &Asked| asked.donor == *donor && asked.request == request;
+        self.ranges.iter().position(|range| range.asked.iter().any(is_it))
     }
 
     /// Whether a chunk from `donor` for `request` is one that is waited for.
@@ -191,77 +191,104 @@ impl Transfers {
         next: Option<Cursor>,
         now: Duration,
     ) -> Option<Pull> {
-        let mut asked = self.asked.swap_remove(self.find(donor, request)?);
+        let index = self.find(donor, request)?;
         self.received += sessions;
-        asked.range.cursor = next?;
-        let pull = self.ask(&mut asked, now);
-        self.asked.push(asked);
-        Some(pull)
+        let range = self.ranges.get_mut(index)?;
+        let answered = std::mem::take(&mut range.asked).into_iter();
+        let took = answered
+            .filter(|asked| asked.request == request)
+            .map(|asked| now.saturating_sub(asked.since))
+            .next();
+        match took {
+            Some(took) if took <= QUICK => range.bytes = (range.bytes * 2).min(CHUNK_BYTES),
+            Some(took) if took > SLOW => range.bytes = (range.bytes / 4).max(CHUNK_LEAST),
+            _ => {}
+        }
+        let Some(next) = next else {
+            self.ranges.swap_remove(index);
+            return None;
+        };
+        range.cursor = next;
+        Some(range.ask(donor, &mut self.next_request, now))
     }
 
     /// `donor` has too much to do: others, or itself a little later, are asked for what it was asked for.
     pub fn busy(&mut self, donor: &NodeId, request: u64, now: Duration) {
-        if let Some(index) = self.find(donor, request) {
-            let asked = self.asked.swap_remove(index);
-            self.waiting.push_back(asked.range);
-            let jitter = REST.mul_f64(fraction(request));
-            self.resting.insert(donor.clone(), now + REST + jitter);
-        }
+        let Some(range) = self
+            .find(donor, request)
+            .and_then(|index| self.ranges.get_mut(index))
+        else {
+            return;
+        };
+        range.asked.retain(|asked| asked.request != request);
+        let jitter = REST.mul_f64(fraction(request));
+        self.resting.insert(donor.clone(), now + REST + jitter);
     }
 
     /// `donor` is gone: what it was asked for is asked of others. What only it could send is given up; returns
     /// whether there was such.
     pub fn lost(&mut self, donor: &NodeId) -> bool {
         self.resting.remove(donor);
-        for asked in std::mem::take(&mut self.asked) {
-            if asked.donor == *donor {
-                self.waiting.push_back(asked.range);
-            } else {
-                self.asked.push(asked);
-            }
+        for range in &mut self.ranges {
+            range.asked.retain(|asked| asked.donor != *donor);
         }
-        let before = self.waiting.len();
-        self.waiting
+        let before = self.ranges.len();
+        self.ranges
             .retain(|range| range.source == Source::Any || !range.source.fits(donor));
-        self.waiting.len() < before
+        self.ranges.len() < before
     }
 
-    /// The donors that kept a request waiting too long. They count as lost, and are left alone for as long.
+    /// The donors that keep a request waiting too long: others may be asked as well. Should a late one answer first
+    /// after all, its answer is as good.
     pub fn take_silent(&mut self, now: Duration) -> BTreeSet<NodeId> {
-        let late = self.asked.iter().filter(|asked| asked.deadline <= now);
-        let silent: BTreeSet<_> = late.map(|asked| asked.donor.clone()).collect();
-        for donor in &silent {
-            self.lost(donor);
-            self.resting.insert(donor.clone(), now + PULL_TIMEOUT);
+        let mut silent = BTreeSet::new();
+        for range in &mut self.ranges {
+            for asked in &mut range.asked {
+                if !asked.late && asked.since + PULL_TIMEOUT <= now {
+                    asked.late = true;
+                    range.bytes = CHUNK_LEAST;
+                    silent.insert(asked.donor.clone());
+                }
+            }
         }
         silent
     }
 
     /// Nothing is wanted any more. Returns how many sessions have arrived since this was last called.
     pub fn clear(&mut self) -> usize {
-        self.asked.clear();
-        self.waiting.clear();
+        self.ranges.clear();
         self.resting.clear();
         std::mem::take(&mut self.received)
     }
 
     /// Whether everything wanted has arrived.
     #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.asked.is_empty() && self.waiting.is_empty()
+    pub const fn is_complete(&self) -> bool {
+        self.ranges.is_empty()
     }
 
     /// The buckets that are on their way.
     #[must_use]
     pub fn wanted(&self) -> Buckets {
-        self.ranges()
-            .fold(Buckets::NONE, |all, range| all.union(&range.buckets))
+        let ranges = self.ranges.iter();
+        ranges.fold(Buckets::NONE, |all, range| all.union(&range.buckets))
     }
 
     /// Who is asked.
     #[must_use]
     pub fn donors(&self) -> BTreeSet<&NodeId> {
-        self.asked.iter().map(|asked| &asked.donor).collect()
+        let asked = self.ranges.iter().flat_map(|range| &range.asked);
+        asked.map(|asked| &asked.donor).collect()
+    }
+
+    /// Who something is wanted from that only they can send.
+    #[must_use]
+    pub fn sources(&self) -> BTreeSet<&NodeId> {
+        let only = self.ranges.iter().filter_map(|range| match &range.source {
+            Source::Only(node) => Some(node),
+            Source::Any => None,
+        });
+        only.collect()
     }
 
     /// How many sessions have arrived.
@@ -269,10 +296,23 @@ impl Transfers {
     pub const fn received(&self) -> usize {
         self.received
     }
+}
 
-    fn ranges(&self) -> impl Iterator<Item = &Range> {
-        let asked = self.asked.iter().map(|asked| &asked.range);
-        asked.chain(&self.waiting)
+impl Range {
+    fn ask(&mut self, donor: &NodeId, next_request: &mut u64, now: Duration) -> Pull {
+        *next_request += 1;
+        self.asked.push(Asked {
+            donor: donor.clone(),
+            request: *next_request,
+            since: now,
+            late: false,
+        });
+        Pull {
+            request: *next_request,
+            buckets: self.buckets.clone(),
+            cursor: self.cursor.clone(),
+            bytes: self.bytes,
+        }
     }
 }
 
@@ -348,15 +388,61 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_donor_is_left_alone_and_its_range_goes_to_another() {
+    fn another_is_asked_beside_a_silent_donor_and_whoever_answers_first_is_heard() {
+        for first in 0..2 {
+            let mut transfers = Transfers::new(7);
+            transfers.want(Source::Any, Buckets::ALL);
+            let donors = [node("a"), node("b")];
+            let (_, early) = transfers.start(&donors[..1], Duration::ZERO).remove(0);
+            assert!(transfers.take_silent(PULL_TIMEOUT / 2).is_empty());
+            assert_eq!(
+                transfers.take_silent(PULL_TIMEOUT),
+                BTreeSet::from([donors[0].clone()])
+            );
+            let (donor, late) = transfers.start(&donors, PULL_TIMEOUT).remove(0);
+            assert_eq!((donor, &late.cursor), (donors[1].clone(), &early.cursor));
+            let requests = [early.request, late.request];
+            let (answers, other) = (first, 1 - first);
+            let pull = transfers
+                .advance(
+                    &donors[answers],
+                    requests[answers],
+                    1,
+                    Some(place(3)),
+                    PULL_TIMEOUT,
+                )
+                .unwrap();
+            assert_eq!(pull.cursor, place(3));
+            assert!(
+                !transfers.expects(&donors[other], requests[other]),
+                "the same sessions again"
+            );
+        }
+    }
+
+    #[test]
+    fn a_slow_and_only_donor_is_waited_for_and_asked_for_less() {
         let mut transfers = Transfers::new(7);
         transfers.want(Source::Any, Buckets::ALL);
-        let (a, b) = (node("a"), node("b"));
-        transfers.start(std::slice::from_ref(&a), Duration::ZERO);
-        assert!(transfers.take_silent(PULL_TIMEOUT / 2).is_empty());
-        assert_eq!(transfers.take_silent(PULL_TIMEOUT), BTreeSet::from([a.clone()]));
-        let pulls = transfers.start(&[a, b.clone()], PULL_TIMEOUT);
-        assert_eq!(pulls.into_iter().map(|(donor, _)| donor).collect::<Vec<_>>(), [b]);
+        let a = [node("a")];
+        let (_, mut pull) = transfers.start(&a, Duration::ZERO).remove(0);
+        let mut now = Duration::ZERO;
+        for bucket in 1..9 {
+            now += PULL_TIMEOUT * 2;
+            transfers.take_silent(now);
+            assert_eq!(transfers.start(&a, now), [], "not the same again");
+            assert!(transfers.expects(&a[0], pull.request), "however late");
+            pull = transfers
+                .advance(&a[0], pull.request, 1, Some(place(bucket)), now)
+                .unwrap();
+        }
+        assert_eq!(pull.bytes, CHUNK_LEAST);
+        for bucket in 9..19 {
+            pull = transfers
+                .advance(&a[0], pull.request, 1, Some(place(bucket)), now)
+                .unwrap();
+        }
+        assert_eq!(pull.bytes, CHUNK_BYTES, "quick again");
     }
 
     #[test]

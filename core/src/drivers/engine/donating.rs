@@ -43,7 +43,7 @@ impl Engine {
             if pull.buckets.contains(index) {
                 let mut last: Option<&SessionKey> = after;
                 for (key, record) in bucket.ordered(after) {
-                    if bytes >= CHUNK_BYTES || seen >= CHUNK_RECORDS_MAX {
+                    if bytes >= pull.bytes.min(CHUNK_BYTES) || seen >= CHUNK_RECORDS_MAX {
                         next = Some(Cursor {
                             bucket: index,
                             after: last.cloned(),

@@ -411,6 +411,8 @@ impl Engine {
             link.refused = refused;
             self.acks.dropped(node, lane, refused);
         }
+        // Whatever dropped them, and whether it said so or not.
+        self.acks.dropped(node, lane, outbox.floor().saturating_sub(1));
         outbox.acknowledge(slot);
         let done = self.acks.acknowledged(node, lane, outbox.acked());
         let done = done.into_iter();

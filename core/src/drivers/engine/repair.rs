@@ -84,10 +84,14 @@ impl Engine {
     /// Donors that are gone or silent: others go on where they stopped.
     pub(super) fn drop_lost_donors(&mut self, now: Now) {
         for donor in self.transfers.take_silent(now.mono) {
-            tracing::warn!(peer = %donor, "stopped sending sessions");
-            self.check_again(&donor);
+            tracing::warn!(peer = %donor, "is slow to send sessions; others are asked as well");
         }
-        let donors: Vec<_> = self.transfers.donors().into_iter().cloned().collect();
+        let donors = self.transfers.donors();
+        let donors: Vec<_> = donors
+            .union(&self.transfers.sources())
+            .copied()
+            .cloned()
+            .collect();
         for donor in donors {
             if !self.peers.get(&donor).is_some_and(super::Peer::is_linked) {
                 tracing::warn!(peer = %donor, "is gone in the middle of sending sessions");
