@@ -26,7 +26,7 @@ fn frame(body: &[u8]) -> Vec<u8> {
 }
 
 /// Who is speaking: magic, version, node, no domain, this run's number, an address on loopback, no incarnation it
-/// would know of the other side, and the lane.
+/// would know of the other side, the lane, and no verdict to give.
 fn hello(node: &str, version: u8, lane: u8) -> Vec<u8> {
     let mut body = b"limpet".to_vec();
     body.push(version);
@@ -37,7 +37,7 @@ fn hello(node: &str, version: u8, lane: u8) -> Vec<u8> {
     body.extend_from_slice(&1_700_000_000_000_u64.to_le_bytes());
     body.extend_from_slice(&[0, 127, 0, 0, 1, 251]);
     body.extend_from_slice(&9_u16.to_le_bytes());
-    body.extend_from_slice(&[0, lane]);
+    body.extend_from_slice(&[0, lane, 0]);
     frame(&body)
 }
 
@@ -86,12 +86,17 @@ async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
         ("an unknown version", after(&frame(&[99, 0, 0])), &["version 99"]),
         (
             "an unknown type",
-            after(&frame(&[VERSION, 250, 0, 0])),
+            after(&frame(&[VERSION, 0, 250, 0, 0])),
             &["malformed"],
         ),
         (
             "a message cut short",
-            after(&frame(&[VERSION, 2])),
+            after(&frame(&[VERSION, 1])),
+            &["malformed"],
+        ),
+        (
+            "a message of no kind",
+            after(&frame(&[VERSION, 250])),
             &["malformed"],
         ),
         (
@@ -111,9 +116,9 @@ async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
     peace.still_holds().await;
 }
 
-/// A digest (type 6) whose list of buckets says it has 2^60 entries.
+/// A digest (type 4) whose list of buckets says it has 2^60 entries.
 fn lying_list() -> Vec<u8> {
-    [&[VERSION, 6, 253][..], &(1_u64 << 60).to_le_bytes()].concat()
+    [&[VERSION, 0, 4, 253][..], &(1_u64 << 60).to_le_bytes()].concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,7 +131,7 @@ async fn random_messages_of_a_node_harm_nothing() {
         let mut bytes = hello("c", VERSION, 0);
         for _ in 0..8 {
             let length = random.number() as usize % 64;
-            let mut body = vec![VERSION, random.number() as u8 % 8];
+            let mut body = vec![VERSION, random.number() as u8 % 4, random.number() as u8 % 8];
             body.extend(random.bytes(length));
             bytes.extend(frame(&body));
         }

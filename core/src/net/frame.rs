@@ -25,6 +25,33 @@ pub fn write(body: &[u8], into: &mut Vec<u8>) {
     into.extend_from_slice(body);
 }
 
+/// A frame whose body is being appended to a buffer.
+#[derive(Debug)]
+#[must_use]
+pub struct Begun(usize);
+
+/// Begins a frame; whatever is appended until [`Begun::end`] is its body.
+pub fn begin(into: &mut Vec<u8>) -> Begun {
+    let begin = into.len();
+    into.extend_from_slice(&[0; 4]);
+    Begun(begin)
+}
+
+impl Begun {
+    /// The body is complete.
+    pub fn end(self, into: &mut [u8]) {
+        let Some((head, body)) = into.get_mut(self.0..).and_then(<[u8]>::split_first_chunk_mut) else {
+            return;
+        };
+        *head = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
+    }
+
+    /// There is no such frame after all.
+    pub fn undo(self, into: &mut Vec<u8>) {
+        into.truncate(self.0);
+    }
+}
+
 /// Reads frames from a connection, as many as arrive at once.
 #[derive(Debug)]
 pub struct Frames<R> {
@@ -99,7 +126,10 @@ mod tests {
     async fn frames_come_back_as_written() {
         let mut bytes = Vec::new();
         write(b"one", &mut bytes);
-        write(&[7; 100_000], &mut bytes);
+        begin(&mut bytes).undo(&mut bytes);
+        let frame = begin(&mut bytes);
+        bytes.extend_from_slice(&[7; 100_000]);
+        frame.end(&mut bytes);
         assert_eq!(
             read_all(&bytes).await.unwrap(),
             [b"one".to_vec(), vec![7; 100_000]]

@@ -8,10 +8,12 @@
 //! Deliberately absent: sockets, tasks, timers, and the table itself.
 
 pub mod acks;
+mod compact;
 pub mod digest;
 pub mod lanes;
 pub mod message;
 pub mod outbox;
 pub mod placement;
+mod records;
 pub mod slots;
 pub mod transfer;

@@ -22,6 +22,8 @@ const JOIN_AGAIN: Duration = Duration::from_secs(1);
 /// How long a joining node waits for members it has no link to. After that it is ready without having compared
 /// tables with them; what they alone know is repaired when they are linked.
 const CHECK_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a joining node tells its peers what it is.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
 /// How often a member that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -53,6 +55,11 @@ impl Engine {
         };
         if self.is_name_refused() {
             return;
+        }
+        if now.mono >= self.next_announce {
+            // Whoever heard the last one before it knew of this node did not hear it.
+            self.next_announce = now.mono + ANNOUNCE_AGAIN;
+            self.announce();
         }
         self.drop_lost_donors(now);
         match self.joining {

@@ -208,6 +208,7 @@ pub struct Engine {
     next_request: u64,
     /// Whom the whole table was asked of, where each has another part of it.
     joined_from: BTreeSet<NodeId>,
+    next_announce: Duration,
     next_repair: Duration,
     next_join: Duration,
     next_greeting: Duration,
@@ -264,6 +265,7 @@ impl Engine {
             compared_last: None,
             next_request: config.seed | 1,
             joined_from: BTreeSet::new(),
+            next_announce: now.mono,
             next_repair: now.mono,
             next_join: now.mono,
             next_greeting: now.mono,

@@ -234,17 +234,21 @@ where
 {
     let mut buffer = Vec::new();
     loop {
+        // Whatever is ready to run may have more to say; this costs no wait when nothing is.
+        tokio::task::yield_now().await;
         let messages = node.with(|engine, _| engine.next_messages(peer, lane));
         if messages.is_empty() {
             signal.wake.notified().await;
-            // Whatever is ready to run may have more to say; this costs no wait when nothing is.
-            tokio::task::yield_now().await;
             continue;
         }
         for message in messages {
-            match message::encode(&message) {
-                Ok(body) => frame::write(&body, &mut buffer),
-                Err(error) => tracing::error!(peer = %peer, %error, "a message was not sent"),
+            let frame = frame::begin(&mut buffer);
+            match message::encode_into(&message, &mut buffer) {
+                Ok(()) => frame.end(&mut buffer),
+                Err(error) => {
+                    frame.undo(&mut buffer);
+                    tracing::error!(peer = %peer, %error, "a message was not sent");
+                }
             }
         }
         if let Err(error) = write.write_all(&buffer).await {

@@ -1,0 +1,164 @@
+//! Every message comes back as it was; everything else is refused.
+
+use proptest::prelude::*;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use limpet_wire::report::IdleLimit;
+
+use super::*;
+use crate::replication::digest::Buckets;
+use crate::replication::transfer::Pull;
+use crate::session::{Moved, Register, Stamp};
+
+fn stamps() -> impl Strategy<Value = Stamp> {
+    (1_u64..=u64::MAX, any::<u64>()).prop_map(|(time, node)| Stamp { time, node })
+}
+
+fn keys() -> impl Strategy<Value = SessionKey> {
+    ("[a-z]{1,8}", "[!-~]{1,40}").prop_map(|(app, id)| SessionKey::new(&app, &id))
+}
+
+fn registers<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Register<T>> {
+    // Often of one life and moment, as in life.
+    let stamp = prop_oneof![
+        Just(Stamp {
+            time: 77 << 16 | 3,
+            node: 1
+        }),
+        stamps()
+    ];
+    let life = prop_oneof![
+        Just(Stamp {
+            time: 70 << 16,
+            node: 1
+        }),
+        stamps()
+    ];
+    (life, stamp, value).prop_map(|(life, stamp, value)| Register { life, stamp, value })
+}
+
+fn used() -> impl Strategy<Value = Option<Used>> {
+    let life = prop_oneof![
+        Just(Stamp {
+            time: 70 << 16,
+            node: 1
+        }),
+        stamps()
+    ];
+    prop::option::of(
+        (life, prop_oneof![Just(77), any::<u64>()]).prop_map(|(life, at_ms)| Used { life, at_ms }),
+    )
+}
+
+pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
+    let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..50).prop_map(Bytes::from));
+    let attributes = prop::collection::vec(("[a-z]{0,3}".prop_map(Arc::from), registers(value)), 0..4);
+    let idle = prop_oneof![Just(IdleLimit::Forever), any::<u64>().prop_map(IdleLimit::Millis)];
+    let word = || "[a-z]{0,4}".prop_map(Arc::from);
+    let ends = (
+        prop_oneof![3 => Just(Stamp::ZERO), 1 => stamps()],
+        prop::option::of(word()),
+        used(),
+        used(),
+    );
+    let parts = (
+        prop::option::of(registers(idle)),
+        prop::option::of(registers(word())),
+        prop::option::of(registers(word())),
+        attributes,
+    );
+    (ends, parts).prop_map(
+        |((deleted, moved, ended, used), (max_inactive, route, origin, attributes))| {
+            let mut record = Record::tombstone(deleted);
+            record.join(&Record {
+                deleted: Stamp::ZERO,
+                moved: moved.map(|to| Moved { over: deleted, to }),
+                ended,
+                used,
+                max_inactive,
+                route,
+                origin,
+                attributes: attributes.into_iter().collect(),
+            });
+            record
+        },
+    )
+}
+
+fn messages() -> impl Strategy<Value = Message> {
+    let changes = prop::collection::vec((keys(), records()), 0..4).boxed();
+    let cursor = (0_usize..2000, prop::option::of(keys()))
+        .prop_map(|(bucket, after)| Cursor { bucket, after })
+        .boxed();
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..100).prop_map(Message::Gossip),
+        (any::<u8>(), any::<u64>(), any::<u64>()).prop_map(|(lane, slot, refused)| Message::Ack {
+            lane,
+            slot,
+            refused
+        }),
+        (any::<u64>(), changes.clone()).prop_map(|(slot, changes)| Message::Deltas { slot, changes }),
+        (any::<u64>(), cursor.clone()).prop_map(|(request, cursor)| Message::Pull(Pull {
+            request,
+            buckets: Buckets::ALL,
+            cursor,
+            bytes: 7,
+        })),
+        (any::<u64>(), changes, prop::option::of(cursor)).prop_map(|(request, records, next)| {
+            Message::Chunk {
+                request,
+                records,
+                next,
+            }
+        }),
+        prop::collection::vec(any::<u64>(), 0..10).prop_map(Message::Digest),
+        Just(Message::Compare),
+        (any::<u64>(), keys(), any::<u64>(), stamps()).prop_map(|(request, key, digest, life)| {
+            let used = Some(Used { life, at_ms: digest });
+            let sessions = vec![Offered { key, digest, used }];
+            Message::Offer { request, sessions }
+        }),
+        (any::<u64>(), prop::collection::vec(keys(), 0..4))
+            .prop_map(|(request, sessions)| Message::Lacking { request, sessions }),
+        (any::<u64>(), keys()).prop_map(|(request, key)| Message::Fetch { request, key }),
+        (
+            any::<u64>(),
+            keys(),
+            prop::option::of(records().prop_map(Box::new))
+        )
+            .prop_map(|(request, key, record)| Message::Fetched { request, key, record }),
+        any::<u64>().prop_map(Message::Summary),
+        any::<u64>().prop_map(|request| Message::Busy { request }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_message_round_trips(message in messages()) {
+        prop_assert_eq!(decode(&encode(&message).unwrap()), Ok(message));
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_an_answer_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = decode(&bytes);
+    }
+
+    #[test]
+    fn a_message_cut_short_is_refused(message in messages(), cut in any::<prop::sample::Index>()) {
+        let bytes = encode(&message).unwrap();
+        prop_assert!(decode(&bytes[..cut.index(bytes.len())]).is_err());
+    }
+}
+
+#[test]
+fn a_length_that_claims_the_world_allocates_nothing() {
+    let claim = [PROTOCOL, 0, 4, 253, 255, 255, 255, 255, 255, 255, 255, 127];
+    assert!(matches!(decode(&claim), Err(MessageError::Malformed(_))));
+}
+
+#[test]
+fn another_version_is_named() {
+    assert_eq!(decode(&[9, 3, 1]), Err(MessageError::Version { found: 9 }));
+}
