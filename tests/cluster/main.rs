@@ -8,6 +8,7 @@ mod domains;
 mod joining;
 mod leaving;
 mod lifetime;
+mod lists;
 mod names;
 mod pauses;
 mod reload;

@@ -97,17 +97,28 @@ impl Api {
         }
     }
 
-    /// Whether the core lists `id`. Asks the list, not the session, so that asking is no use of it.
+    /// Whether the core lists `id`, on any page.
     ///
     /// # Errors
     /// As [`Api::call`], and for an answer other than 200.
     pub async fn lists(&self, app: &str, id: &str) -> io::Result<bool> {
-        let path = format!("/v1/sessions?app={app}&limit=1&after={app}/{}", just_before(id));
-        match self.get(&path).await? {
-            (200, page) => Ok(page["sessions"]
+        let mut after = String::new();
+        loop {
+            let path = format!("/v1/sessions?app={app}&limit=1000{after}");
+            let (status, page) = self.get(&path).await?;
+            if status != 200 {
+                return Err(io::Error::other(format!("{status} {page}")));
+            }
+            if page["sessions"]
                 .as_array()
-                .is_some_and(|all| all.iter().any(|one| one["id"] == id))),
-            (status, page) => Err(io::Error::other(format!("{status} {page}"))),
+                .is_some_and(|all| all.iter().any(|one| one["id"] == id))
+            {
+                return Ok(true);
+            }
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return Ok(false),
+            }
         }
     }
 
@@ -159,12 +170,4 @@ pub fn attribute(session: &Value, name: &str) -> Option<Vec<u8>> {
 #[must_use]
 pub fn encoded(bytes: impl AsRef<[u8]>) -> Value {
     Value::String(STANDARD.encode(bytes))
-}
-
-/// A text that sorts just before `id`, for a list to begin there: its last character is one less.
-fn just_before(id: &str) -> String {
-    let mut text = id.to_owned();
-    let last = text.pop().and_then(|c| u8::try_from(c).ok()).unwrap_or(b'1');
-    text.push(char::from(last.saturating_sub(1)));
-    text
 }

@@ -18,6 +18,7 @@ use crate::base::clock::Now;
 use crate::base::id::SessionKey;
 use crate::base::limits::API_BODY_MAX;
 use crate::config::duration;
+use crate::drivers::engine::Engine;
 use crate::drivers::engine::sessions::{Patch, Refused, Written};
 use crate::replication::acks::Level;
 use crate::session::Record;
@@ -26,6 +27,9 @@ use crate::session::Record;
 const PAGE: usize = 100;
 /// The most sessions one page holds.
 const PAGE_MAX: usize = 1000;
+
+/// How many records are looked at for one page.
+const LOOKED_AT_MAX: usize = 20_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,39 +75,39 @@ pub(super) fn list<B>(context: &Context, request: &Request<B>) -> Result<Reply, 
             .ok_or_else(|| ApiError::Bad(format!("limit: a number from 1 to {PAGE_MAX} is expected")))?,
     };
     let app = query(request, "app");
-    // `after` is the cursor of the page before: app and id, with a slash between.
-    let after = match query(request, "after") {
-        None => None,
-        Some(text) => {
-            let (app, id) = text.split_once('/').unwrap_or(("", &text));
-            Some(SessionKey::new(app, id))
-        }
-    };
+    // `after` is the `next` of the page before: app and id, with a slash between.
+    let after = query(request, "after").map(|text| {
+        let (app, id) = text.split_once('/').unwrap_or(("", &text));
+        SessionKey::new(app, id)
+    });
     let page = context.node.with(|engine, now| {
         engine.check_ready()?;
-        let mut keys: Vec<_> = engine
-            .table()
-            .iter()
-            .filter(|(key, _)| !key.is_reserved() && app.as_deref().is_none_or(|app| key.app() == app))
-            .filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after))
-            .filter(|(key, _)| engine.session(key, now).is_some())
-            .collect();
-        keys.sort_unstable_by_key(|(key, _)| *key);
-        let more = keys.len() > limit;
-        let sessions: Vec<_> = keys
-            .iter()
-            .take(limit)
-            .map(|(key, record)| summary(key, record, now))
-            .collect();
-        let next = if more {
-            keys.get(limit - 1)
-                .map(|(key, _)| format!("{}/{}", key.app(), key.id()))
-        } else {
-            None
-        };
-        Ok::<_, Refused>(json!({ "sessions": sessions, "next": next }))
+        Ok::<_, Refused>(page(engine, app.as_deref(), after.as_ref(), limit, now))
     })?;
     Ok(json(StatusCode::OK, &page))
+}
+
+/// One page, in the order of the buckets and of the keys in each: no more of the table is looked at than
+/// [`LOOKED_AT_MAX`] records or one bucket, so a page of a rare app may be short, or empty, and still have a next.
+fn page(engine: &Engine, app: Option<&str>, after: Option<&SessionKey>, limit: usize, now: Now) -> Value {
+    let (mut sessions, mut looked_at, mut next) = (Vec::new(), 0, None);
+    let first = after.map_or(0, SessionKey::bucket);
+    let buckets = (first..).map_while(|index| engine.table().bucket(index));
+    'buckets: for (skipped, bucket) in buckets.enumerate() {
+        for (key, record) in bucket.ordered(after.filter(|_| skipped == 0)) {
+            if sessions.len() >= limit || looked_at >= LOOKED_AT_MAX {
+                break 'buckets;
+            }
+            looked_at += 1;
+            next = Some(format!("{}/{}", key.app(), key.id()));
+            let wanted = !key.is_reserved() && app.is_none_or(|app| key.app() == app);
+            if wanted && engine.session(key, now).is_some() {
+                sessions.push(summary(key, record, now));
+            }
+        }
+    }
+    let full = sessions.len() >= limit || looked_at >= LOOKED_AT_MAX;
+    json!({ "sessions": sessions, "next": next.filter(|_| full) })
 }
 
 /// Everything but the values.
