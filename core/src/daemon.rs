@@ -1,6 +1,6 @@
 //! From a configuration to a running node, and to its end.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::api::http::{Api, Bound, ListenError, Settings};
-use crate::config::Config;
+use crate::config::{Config, MembershipConfig};
+use crate::drivers::discovery;
 use crate::drivers::engine::{ClockLimits, EngineConfig, Tunables};
 use crate::drivers::health::{self, Check};
 use crate::drivers::links::{self, LinkConfig};
@@ -39,6 +40,16 @@ pub enum StartError {
         /// How many more were tried.
         autobind: u16,
         /// What the last one said.
+        source: std::io::Error,
+    },
+    /// Hints.
+    #[error("membership.multicast: cannot join {group} on {interface}: {source}")]
+    Multicast {
+        /// The group.
+        group: SocketAddrV4,
+        /// The interface's address.
+        interface: Ipv4Addr,
+        /// What the system said.
         source: std::io::Error,
     },
     /// The API.
@@ -80,9 +91,25 @@ impl Daemon {
             config.cluster.clone(),
             config.domain.clone(),
             config.membership.seeds.clone(),
+            config.membership.dns.clone(),
             config.replication.links,
             tls_versions,
         );
+        if let Some(hints) = &config.membership.multicast {
+            let socket = discovery::open(hints).map_err(|source| StartError::Multicast {
+                group: hints.address,
+                interface: hints.interface,
+                source,
+            })?;
+            let (domain, tls) = (config.domain.clone(), links.tls.clone());
+            tokio::spawn(discovery::multicast(
+                node.clone(),
+                hints.clone(),
+                domain,
+                tls,
+                socket,
+            ));
+        }
         tokio::spawn(node::run_timers(node.clone(), requests.timers));
         tokio::spawn(links::accept_all(node.clone(), links.clone(), listener));
         tokio::spawn(links::dial_all(node.clone(), links, requests.links));
@@ -180,6 +207,15 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
         touch_interval,
         rename_forward,
     } = reload::tunables(config);
+    let MembershipConfig {
+        seeds,
+        dns,
+        multicast,
+        ..
+    } = &config.membership;
+    let dns = dns.iter().map(|lookup| lookup.name.clone());
+    let hints = multicast.iter().map(|_| discovery::MULTICAST_SEED.to_owned());
+    let seeds = seeds.iter().cloned().chain(dns).chain(hints);
     EngineConfig {
         node: config.node.clone(),
         cluster: config.cluster.clone(),
@@ -188,7 +224,7 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
             probe_interval: config.membership.probe_interval,
             drop_time: config.membership.drop_time,
         },
-        seeds: config.membership.seeds.iter().cloned().collect(),
+        seeds: seeds.collect(),
         mode: config.replication.mode,
         links: config.replication.links.into(),
         queue_bytes: config.replication.queue_bytes,

@@ -4,6 +4,7 @@ mod absence;
 mod clocks;
 mod copies;
 mod cuts;
+mod discovery;
 mod domains;
 mod joining;
 mod leaving;

@@ -45,6 +45,8 @@ pub struct NodePlan {
     pub socket: PathBuf,
     /// The worker it declares.
     pub worker: Option<WorkerPlan>,
+    /// Whether the other nodes of the plan are its seeds.
+    pub seeded: bool,
     /// Further lines of the table `[node]`.
     pub node: String,
     /// Further lines of the table `[membership]`.
@@ -86,6 +88,7 @@ impl Site {
                 api: ports::free_addr(),
                 socket: scratch.join(&format!("{id}.sock")),
                 worker,
+                seeded: true,
                 node: String::new(),
                 membership: String::new(),
                 tls: String::new(),
@@ -117,6 +120,7 @@ impl Site {
                 api: "127.0.0.1:4180".to_owned(), // the loopback of its own namespace
                 socket: scratch.join(&format!("{id}.sock")),
                 worker: None,
+                seeded: true,
                 node: String::new(),
                 membership: String::new(),
                 tls: String::new(),
@@ -175,7 +179,7 @@ impl Site {
         let seeds: Vec<_> = self
             .nodes
             .iter()
-            .filter(|other| other.id != id)
+            .filter(|other| node.seeded && other.id != id)
             .map(|other| format!("\"{}\"", other.cluster))
             .collect();
         let dir = self.pki.dir.display();

@@ -66,11 +66,19 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     note("tls.max_link_age", *max_age != new.tls.renewal.max_age, at_once);
 
     let MembershipConfig {
+        dns,
+        multicast,
         seeds,
         probe_interval,
         drop_time,
         max_drift_warning,
     } = membership;
+    note("membership.dns", *dns != new.membership.dns, at_next_start);
+    note(
+        "membership.multicast",
+        *multicast != new.membership.multicast,
+        at_next_start,
+    );
     note("membership.seeds", *seeds != new.membership.seeds, at_next_start);
     note(
         "membership.probe_interval",

@@ -71,7 +71,7 @@ fn read(mut root: Section, base: &Path) -> Option<Config> {
 
     let listen = listen::read(&mut root, base);
     let tls = tls::read(&mut root, base, cluster.as_ref(), id.as_ref());
-    let membership = membership::read(&mut root);
+    let membership = membership::read(&mut root, listen.as_ref().map(|listen| listen.cluster));
     let workers = worker::read(&mut root);
     let replication = replication::read(&mut root);
     let session = session::read(&mut root);

@@ -70,6 +70,17 @@ impl Section {
         }
     }
 
+    /// A table in this one, if there is one.
+    pub(super) fn optional_section(&mut self, key: &str) -> Option<Self> {
+        self.table
+            .contains_key(key)
+            .then(|| self.section(key))
+            .or_else(|| {
+                self.known.push(key.to_owned());
+                None
+            })
+    }
+
     /// The tables of `[[key]]`.
     pub(super) fn sections(&mut self, key: &str) -> Vec<Self> {
         let tables = match self.take(key) {

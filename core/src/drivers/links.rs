@@ -31,9 +31,11 @@ use crate::replication::message::MessageError;
 mod accept;
 mod handshake;
 mod lane;
+mod lookup;
 mod notices;
 
 pub use accept::accept_all;
+pub use lookup::LookupConfig;
 use notices::Notices;
 
 const BACKOFF_LEAST: Duration = Duration::from_millis(50);
@@ -51,6 +53,8 @@ pub struct LinkConfig {
     pub domain: String,
     /// Seeds as written: `host:port`.
     pub seeds: Vec<String>,
+    /// A name that other nodes are found by.
+    pub lookup: Option<LookupConfig>,
     /// How many links are made to each peer.
     pub links: Lane,
     /// Changes when certificates are loaded again.
@@ -65,6 +69,7 @@ impl LinkConfig {
         cluster: String,
         domain: String,
         seeds: Vec<String>,
+        lookup: Option<LookupConfig>,
         links: Lane,
         tls: watch::Receiver<Tls>,
     ) -> Self {
@@ -72,6 +77,7 @@ impl LinkConfig {
             cluster,
             domain,
             seeds,
+            lookup,
             links,
             tls,
             notices: Arc::default(),
@@ -157,6 +163,9 @@ pub async fn dial_all(
     let mut dialing: HashSet<SocketAddr> = HashSet::new();
     for seed in config.seeds.clone() {
         tokio::spawn(keep_seed(node.clone(), config.clone(), seed));
+    }
+    if let Some(lookup) = config.lookup.clone() {
+        tokio::spawn(lookup::keep_name(node.clone(), config.clone(), lookup));
     }
     let mut look = tokio::time::interval(LOOK_INTERVAL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -5,3 +5,4 @@ pub mod frame;
 pub mod hello;
 pub mod identity;
 pub mod tls;
+pub mod voucher;

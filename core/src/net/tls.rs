@@ -17,6 +17,7 @@ use rustls::{
 };
 
 use super::identity::{self, CertifiedNode};
+use super::voucher::Voucher;
 
 /// The name clients put into the handshake; it selects nothing.
 pub const SERVER_NAME: &str = "limpet";
@@ -39,6 +40,8 @@ pub struct Tls {
     pub server: Arc<ServerConfig>,
     /// For links this node makes.
     pub client: Arc<ClientConfig>,
+    /// For what is said outside of links.
+    pub voucher: Arc<Voucher>,
     /// How long links made with it last.
     pub renewal: Renewal,
     shown: Arc<Shown>,
@@ -117,6 +120,12 @@ impl Tls {
         }
 
         let provider = Arc::new(ring::default_provider());
+        let first = chain
+            .first()
+            .cloned()
+            .ok_or_else(|| cert(&"holds no certificate"))?;
+        let voucher = Voucher::new(first, key.clone_key(), roots.clone(), &provider)
+            .map_err(|e| at("key", &files.key, &e))?;
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone())
             .build()
             .map_err(|e| ca(&e))?;
@@ -142,6 +151,7 @@ impl Tls {
         Ok(Self {
             server: Arc::new(server),
             client: Arc::new(client),
+            voucher: Arc::new(voucher),
             renewal: Renewal::default(),
             shown: Arc::new(Shown { authorities, chain }),
         })

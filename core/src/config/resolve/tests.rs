@@ -137,3 +137,30 @@ fn certificates_that_cannot_work_are_found_before_anything_starts() {
         );
     }
 }
+
+#[test]
+fn where_hints_go() {
+    let multicast = |lines: &str| problems(&format!("{GOOD}\n[membership.multicast]\n{lines}"));
+    for good in [
+        "address = \"228.0.0.4:45564\"",
+        "address = \"239.255.0.1:1\"\ninterface = \"10.0.0.1\"",
+    ] {
+        assert_eq!(multicast(good), Vec::<String>::new(), "{good}");
+    }
+    for (bad, key) in [
+        ("", "membership.multicast.address"),
+        ("address = \"10.0.0.1:45564\"", "membership.multicast.address"),
+        ("address = \"228.0.0.4\"", "membership.multicast.address"),
+        ("address = \"228.0.0.4:0\"", "membership.multicast.address"),
+        ("address = \"[ff02::1]:1\"", "membership.multicast.address"),
+        (
+            "address = \"228.0.0.4:45564\"\ninterface = \"eth0\"",
+            "membership.multicast.interface",
+        ),
+    ] {
+        let found = multicast(bad);
+        assert!(found.len() == 1 && found[0].starts_with(key), "{bad}: {found:?}");
+    }
+    let nowhere = GOOD.replace("[tls]", "[membership]\ndns = \"cluster.internal\"\n[tls]");
+    assert_eq!(problems(&nowhere).len(), 1, "a port is missing");
+}

@@ -15,6 +15,7 @@ mod doubts;
 pub mod expiry;
 pub mod fetch;
 mod handover;
+mod hints;
 mod joining;
 pub mod keys;
 pub mod members;
@@ -35,7 +36,7 @@ use limpet_wire::table::TableVersion;
 
 use crate::base::clock::{Now, SteadyClock};
 use crate::base::id::NodeId;
-use crate::membership::{Identity, Roster, Swim, SwimConfig, Timer};
+use crate::membership::{Dialled, Identity, Roster, Swim, SwimConfig, Timer};
 use crate::replication::acks::{Acks, Waiter};
 use crate::replication::lanes::Lane;
 use crate::replication::message::DeclaredWorker;
@@ -188,6 +189,7 @@ pub struct Engine {
     doubts: doubts::Doubts,
     clocks: clocks::Clocks,
     names: names::Names,
+    dialled: Dialled,
     peers: BTreeMap<NodeId, Peer>,
     heard: BTreeMap<NodeId, BTreeMap<Lane, peers::Heard>>,
     next_listening: u64,
@@ -250,6 +252,7 @@ impl Engine {
             doubts: doubts::Doubts::default(),
             clocks: clocks::Clocks::default(),
             names: names::Names::default(),
+            dialled: Dialled::default(),
             peers: BTreeMap::new(),
             heard: BTreeMap::new(),
             next_listening: 0,

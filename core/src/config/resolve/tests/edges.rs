@@ -68,6 +68,38 @@ const ROWS: &[Row] = &[
         ],
     ),
     (
+        "membership.dns_interval",
+        &[
+            ("\"-1s\"", false),
+            ("\"0s\"", false),
+            ("\"999ms\"", false),
+            ("\"1s\"", true),
+            ("\"1h\"", true),
+            ("\"3600001ms\"", false),
+        ],
+    ),
+    (
+        "membership.multicast.frequency",
+        &[
+            ("\"-1ms\"", false),
+            ("\"0ms\"", false),
+            ("\"1ms\"", false),
+            ("\"50ms\"", true),
+            ("\"60s\"", true),
+            ("\"60001ms\"", false),
+        ],
+    ),
+    (
+        "membership.multicast.ttl",
+        &[
+            ("-1", false),
+            ("0", false),
+            ("1", true),
+            ("255", true),
+            ("256", false),
+        ],
+    ),
+    (
         "membership.max_drift_warning",
         &[
             ("\"-1ms\"", false),
@@ -248,6 +280,9 @@ fn with(key: &str, written: &str) -> String {
     let (table, name) = key.rsplit_once('.').unwrap();
     if table == "worker" {
         return format!("{GOOD}\n[[worker]]\nroute = \"w\"\nurl = \"http://10.0.0.1\"\n{name} = {written}\n");
+    }
+    if table == "membership.multicast" {
+        return format!("{GOOD}\n[{table}]\naddress = \"228.0.0.4:45564\"\n{name} = {written}\n");
     }
     let head = format!("[{table}]");
     if GOOD.contains(&head) {
