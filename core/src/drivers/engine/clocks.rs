@@ -9,8 +9,10 @@ use crate::base::clock::Now;
 use crate::base::id::NodeId;
 use crate::membership::{Drift, Word};
 
-/// How often each member is asked.
+/// How often some members are asked.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
+/// How many at a time, in turn: in a large cluster each is asked less often, and nobody has more to say.
+const ASKED_MAX: usize = 16;
 /// How often a drift that is too much is said, at most.
 const SAY_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -19,6 +21,7 @@ const SAY_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Clocks {
     drifts: BTreeMap<NodeId, Drift>,
     next_ask: Duration,
+    asked_last: Option<NodeId>,
 }
 
 impl Engine {
@@ -28,7 +31,7 @@ impl Engine {
         self.clocks.drifts.get(node)?.ahead_ms()
     }
 
-    /// Asks every member for the time, now and then.
+    /// Asks members for the time, now and then.
     pub(super) fn ask_times(&mut self, now: Now) {
         if now.mono < self.clocks.next_ask {
             return;
@@ -36,12 +39,14 @@ impl Engine {
         self.clocks.next_ask = now.mono + ASK_INTERVAL;
         let roster = &self.roster;
         self.clocks.drifts.retain(|node, _| roster.get(node).is_some());
-        let linked: Vec<_> = roster
-            .iter()
-            .filter(|(_, member)| member.linked)
+        let linked = roster.iter().filter(|(_, member)| member.linked);
+        let last = self.clocks.asked_last.take();
+        let (later, earlier): (Vec<_>, Vec<_>) = linked
             .map(|(node, _)| node.clone())
-            .collect();
-        for node in linked {
+            .partition(|node| last.as_ref().is_none_or(|last| node > last));
+        let turn: Vec<_> = later.into_iter().chain(earlier).take(ASKED_MAX).collect();
+        self.clocks.asked_last = turn.last().cloned();
+        for node in turn {
             self.say_word(
                 &node,
                 &Word::WhatTime {

@@ -185,6 +185,26 @@ fn a_former_run_that_only_others_know_of_is_passed_at_once_too() {
 }
 
 #[test]
+fn in_a_large_cluster_members_are_asked_for_the_time_in_turn() {
+    let names: Vec<_> = (0..20).map(|n| format!("n{n:02}")).collect();
+    let mut cluster = Cluster::new();
+    for name in &names {
+        cluster.start(name);
+    }
+    let measured = |cluster: &Cluster| {
+        let engine = &cluster.engines[&node("n00")];
+        let known = engine.roster().iter();
+        known
+            .filter(|(peer, _)| engine.clock_drift_ms(peer).is_some())
+            .count()
+    };
+    cluster.run(Duration::from_secs(4));
+    assert!(measured(&cluster) <= 16, "{}", measured(&cluster));
+    cluster.run(Duration::from_secs(12));
+    assert_eq!(measured(&cluster), 19);
+}
+
+#[test]
 fn a_clock_that_differs_is_measured() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.run(Duration::from_secs(10));
