@@ -93,6 +93,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     cpu::stay_on(cpu::LOAD);
+    let busy = report::load_average();
     let extent = if short { Extent::SHORT } else { Extent::FULL };
     let (mut sections, mut whole) = (Vec::new(), true);
     for (name, row) in ROWS {
@@ -123,7 +124,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let path = limpet_tests::programs::workspace().join("docs/BENCHMARKS.md");
-    match std::fs::write(&path, report::page(&sections)) {
+    match std::fs::write(&path, report::page(&sections, &busy)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("bench: cannot write {}: {e}", path.display());

@@ -97,8 +97,8 @@ pub fn goals(sections: &[Section]) -> String {
     text
 }
 
-/// The whole page.
-pub fn page(sections: &[Section]) -> String {
+/// The whole page; `busy` is what [`load_average`] was before anything was measured.
+pub fn page(sections: &[Section], busy: &str) -> String {
     let mut text = format!(
         "# Benchmarks
 
@@ -110,7 +110,7 @@ What is measured has processor 0 to itself; the load, and everything that is onl
 processor 1. CPU is user and system time of the measured processes over the work they did. Medians, of rounds that go
 through all peers in turn where that is possible.
 ",
-        machine()
+        machine(busy)
     );
     text.push_str(&goals(sections));
     for section in sections {
@@ -120,14 +120,18 @@ through all peers in turn where that is possible.
     text
 }
 
+/// How many others wanted to run lately.
+pub fn load_average() -> String {
+    words(&std::fs::read_to_string("/proc/loadavg").unwrap_or_default(), 1)
+}
+
 /// Processors, kernel, and versions of the peers, as they call themselves.
-fn machine() -> String {
+fn machine(busy: &str) -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
         .map(|rest| rest.trim_matches([' ', '\t', ':']));
-    let count = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = first_line(Command::new("uname").arg("-sr"));
     let haproxy = words(&first_line(Command::new("haproxy").arg("-v")), 3);
     let nginx = first_line(Command::new("/usr/sbin/nginx").arg("-v"));
@@ -142,9 +146,8 @@ fn machine() -> String {
         .unwrap_or("?")
         .to_owned();
     format!(
-        "{} × {}, {kernel};\n{nginx}, {haproxy}, Envoy {envoy}, {redis}, {tomcat} on {java}",
-        count.max(2),
-        model.unwrap_or("processor")
+        "two processors of {}, {kernel}, load average before the first row {busy};\n{nginx}, {haproxy}, Envoy {envoy}, {redis}, {tomcat} on {java}",
+        model.unwrap_or("unknown make")
     )
 }
 

@@ -226,10 +226,12 @@ fn section(lines: &[Line], widths: &[(String, Sample, Sample)]) -> Section {
 {CONNECTIONS_OF_BATCHES} of {BATCH} updates each; Tomcat over HTTP, a page that sets the attribute. The node that is written to has
 processor 0; the load and the second node share processor 1. Between the nodes: Limpet mutual TLS 1.3, Redis and
 Tomcat plain TCP; every one of them asynchronous. CPU counts until the second node has everything. Bytes are what the
-kernel counts as payload of TCP between the nodes, TLS included; `sent` is the direction of the updates.
+kernel counts as payload of TCP between the nodes, TLS included; `sent` is the direction of the updates. What is kept
+is throughput with a copy over throughput alone; by CPU, what it would be if nothing but the node that is written to
+set the pace.
 
-| what | alone, updates/s | with a copy | kept (rounds) | CPU alone | CPU with a copy | of the second node | processor 0 used | sent per update | both ways |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+| what | alone, updates/s | with a copy | kept (rounds) | kept by CPU | CPU alone | CPU with a copy | of the second node | processor 0 used, alone and with | sent per update | both ways |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 "
     );
     for line in lines {
@@ -237,13 +239,15 @@ kernel counts as payload of TCP between the nodes, TLS included; `sent` is the d
         let copied = |figure: fn(&Sample) -> f64| middle(&line.copied, figure);
         let _ = writeln!(
             text,
-            "| {} | {:.0} | {:.0} | {ratio:.2} ({low:.2} to {high:.2}) | {:.2} us | {:.2} us | {:.2} us | {:.0} % | {:.1} B | {:.1} B |",
+            "| {} | {:.0} | {:.0} | {ratio:.2} ({low:.2} to {high:.2}) | {:.2} | {:.2} us | {:.2} us | {:.2} us | {:.0} %, {:.0} % | {:.1} B | {:.1} B |",
             line.subject.name(),
             middle(&line.alone, |s| s.rate),
             copied(|s| s.rate),
+            middle(&line.alone, |s| s.node_us) / copied(|s| s.node_us),
             middle(&line.alone, |s| s.node_us),
             copied(|s| s.node_us),
             copied(|s| s.peer_us),
+            middle(&line.alone, |s| s.busy) * 100.0,
             copied(|s| s.busy) * 100.0,
             copied(|s| s.sent),
             copied(|s| s.both),
