@@ -36,18 +36,20 @@ pub async fn run(extent: Extent) -> Section {
 }
 
 async fn limpet(kills: usize) -> Vec<f64> {
-    let mut site = Site::new("crash", &[], &["watcher", "victim"]);
+    let mut site = Site::new("crash", &[], &["watcher", "witness", "victim"]);
     let worker = worker().await;
     site.change("victim", |node| {
         node.extra = format!("\n[[worker]]\nroute = \"w\"\nurl = \"http://{worker}\"\n");
     });
     let watcher = Node::start(&site, "watcher", MEASURED).await;
+    let _witness = Node::start(&site, "witness", LOAD).await;
     let mut seconds = Vec::new();
     for _ in 0..kills {
         let victim = Node::start(&site, "victim", LOAD).await;
         while !routed(&table(&watcher, None).await) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        watcher.sees(3).await;
         tokio::time::sleep(ALIVE).await;
         let mut known = table(&watcher, None).await;
         let start = Instant::now();
@@ -131,7 +133,7 @@ fn section(limpet: &[f64], tomcat: &[f64]) -> Section {
 
 From SIGKILL of one node until the long poll of another node's worker table says that the dead one's worker takes no
 requests (Limpet), or until the other node's log says that the member disappeared (Tomcat, `dropTime` 3000, no requests
-under way). Two nodes, no load.
+under way). Three nodes of Limpet, two of Tomcat, no load.
 
 | what | kills | p50 | p99 | most |
 |---|---:|---:|---:|---:|
