@@ -71,7 +71,7 @@ pub struct SessionKey {
     /// App and id, with a zero byte between, which neither can contain.
     text: Arc<str>,
     /// By a function of this process's own: whoever chooses ids cannot choose which of them collide.
-    hash: u64,
+    hash: u32,
     bucket: u16,
     app_len: u16,
 }
@@ -83,7 +83,7 @@ impl SessionKey {
         static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         let text: Arc<str> = format!("{app}\0{id}").into();
         Self {
-            hash: HASHER.hash_one(&*text),
+            hash: HASHER.hash_one(&*text) as u32, // any half of it will do
             bucket: bucket_of(&text),
             app_len: u16::try_from(app.len()).unwrap_or(u16::MAX),
             text,
@@ -170,7 +170,7 @@ impl Ord for SessionKey {
 
 impl Hash for SessionKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        state.write_u32(self.hash);
     }
 }
 
@@ -199,8 +199,8 @@ impl Hasher for OwnHash {
             .fold(self.0, |sum, byte| sum.rotate_left(8) ^ u64::from(*byte));
     }
 
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+    fn write_u32(&mut self, hash: u32) {
+        self.0 = u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15); // maps look at both ends of it
     }
 }
 

@@ -112,8 +112,6 @@ impl Outboxes {
 mod tests {
     use std::collections::BTreeSet;
 
-    use bytes::Bytes;
-
     use super::*;
     use crate::session::{Attributes, Register, Stamp};
 
@@ -126,7 +124,7 @@ mod tests {
         let register = Register {
             life: stamp,
             stamp,
-            value: Some(Bytes::from(vec![b'v'; len])),
+            value: Some(vec![b'v'; len].into()),
         };
         Record {
             attributes: Attributes::from_iter([("a".into(), register)]),

@@ -177,8 +177,6 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::session::{Attributes, Register, Stamp, Used};
 
@@ -191,7 +189,7 @@ mod tests {
         let register = Register {
             life: stamp,
             stamp,
-            value: Some(Bytes::from(vec![b'v'; len])),
+            value: Some(vec![b'v'; len].into()),
         };
         Record {
             attributes: Attributes::from_iter([("a".into(), register)]),

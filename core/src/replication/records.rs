@@ -13,7 +13,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use limpet_wire::report::IdleLimit;
 
 use super::compact::{Malformed, Reader, StampsIn, StampsOut, WordsIn, WordsOut, bytes, difference, number};
@@ -71,7 +70,7 @@ impl Common {
         attribute
             .or_else(|| record.max_inactive.as_ref().map(Self::of))
             .or_else(|| record.route.as_ref().map(Self::of))
-            .or_else(|| record.origin.as_ref().map(Self::of))
+            .or_else(|| record.origin.as_deref().map(Self::of))
     }
 
     /// The use that needs no words.
@@ -168,8 +167,8 @@ impl<'a> Writer<'a, '_> {
         if let Some(moved) = &record.moved {
             bytes(moved.to.as_bytes(), self.into);
         }
-        if let Some(ended) = record.ended {
-            self.used(ended);
+        if let Some(ended) = &record.ended {
+            self.used(**ended);
         }
         if let Some(used) = record.used.filter(|_| !used_then) {
             self.used(used);
@@ -339,7 +338,7 @@ impl RecordReader<'_, '_> {
             let head = if one { PLAIN } else { self.from.byte()? };
             let own = self.head(head & !REMOVED, common)?;
             let value = if head & REMOVED == 0 {
-                Some(Bytes::copy_from_slice(self.from.bytes()?))
+                Some(self.from.bytes()?.into())
             } else {
                 None
             };
@@ -366,10 +365,10 @@ impl RecordReader<'_, '_> {
         }
         if more & MOVED != 0 {
             let (over, to) = (record.deleted, self.from.text()?.into());
-            record.moved = Some(Moved { over, to });
+            record.moved = Some(Box::new(Moved { over, to }));
         }
         if more & ENDED != 0 {
-            record.ended = Some(self.used()?);
+            record.ended = Some(Box::new(self.used()?));
         }
         if more & USED != 0 {
             record.used = Some(self.used()?);
@@ -389,7 +388,7 @@ impl RecordReader<'_, '_> {
         }
         if more & ORIGIN != 0 {
             let own = self.own(common)?;
-            record.origin = Some(register(own, self.from.text()?.into()));
+            record.origin = Some(Box::new(register(own, self.from.text()?.into())));
         }
         Ok(record)
     }
@@ -430,7 +429,7 @@ fn register<T>(Common { life, stamp }: Common, value: T) -> Register<T> {
 /// The record as a join would have left it.
 fn normal(record: Record) -> Record {
     let meta = [
-        record.ended.map(|used| used.life),
+        record.ended.as_ref().map(|used| used.life),
         record.used.map(|used| used.life),
         record.max_inactive.as_ref().map(|r| r.life),
         record.route.as_ref().map(|r| r.life),

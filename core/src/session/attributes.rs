@@ -2,27 +2,30 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{Register, Stamp};
 
-/// An attribute's value, or `None` once removed.
-pub type Attribute = Option<Bytes>;
+/// Bytes of an attribute: one piece of memory, shared by the table and every outbox.
+pub type Value = Arc<[u8]>;
 
-/// Attributes by name, removed ones included.
+/// An attribute's value, or `None` once removed.
+pub type Attribute = Option<Value>;
+
+/// Attributes by name, removed ones included. One of them, as in most changes, needs no memory of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Attributes(Vec<(Arc<str>, Register<Attribute>)>);
+pub struct Attributes(SmallVec<[(Arc<str>, Register<Attribute>); 1]>);
 
 impl Attributes {
     /// How many there are, removed ones included.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there are none, not even removed ones.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

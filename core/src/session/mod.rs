@@ -11,7 +11,7 @@ mod record;
 mod register;
 mod stamp;
 
-pub use attributes::{Attribute, Attributes};
+pub use attributes::{Attribute, Attributes, Value};
 pub use ending::{Moved, Used};
 pub use hlc::{Hlc, TooFarAhead};
 pub use record::Record;

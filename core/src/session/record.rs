@@ -19,21 +19,20 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use limpet_wire::report::IdleLimit;
 
 use super::register::join_into;
-use super::{Attribute, Attributes, Moved, Register, Stamp, Used};
+use super::{Attribute, Attributes, Moved, Register, Stamp, Used, Value};
 
-/// See the module page.
+/// See the module page. There are many of them, so what few have is boxed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
     /// Every life up to this stamp is over; [`Stamp::ZERO`] when none ever ended.
     pub deleted: Stamp,
     /// The id that took its place; only while it was this that ended it.
-    pub moved: Option<Moved>,
+    pub moved: Option<Box<Moved>>,
     /// The use after which it was found idle for too long.
-    pub ended: Option<Used>,
+    pub ended: Option<Box<Used>>,
     /// Last use.
     pub used: Option<Used>,
     /// Idle lifetime.
@@ -41,7 +40,7 @@ pub struct Record {
     /// The bound worker.
     pub route: Option<Register<Arc<str>>>,
     /// The id it had before, in the same app. Its stamp is the end of the old id.
-    pub origin: Option<Register<Arc<str>>>,
+    pub origin: Option<Box<Register<Arc<str>>>>,
     /// The attributes, removed ones included.
     pub attributes: Attributes,
 }
@@ -60,7 +59,7 @@ impl Record {
     #[must_use]
     pub fn idle_since(last: Used) -> Self {
         Self {
-            ended: Some(last),
+            ended: Some(Box::new(last)),
             ..Self::default()
         }
     }
@@ -79,7 +78,7 @@ impl Record {
     pub fn moved(over: Stamp, to: Arc<str>) -> Self {
         Self {
             deleted: over,
-            moved: Some(Moved { over, to }),
+            moved: Some(Box::new(Moved { over, to })),
             ..Self::default()
         }
     }
@@ -103,7 +102,11 @@ impl Record {
             self.moved.clone_from(&other.moved);
             changed = true;
         }
-        changed |= raise(&mut self.ended, other.ended, deleted);
+        let mut ended = self.ended.as_deref().copied();
+        if raise(&mut ended, other.ended.as_deref().copied(), deleted) {
+            self.ended = ended.map(Box::new);
+            changed = true;
+        }
         changed |= raise(&mut self.used, other.used.max(other.begun()), deleted);
         changed |= join_into(&mut self.max_inactive, other.max_inactive.as_ref(), deleted);
         if join_into(&mut self.route, other.route.as_ref(), deleted) {
@@ -154,7 +157,7 @@ impl Record {
             *self = Self {
                 deleted: self.deleted,
                 moved: self.moved.take(),
-                ended: self.ended,
+                ended: self.ended.take(),
                 ..Self::default()
             };
         }
@@ -178,7 +181,9 @@ impl Record {
 
     /// Whether it was found idle and no later use is known.
     fn is_over(&self) -> bool {
-        self.ended.is_some() && self.ended >= self.used
+        self.ended
+            .as_deref()
+            .is_some_and(|ended| Some(*ended) >= self.used)
     }
 
     /// Whether there is a session, as opposed to a tombstone or nothing.
@@ -205,7 +210,7 @@ impl Record {
     }
 
     /// The attributes that have a value.
-    pub fn values(&self) -> impl Iterator<Item = (&Arc<str>, &Bytes)> {
+    pub fn values(&self) -> impl Iterator<Item = (&Arc<str>, &Value)> {
         self.attributes
             .iter()
             .filter_map(|(name, r)| Some((name, r.value.as_ref()?)))
@@ -228,7 +233,7 @@ impl Record {
     /// The latest moment of any kind, which a clock must have observed before it writes after this record.
     #[must_use]
     pub fn latest(&self) -> Stamp {
-        let uses = [self.used, self.ended].into_iter().flatten();
+        let uses = [self.used, self.ended.as_deref().copied()].into_iter().flatten();
         uses.map(|used| used.life.max(Stamp::at(used.at_ms)))
             .chain(self.life())
             .fold(self.version(), Stamp::max)
@@ -292,7 +297,7 @@ const FLAT: usize = 320;
 const ATTRIBUTE: usize = 112;
 
 fn attribute_size(name: &str, register: &Register<Attribute>) -> usize {
-    ATTRIBUTE + name.len() + register.value.as_ref().map_or(0, Bytes::len)
+    ATTRIBUTE + name.len() + register.value.as_ref().map_or(0, |value| value.len())
 }
 
 /// Raises a use to a later one of a life that goes on; says whether it was raised.
@@ -325,7 +330,7 @@ mod tests {
     fn registers() -> impl Strategy<Value = Register<Attribute>> {
         (stamps(), stamps()).prop_map(|(a, b)| {
             let (life, stamp) = (a.min(b), a.max(b));
-            let value = (stamp.time % 3 != 0).then(|| Bytes::from(format!("{life:?}{stamp:?}")));
+            let value = (stamp.time % 3 != 0).then(|| format!("{life:?}{stamp:?}").into_bytes().into());
             Register { life, stamp, value }
         })
     }
@@ -346,10 +351,12 @@ mod tests {
             record.join(&Record {
                 attributes,
                 used: touch.as_ref().map(uses),
-                ended: end.as_ref().map(uses),
-                moved: over.map(|over| Moved {
-                    over,
-                    to: "new".into(),
+                ended: end.as_ref().map(uses).map(Box::new),
+                moved: over.map(|over| {
+                    Box::new(Moved {
+                        over,
+                        to: "new".into(),
+                    })
                 }),
                 ..Record::default()
             });
@@ -401,7 +408,7 @@ mod tests {
     fn writes_to_different_attributes_of_concurrent_creations_both_survive() {
         let write = |name: &str, time| {
             let stamp = Stamp { time, node: time };
-            let value = Some(Bytes::from(name.to_owned()));
+            let value = Some(name.as_bytes().into());
             let register = Register {
                 life: stamp,
                 stamp,

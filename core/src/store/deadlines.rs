@@ -11,27 +11,42 @@ use crate::base::id::SessionKey;
 /// Sessions by the wall-clock time, in milliseconds, at which to look at them.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    heap: BinaryHeap<Reverse<(u64, SessionKey, bool)>>,
+    /// Time and whether the entry is a lasting one in one number, which keeps an entry small: twice the time, and
+    /// one more for a lasting one.
+    heap: BinaryHeap<Reverse<(u64, SessionKey)>>,
 }
 
 impl Deadlines {
     /// Looks at `key` at `at_ms`. The caller adds a key when it is new and again whenever [`Self::pop_due`] hands
     /// it back as lasting, so the heap holds one lasting entry per record.
     pub fn add(&mut self, at_ms: u64, key: SessionKey) {
-        self.heap.push(Reverse((at_ms, key, true)));
+        self.push(twice(at_ms) | 1, key);
     }
 
     /// Looks at `key` at `at_ms` as well: its deadline moved forward. Not to be added again when popped.
     pub fn add_once(&mut self, at_ms: u64, key: SessionKey) {
-        self.heap.push(Reverse((at_ms, key, false)));
+        self.push(twice(at_ms), key);
+    }
+
+    fn push(&mut self, at: u64, key: SessionKey) {
+        if self.heap.len() == self.heap.capacity() {
+            // By an eighth rather than by as much again: there is an entry for every session.
+            self.heap.reserve_exact(self.heap.len() / 8 + 64);
+        }
+        self.heap.push(Reverse((at, key)));
     }
 
     /// The next session whose time has come, and whether its entry was a lasting one.
     pub fn pop_due(&mut self, now_ms: u64) -> Option<(SessionKey, bool)> {
-        let Reverse((at, ..)) = self.heap.peek()?;
-        if *at > now_ms {
+        let Reverse((at, _)) = self.heap.peek()?;
+        if at >> 1 > now_ms {
             return None;
         }
-        self.heap.pop().map(|Reverse((_, key, lasting))| (key, lasting))
+        self.heap.pop().map(|Reverse((at, key))| (key, at & 1 == 1))
     }
+}
+
+/// A time so far off that it cannot be doubled is as good as any other that never comes.
+const fn twice(at_ms: u64) -> u64 {
+    at_ms.saturating_mul(2) & !1
 }

@@ -207,8 +207,6 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::session::{Attributes, Register, Stamp};
 
@@ -221,7 +219,7 @@ mod tests {
         let register = Register {
             life: stamp,
             stamp,
-            value: Some(Bytes::from_static(b"v")),
+            value: Some((*b"v").into()),
         };
         Record {
             attributes: Attributes::from_iter([("a".into(), register)]),

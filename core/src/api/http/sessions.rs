@@ -164,7 +164,7 @@ pub(super) async fn patch(
         let bytes = STANDARD
             .decode(text)
             .map_err(|error| ApiError::Bad(format!("set.{name}: not base64: {error}")))?;
-        patch.set.push((name, Bytes::from(bytes)));
+        patch.set.push((name, bytes.into()));
     }
     if let Some(text) = body.max_inactive {
         patch.max_inactive =

@@ -4,7 +4,6 @@
 //! Of two words about one worker the later counts. A word stands until another takes it back, whether the worker's
 //! node is there or not.
 
-use bytes::Bytes;
 use limpet_wire::table::WorkerStatus;
 
 use super::Engine;
@@ -68,9 +67,7 @@ impl Engine {
         if directive == Directive::Enable {
             patch.remove.push(route.to_owned());
         } else {
-            patch
-                .set
-                .push((route.to_owned(), Bytes::from_static(directive.spelled())));
+            patch.set.push((route.to_owned(), directive.spelled().into()));
         }
         tracing::info!(route, ?directive, "an operator's word about a worker");
         self.patch(&directives_session(), patch, now)

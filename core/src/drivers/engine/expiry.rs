@@ -132,7 +132,7 @@ impl Engine {
             let over_ms = record
                 .deleted
                 .wall_ms()
-                .max(record.ended.map_or(0, |last| last.at_ms));
+                .max(record.ended.as_ref().map_or(0, |last| last.at_ms));
             return over_ms.saturating_add(ms(self.config.tombstone_life));
         }
         match self.expires_ms(record) {
@@ -226,7 +226,10 @@ impl Engine {
     /// `node` found a session idle since a use that was not the last: it is told the whole session again.
     pub(super) fn contradict(&mut self, node: &NodeId, key: &SessionKey, heard: &Record) {
         let Some(record) = self.table.get(key) else { return };
-        let of_this_life = heard.ended.is_some_and(|ended| Some(ended.life) == record.life());
+        let of_this_life = heard
+            .ended
+            .as_ref()
+            .is_some_and(|ended| Some(ended.life) == record.life());
         if of_this_life && !heard.is_alive() && record.is_alive() && record.is_complete() {
             let record = record.clone();
             self.push(node, key, &record);

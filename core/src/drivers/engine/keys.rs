@@ -4,7 +4,6 @@
 //! A node that is ready and knows no key makes one. Two that do so at once leave two keys, which is well: every key
 //! opens, and all nodes agree on the one that seals, the youngest that is old enough for all to know it.
 
-use bytes::Bytes;
 use limpet_wire::token::TokenKey;
 
 use super::sessions::Patch;
@@ -50,7 +49,7 @@ impl Engine {
         let id = u32::from_le_bytes(id);
         let value: Vec<u8> = now.wall_ms.to_le_bytes().into_iter().chain(secret).collect();
         let patch = Patch {
-            set: vec![(format!("{id:08x}"), Bytes::from(value))],
+            set: vec![(format!("{id:08x}"), value.into())],
             remove: stored
                 .iter()
                 .skip(KEYS_KEPT - 1)

@@ -38,11 +38,11 @@ impl Engine {
             used: Some(Used { life, at_ms }),
             max_inactive: old.max_inactive.map(|r| begin(life, r)),
             route: old.route.map(|r| begin(life, r)),
-            origin: Some(Register {
+            origin: Some(Box::new(Register {
                 life,
                 stamp: over,
                 value: from.id().into(),
-            }),
+            })),
             attributes: old
                 .attributes
                 .iter()

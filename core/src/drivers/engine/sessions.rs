@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use limpet_wire::report::{ATTRIBUTES_MAX, IdleLimit, NAME_MAX, VALUE_MAX};
 
 use super::{Engine, Output, Phase};
@@ -12,13 +11,13 @@ use crate::base::limits::{SESSION_BYTES_MAX, WAITERS_MAX};
 use crate::replication::acks::{Level, Standing, Waiter};
 use crate::replication::lanes::Place;
 use crate::replication::slots::Slots;
-use crate::session::{Record, Register, Stamp, Used};
+use crate::session::{Record, Register, Stamp, Used, Value};
 
 /// A change to one session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Patch {
     /// Attributes to set.
-    pub set: Vec<(String, Bytes)>,
+    pub set: Vec<(String, Value)>,
     /// Attributes to remove.
     pub remove: Vec<String>,
     /// The idle lifetime.
@@ -184,7 +183,7 @@ impl Engine {
             // Its time is up, whether somebody has said so yet or not: this begins another life.
             delta.deleted = known
                 .life()
-                .max(known.ended.map(|ended| ended.life))
+                .max(known.ended.as_ref().map(|ended| ended.life))
                 .unwrap_or_default();
         }
         let idle = if key.is_reserved() {

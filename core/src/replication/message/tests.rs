@@ -4,13 +4,12 @@ use proptest::prelude::*;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use limpet_wire::report::IdleLimit;
 
 use super::*;
 use crate::replication::digest::Buckets;
 use crate::replication::transfer::Pull;
-use crate::session::{Moved, Register, Stamp};
+use crate::session::{Moved, Register, Stamp, Value};
 
 fn stamps() -> impl Strategy<Value = Stamp> {
     (1_u64..=u64::MAX, any::<u64>()).prop_map(|(time, node)| Stamp { time, node })
@@ -53,7 +52,7 @@ fn used() -> impl Strategy<Value = Option<Used>> {
 }
 
 pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
-    let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..50).prop_map(Bytes::from));
+    let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..50).prop_map(Value::from));
     let attributes = prop::collection::vec(("[a-z]{0,3}".prop_map(Arc::from), registers(value)), 0..4);
     let idle = prop_oneof![Just(IdleLimit::Forever), any::<u64>().prop_map(IdleLimit::Millis)];
     let word = || "[a-z]{0,4}".prop_map(Arc::from);
@@ -74,12 +73,12 @@ pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
             let mut record = Record::tombstone(deleted);
             record.join(&Record {
                 deleted: Stamp::ZERO,
-                moved: moved.map(|to| Moved { over: deleted, to }),
-                ended,
+                moved: moved.map(|to| Box::new(Moved { over: deleted, to })),
+                ended: ended.map(Box::new),
                 used,
                 max_inactive,
                 route,
-                origin,
+                origin: origin.map(Box::new),
                 attributes: attributes.into_iter().collect(),
             });
             record

@@ -17,7 +17,7 @@ fn update(n: u64) -> Record {
         time: (NOW_MS + n / 40) << 16 | (n % 40),
         node: 0x1234_5678_9abc_def0,
     };
-    let value = Some(Bytes::from(n.to_le_bytes().to_vec()));
+    let value = Some((&n.to_le_bytes()[..]).into());
     Record {
         used: Some(Used {
             life,

@@ -15,8 +15,6 @@ mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-
 use super::sessions::{Patch, Refused};
 use super::*;
 use crate::base::id::SessionKey;
@@ -54,7 +52,7 @@ fn key(id: &str) -> SessionKey {
 
 fn set(name: &str, value: &str) -> Patch {
     Patch {
-        set: vec![(name.to_owned(), Bytes::from(value.to_owned()))],
+        set: vec![(name.to_owned(), value.as_bytes().into())],
         ..Patch::default()
     }
 }
