@@ -6,6 +6,7 @@ mod copies;
 mod cuts;
 mod discovery;
 mod domains;
+mod events;
 mod joining;
 mod leaving;
 mod lifetime;

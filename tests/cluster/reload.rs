@@ -3,8 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
+use limpet_tests::api::{attribute, encoded};
 use limpet_tests::cluster::{Core, Site};
 use limpet_tests::wait;
+use limpet_wire::report::{Operation, Report};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -60,4 +62,88 @@ async fn what_can_change_does_and_the_rest_is_named() {
     site.change("a", |plan| plan.extra = String::new());
     reload(&site, &a, "configuration loaded again").await;
     begin("S2").await.expect("no limit any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attributes_no_pattern_names_stay_with_the_worker_from_the_moment_it_is_said() {
+    let mut site = Site::new("replicate", &[], &["a", "b"]);
+    let (a, b) = (site.core("a").await, site.core("b").await);
+    let change = json!({ "set": { "cart": encoded("1"), "cartoon": encoded("2") } });
+    let answer = a
+        .api
+        .patch("default", "S0", "all", &change)
+        .await
+        .expect("an answer");
+    assert_eq!(
+        answer["ignored"],
+        json!(null),
+        "nothing is named, so everything is kept"
+    );
+
+    site.change("a", |plan| {
+        plan.extra = "\n[replication]\nreplicate = [\"cart\", \"step[0-9]+\"]\n".into();
+    });
+    reload(&site, &a, "configuration loaded again").await;
+    let answer = a
+        .api
+        .patch("default", "S1", "all", &change)
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (&answer["ignored"], &answer["copies"]),
+        (&json!(["cartoon"]), &json!(2)),
+        "{answer}"
+    );
+    let operation = |id: &str, names: &[&str]| Operation {
+        app: "default".into(),
+        id: id.into(),
+        set: names.iter().map(|name| (name.to_string(), vec![7])).collect(),
+        ..Operation::default()
+    };
+    let report = Report {
+        operations: vec![
+            operation("S2", &["step1", "step", "other"]),
+            operation("S3", &["other"]),
+        ],
+    };
+    let reply = a.api.report(&report, "all").await.expect("a reply");
+    assert!(reply.refused.is_empty(), "{:?}", reply.refused);
+    for core in [&a, &b] {
+        let session = async |id: &str| core.api.session("default", id).await.expect("an answer");
+        let s1 = session("S1").await.expect("S1 is there");
+        assert_eq!(attribute(&s1, "cart").as_deref(), Some(&b"1"[..]));
+        assert_eq!(attribute(&s1, "cartoon"), None);
+        let s2 = session("S2").await.expect("S2 is there");
+        assert_eq!(
+            s2["attributes"].as_object().map(serde_json::Map::len),
+            Some(1),
+            "{s2}"
+        );
+        assert_eq!(session("S3").await, None, "it holds nothing that is kept");
+    }
+    let ignored = a.api.metric("limpet_attributes_ignored_total", "").await;
+    assert_eq!(ignored.expect("a metric"), 4);
+
+    let remove = json!({ "remove": ["cartoon"] });
+    a.api
+        .patch("default", "S0", "all", &remove)
+        .await
+        .expect("what is there can go");
+    let s0 = b
+        .api
+        .session("default", "S0")
+        .await
+        .expect("an answer")
+        .expect("S0 is there");
+    assert_eq!(attribute(&s0, "cartoon"), None);
+
+    site.change("a", |plan| {
+        plan.extra = "\n[replication]\nreplicate = [\"(cart\"]\n".into()
+    });
+    reload(&site, &a, "everything stays as it was").await;
+    assert!(
+        a.process
+            .log()
+            .contains("replication.replicate[0]: not a regular expression")
+    );
 }

@@ -9,6 +9,7 @@ pub mod client;
 pub mod clocks;
 pub mod cluster;
 pub mod envoy;
+pub mod events;
 pub mod fleet;
 pub mod http;
 pub mod load;

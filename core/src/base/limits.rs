@@ -25,6 +25,12 @@ pub const WAITERS_MAX: usize = 65_536;
 pub const API_CONNECTIONS_MAX: usize = 4096;
 /// How long past its idle limit a session stays in memory, unreadable, so that a touch under way still counts.
 pub const EXPIRY_GRACE: Duration = Duration::from_millis(500);
+/// The most listeners to events at once. One more is answered 503.
+pub const EVENT_LISTENERS_MAX: usize = 64;
+/// How many events are kept for a listener that is slow to take them. Past it the oldest go, and it is told how many.
+pub const EVENTS_KEPT: usize = 4096;
+/// How many attributes one event names; further ones are counted.
+pub const EVENT_NAMES_MAX: usize = 16;
 /// How long a TLS handshake and the hello after it may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a node keeps dialling the address of a member that is down and is not a seed.

@@ -108,6 +108,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         state_transfer_timeout,
         tombstone_life,
         max_skew,
+        replicate,
     } = replication;
     note("replication.mode", *mode != new.replication.mode, at_next_start);
     note(
@@ -147,6 +148,11 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         at_once,
     );
 
+    note(
+        "replication.replicate",
+        *replicate != new.replication.replicate,
+        at_once,
+    );
     note(
         "replication.tombstone_life",
         *tombstone_life != new.replication.tombstone_life,
@@ -197,6 +203,7 @@ impl Config {
         self.listen.api_token.clone_from(&new.listen.api_token);
         self.tls.clone_from(&new.tls);
         self.replication.ack = new.replication.ack;
+        self.replication.replicate.clone_from(&new.replication.replicate);
         self.replication.ack_timeout = new.replication.ack_timeout;
         self.replication.state_transfer_timeout = new.replication.state_transfer_timeout;
         self.session = new.session.clone();

@@ -7,6 +7,7 @@ use crate::drivers::engine::Mode;
 use crate::replication::acks::Level;
 use crate::replication::lanes::{LANES_MAX, Lane};
 use crate::replication::placement::COPIES_MAX;
+use crate::session::NameFilter;
 
 /// How changes reach other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct ReplicationConfig {
     pub state_transfer_timeout: Duration,
     /// How long the end of a session is remembered.
     pub tombstone_life: Duration,
+    /// Which attributes are kept and told to other nodes.
+    pub replicate: NameFilter,
     /// How far ahead of this node's clock a stamp may be.
     pub max_skew: Duration,
 }
@@ -67,8 +70,19 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
         repair_interval,
         state_transfer_timeout,
         tombstone_life,
+        replicate: replicate(&mut replication),
         max_skew: replication.period("max_skew", 60_000, 1000, 3_600_000),
     }
+}
+
+fn replicate(replication: &mut Section) -> NameFilter {
+    NameFilter::new(replication.strings("replicate")).unwrap_or_else(|bad| {
+        let key = bad
+            .index
+            .map_or("replicate".into(), |index| format!("replicate[{index}]"));
+        replication.problem(&key, bad.sentence);
+        NameFilter::default()
+    })
 }
 
 /// A key with one value so far.

@@ -95,6 +95,7 @@ pub(super) fn settings(config: &Config) -> Settings {
     Settings {
         ack,
         ack_timeout,
+        replicate: config.replication.replicate.clone(),
         token: config.listen.api_token.clone(),
     }
 }

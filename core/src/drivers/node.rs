@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use limpet_wire::table::TableVersion;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
+use super::engine::events::Event;
 use super::engine::fetch::FetchId;
 use super::engine::sessions::Refused;
 use super::engine::{Engine, EngineConfig, Output};
 use crate::base::clock::{Clock, Now};
 use crate::base::id::{NodeId, SessionKey};
+use crate::base::limits::{EVENT_LISTENERS_MAX, EVENTS_KEPT};
 use crate::membership::Timer;
 use crate::replication::acks::{Level, Waiter};
 use crate::replication::lanes::Lane;
@@ -55,7 +57,11 @@ pub struct Node {
     commands: mpsc::UnboundedSender<LinkCommand>,
     timers: mpsc::UnboundedSender<(Duration, Timer)>,
     table: watch::Sender<TableVersion>,
+    events: broadcast::Sender<Arc<Event>>,
 }
+
+/// Where a listener hears events.
+pub type EventReceiver = broadcast::Receiver<Arc<Event>>;
 
 /// The receiving ends of what a node asks for.
 #[derive(Debug)]
@@ -85,6 +91,7 @@ impl Node {
             commands,
             timers,
             table,
+            events: broadcast::Sender::new(EVENTS_KEPT),
         });
         node.with(|_, _| ());
         (node, Requests { links, timers: due })
@@ -95,10 +102,30 @@ impl Node {
         let (result, outputs) = {
             let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
             let result = call(&mut engine, self.clock.now());
+            self.publish(&mut engine);
             (result, engine.take_outputs())
         };
         outputs.into_iter().for_each(|output| self.carry_out(output));
         result
+    }
+
+    /// Tells listeners what happened. Under the engine's lock, so that they hear it in the order it did.
+    fn publish(&self, engine: &mut Engine) {
+        for event in engine.take_events() {
+            if self.events.send(Arc::new(event)).is_err() {
+                engine.stop_listening();
+                return;
+            }
+        }
+    }
+
+    /// Hears events from now on: the number of the next one, and where it will be heard. `None` when
+    /// [`EVENT_LISTENERS_MAX`] do already.
+    #[must_use]
+    pub fn listen(&self) -> Option<(u64, EventReceiver)> {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = self.events.receiver_count() < EVENT_LISTENERS_MAX;
+        room.then(|| (engine.listen(), self.events.subscribe()))
     }
 
     fn carry_out(&self, output: Output) {

@@ -7,6 +7,7 @@
 mod attributes;
 mod ending;
 mod hlc;
+mod names;
 mod record;
 mod register;
 mod stamp;
@@ -14,6 +15,7 @@ mod stamp;
 pub use attributes::{Attribute, Attributes, Value};
 pub use ending::{Moved, Used};
 pub use hlc::{Hlc, TooFarAhead};
+pub use names::{BadPattern, NameFilter};
 pub use record::Record;
 pub use register::Register;
 pub use stamp::Stamp;

@@ -17,6 +17,7 @@ use crate::base::id::SessionKey;
 use crate::drivers::engine::Engine;
 use crate::drivers::engine::sessions::{Patch, Refused, Written};
 use crate::replication::slots::Slots;
+use crate::session::NameFilter;
 
 const BINARY: &str = "application/octet-stream";
 
@@ -67,7 +68,7 @@ pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Res
         engine.check_ready()?;
         let (mut slots, mut refused) = (Slots::default(), Vec::new());
         for (index, operation) in report.operations.into_iter().enumerate() {
-            match apply(engine, operation, now) {
+            match apply(engine, operation, &context.settings.replicate, now) {
                 Ok(written) => written.into_iter().for_each(|written| slots.merge(written.slots)),
                 Err(sentence) => refused.push((u32::try_from(index).unwrap_or(u32::MAX), sentence)),
             }
@@ -83,7 +84,12 @@ pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Res
     Ok(with_type(StatusCode::OK, BINARY, bytes))
 }
 
-fn apply(engine: &mut Engine, operation: Operation, now: Now) -> Result<Vec<Written>, String> {
+fn apply(
+    engine: &mut Engine,
+    operation: Operation,
+    replicate: &NameFilter,
+    now: Now,
+) -> Result<Vec<Written>, String> {
     let key = SessionKey::parse(&operation.app, &operation.id).map_err(|error| error.to_string())?;
     let sentence = |error: Refused| error.to_string();
     if operation.invalidate {
@@ -92,11 +98,14 @@ fn apply(engine: &mut Engine, operation: Operation, now: Now) -> Result<Vec<Writ
             .map(|written| vec![written])
             .map_err(sentence);
     }
+    let given = operation.set.len();
     let set = operation
         .set
         .into_iter()
+        .filter(|(name, _)| replicate.keeps(name))
         .map(|(name, value)| (name, value.into()))
         .collect::<Vec<_>>();
+    engine.note_ignored(given - set.len());
     let exists = engine.session(&key, now).is_some();
     if !set.is_empty() || (exists && (!operation.remove.is_empty() || operation.max_inactive.is_some())) {
         let patch = Patch {

@@ -68,6 +68,11 @@ pub(super) fn render(engine: &Engine) -> String {
         c.refused_full,
     );
     page.counter(
+        "limpet_attributes_ignored_total",
+        "attributes that were not kept because replication.replicate does not name them",
+        c.attributes_ignored,
+    );
+    page.counter(
         "limpet_sessions_handed_over_total",
         "sessions forgotten here because the nodes that should hold them do",
         c.handed_over,

@@ -2,6 +2,7 @@
 //!
 //! [`server`] accepts, [`route`] finds the handler, and [`reply`] is the one place where refusals become answers.
 
+mod events;
 mod filter;
 mod metrics;
 mod reply;

@@ -1,15 +1,17 @@
 //! Answers, and the one door where refusals become answers: `{"error":"<code>","message":"<sentence>"}`.
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use super::events::EventStream;
+use crate::base::limits::EVENT_LISTENERS_MAX;
 use crate::drivers::engine::sessions::Refused;
 
-/// An answer with its whole body.
-pub(super) type Reply = Response<Full<Bytes>>;
+/// An answer: with its whole body, or with events for as long as somebody listens.
+pub(super) type Reply = Response<Either<Full<Bytes>, EventStream>>;
 
 /// Why a request is answered with an error.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,9 @@ pub(super) enum ApiError {
     /// The engine refused.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// [`EVENT_LISTENERS_MAX`] is reached.
+    #[error("{EVENT_LISTENERS_MAX} callers listen to events already, and this node takes no more")]
+    TooManyListeners,
     /// No token, or a wrong one.
     #[error("this address of the API wants `authorization: Bearer <token>`")]
     Unauthorized,
@@ -49,6 +54,7 @@ impl ApiError {
             Self::Refused(Refused::Unreachable) => (StatusCode::SERVICE_UNAVAILABLE, "unreachable"),
             Self::Refused(Refused::Incomplete) => (StatusCode::SERVICE_UNAVAILABLE, "incomplete"),
             Self::Refused(Refused::NotReady(_)) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+            Self::TooManyListeners => (StatusCode::SERVICE_UNAVAILABLE, "too_many_listeners"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
         }
     }
@@ -84,8 +90,18 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
 
 /// An answer of any type; never to be cached, because everything here changes.
 pub(super) fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    let mut reply = typed(kind, Either::Left(Full::new(body.into())));
     *reply.status_mut() = status;
+    reply
+}
+
+/// An answer that goes on.
+pub(super) fn stream(kind: &'static str, body: EventStream) -> Reply {
+    typed(kind, Either::Right(body))
+}
+
+fn typed(kind: &'static str, body: Either<Full<Bytes>, EventStream>) -> Reply {
+    let mut reply = Response::new(body);
     reply
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -97,7 +113,7 @@ pub(super) fn with_type(status: StatusCode, kind: &'static str, body: impl Into<
 
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::new()));
+    let mut reply = Response::new(Either::Left(Full::new(Bytes::new())));
     *reply.status_mut() = status;
     reply
 }

@@ -7,7 +7,7 @@ use hyper::{Method, Request};
 
 use super::reply::{ApiError, Reply};
 use super::server::Settings;
-use super::{filter, sessions, status, workers};
+use super::{events, filter, sessions, status, workers};
 use crate::base::id::SessionKey;
 use crate::drivers::engine::directives::Directive;
 use crate::drivers::node::Node;
@@ -52,6 +52,10 @@ async fn find(context: &Context, request: Request<Incoming>) -> Result<Reply, Ap
             let route = decode(route)
                 .ok_or_else(|| ApiError::Bad("the path is not valid percent-encoded text".into()))?;
             workers::direct(context, &route, directive, &request).await
+        }
+        ["v1", "events"] => {
+            is(Method::GET, "GET")?;
+            events::listen(context, &request)
         }
         ["v1", "digest"] => is(Method::GET, "GET").map(|()| status::digest(context)),
         ["v1", "filter", "table"] => {

@@ -22,6 +22,7 @@ use super::route::{self, Context};
 use crate::base::limits::API_CONNECTIONS_MAX;
 use crate::drivers::node::Node;
 use crate::replication::acks::Level;
+use crate::session::NameFilter;
 
 /// How long a client may take to send a request's head, idle keep-alive time included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -42,6 +43,8 @@ pub struct Settings {
     pub ack: Level,
     /// The longest such wait.
     pub ack_timeout: Duration,
+    /// Which attributes are kept.
+    pub replicate: NameFilter,
     /// Wanted on every address that is not loopback.
     pub token: Option<String>,
 }

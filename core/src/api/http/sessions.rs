@@ -133,7 +133,7 @@ fn summary(key: &SessionKey, record: &Record, now: Now) -> Map<String, Value> {
     }
 }
 
-fn version(stamp: crate::session::Stamp) -> String {
+pub(super) fn version(stamp: crate::session::Stamp) -> String {
     format!("{:x}-{:x}", stamp.time, stamp.node)
 }
 
@@ -171,8 +171,16 @@ pub(super) async fn patch(
             Some(idle_limit(&text).map_err(|e| ApiError::Bad(format!("max_inactive: {e}")))?);
     }
     context.node.bring(std::slice::from_ref(key)).await?;
-    let written = context.node.with(|engine, now| engine.patch(key, patch, now))?;
-    Ok(acknowledged(context, ack, written).await)
+    let ignored = patch.keep(&context.settings.replicate);
+    let written = context.node.with(|engine, now| {
+        engine.note_ignored(ignored.len());
+        engine.patch(key, patch, now)
+    })?;
+    let mut answer = acknowledgement(context, ack, written).await;
+    if !ignored.is_empty() {
+        answer.insert("ignored".into(), ignored.into());
+    }
+    Ok(json(StatusCode::OK, &answer))
 }
 
 pub(super) async fn delete<B>(
@@ -213,12 +221,24 @@ pub(super) async fn rename(
     Ok(acknowledged(context, ack, written).await)
 }
 
-async fn acknowledged(context: &Context, (level, timeout): (Level, Duration), written: Written) -> Reply {
+async fn acknowledged(context: &Context, ack: (Level, Duration), written: Written) -> Reply {
+    json(StatusCode::OK, &acknowledgement(context, ack, written).await)
+}
+
+async fn acknowledgement(
+    context: &Context,
+    (level, timeout): (Level, Duration),
+    written: Written,
+) -> Map<String, Value> {
     let copies = context.node.copies(level, timeout, written.slots).await;
-    json(
-        StatusCode::OK,
-        &json!({ "id": written.key.id(), "version": version(written.version), "copies": copies }),
-    )
+    [
+        ("id", written.key.id().into()),
+        ("version", version(written.version).into()),
+        ("copies", copies.into()),
+    ]
+    .into_iter()
+    .map(|(name, value): (&str, Value)| (name.to_owned(), value))
+    .collect()
 }
 
 /// How many copies the caller wants and how long it waits: its own words, or the configuration's.

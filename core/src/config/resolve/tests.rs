@@ -83,6 +83,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
         mode = "magic"
         ack = "most"
         queue_bytes = 64
+        replicate = ["cart", "(user"]
         [session]
         max_active = 0
         [log]
@@ -102,6 +103,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
         "replication.ack",
         "replication.mode",
         "replication.queue_bytes",
+        "replication.replicate[1]",
         "session.max_active",
         "surprise",
         "tls.ca",

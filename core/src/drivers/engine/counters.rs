@@ -21,6 +21,8 @@ pub struct Counters {
     pub started_over: u64,
     /// Sessions refused because `session.max_active` was reached.
     pub refused_full: u64,
+    /// Attributes that were not kept, because their names match no pattern.
+    pub attributes_ignored: u64,
     /// Changes sent to peers.
     pub deltas_sent: u64,
     /// Changes received from peers.

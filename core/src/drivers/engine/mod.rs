@@ -4,7 +4,8 @@
 //! and carries out after the call. Sessions change in [`sessions`], messages of peers arrive in [`peers`],
 //! membership lives in [`members`], state transfer in [`joining`] and [`donating`], repair in [`repair`], which node holds what
 //! follows from [`placement`], ends of sessions in [`expiry`], and
-//! the table that filters see in [`workers`], what operators said of it in [`directives`].
+//! the table that filters see in [`workers`], what operators said of it in [`directives`], what listeners are told in
+//! [`events`].
 
 mod clocks;
 mod contact;
@@ -12,6 +13,7 @@ mod counters;
 pub mod directives;
 mod donating;
 mod doubts;
+pub mod events;
 pub mod expiry;
 pub mod fetch;
 mod handover;
@@ -220,6 +222,7 @@ pub struct Engine {
     last_routes: Vec<limpet_wire::table::Worker>,
     shown_keys: Stamp,
     counters: Counters,
+    events: events::Events,
     outputs: Vec<Output>,
 }
 
@@ -281,6 +284,7 @@ impl Engine {
             last_routes: Vec::new(),
             shown_keys: Stamp::ZERO,
             counters: Counters::default(),
+            events: events::Events::default(),
             outputs: Vec::new(),
             config,
         };

@@ -451,6 +451,7 @@ impl Engine {
     /// Joins another node's records. A record with a stamp from the far future is refused whole; says how many were.
     pub(super) fn apply(&mut self, from: &NodeId, records: Vec<(SessionKey, Record)>, now: Now) -> usize {
         let mut refused = 0;
+        self.events.replicated = true;
         for (key, record) in records {
             if let Err(error) = self.hlc.observe(record.latest(), now.wall_ms) {
                 self.counters.skew_refused += 1;
@@ -464,6 +465,7 @@ impl Engine {
             self.join(&key, &record, now);
             self.contradict(from, &key, &record);
         }
+        self.events.replicated = false;
         refused
     }
 

@@ -11,7 +11,7 @@ use crate::base::limits::{SESSION_BYTES_MAX, WAITERS_MAX};
 use crate::replication::acks::{Level, Standing, Waiter};
 use crate::replication::lanes::Place;
 use crate::replication::slots::Slots;
-use crate::session::{Record, Register, Stamp, Used, Value};
+use crate::session::{NameFilter, Record, Register, Stamp, Used, Value};
 
 /// A change to one session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +26,15 @@ pub struct Patch {
     pub route: Option<String>,
     /// Whether every attribute that is not set is removed.
     pub replace: bool,
+}
+
+impl Patch {
+    /// Leaves out the attributes to set that are not to be kept; says which.
+    #[must_use]
+    pub fn keep(&mut self, filter: &NameFilter) -> Vec<String> {
+        let ignored = self.set.extract_if(.., |(name, _)| !filter.keeps(name));
+        ignored.map(|(name, _)| name).collect()
+    }
 }
 
 /// A change that was made here and is on its way.
@@ -240,6 +249,11 @@ impl Engine {
         self.patch(key, patch, now).map(Some)
     }
 
+    /// Attributes were left out of a change. See [`Patch::keep`].
+    pub const fn note_ignored(&mut self, attributes: usize) {
+        self.counters.attributes_ignored += attributes as u64;
+    }
+
     /// The time of a use now: never before the last one, should the clock have been set back.
     pub(super) fn use_ms(&self, key: &SessionKey, now: Now) -> u64 {
         let last = self.table.get(key).and_then(|record| record.used);
@@ -338,6 +352,7 @@ impl Engine {
     pub(super) fn join(&mut self, key: &SessionKey, delta: &Record, now: Now) {
         let before = self.table.get(key).and_then(|record| self.expires_ms(record));
         let whereabouts = self.whereabouts(key);
+        let known = self.before_change(key);
         let change = self.table.join(key, delta);
         if let Some(origin) = &delta.origin {
             // Even if the new id is over by now, and this says nothing of it any more.
@@ -353,6 +368,9 @@ impl Engine {
         self.counters.ended += u64::from(change.was_alive && !change.is_alive);
         self.moved_from(key, &whereabouts);
         self.watch_end(key, change, before, now);
+        if let Some(known) = known {
+            self.tell_change(key, &known, now);
+        }
         if key.is_reserved() {
             self.refresh_table();
         }

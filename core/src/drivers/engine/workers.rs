@@ -66,6 +66,7 @@ impl Engine {
 
     /// Makes the table anew; a change gives it a new version.
     pub(super) fn refresh_table(&mut self) {
+        self.tell_members();
         self.view_stale = true; // what changes this table may change where sessions belong
         let own = self.workers.iter().map(|worker| {
             let status = match self.phase {
@@ -102,6 +103,7 @@ impl Engine {
         // and every key opens until then.
         let keys_version = self.keys_version();
         if table != self.last_routes || keys_version != self.shown_keys {
+            self.tell_workers(&table);
             self.last_routes = table;
             self.shown_keys = keys_version;
             self.table_version.number += 1;

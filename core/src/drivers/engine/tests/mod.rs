@@ -1,11 +1,12 @@
 //! Several engines in one process, their messages carried by hand, time moved by hand. This is the harness; the
-//! claims are in [`life`] (what a healthy or cut cluster does), [`ends`] (expiry, deletion, rename), [`faults`] (what
-//! goes wrong between two nodes), [`lanes`] (several links to one peer), [`members`] (who
-//! is there), [`transfers`] (how a node gets the table) and [`workers`] (what is said of workers).
+//! claims are in [`life`] (what a healthy or cut cluster does), [`ends`] (expiry, deletion, rename), [`events`] (what
+//! listeners are told), [`faults`] (what goes wrong between two nodes), [`lanes`] (several links to one peer),
+//! [`members`] (who is there), [`transfers`] (how a node gets the table) and [`workers`] (what is said of workers).
 
 mod away;
 mod backup;
 mod ends;
+mod events;
 mod faults;
 mod lanes;
 mod life;
