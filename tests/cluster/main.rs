@@ -1,6 +1,7 @@
 //! Do cores keep what a cluster promises among themselves? No proxy, no worker: nodes, sessions, links.
 
 mod absence;
+mod backup;
 mod clocks;
 mod copies;
 mod cuts;

@@ -97,29 +97,32 @@ impl Api {
         }
     }
 
-    /// Whether the core lists `id`, on any page.
+    /// Everything the core lists of `app`, page after page. Asking the list is no use of a session.
     ///
     /// # Errors
     /// As [`Api::call`], and for an answer other than 200.
-    pub async fn lists(&self, app: &str, id: &str) -> io::Result<bool> {
-        let mut after = String::new();
+    pub async fn list(&self, app: &str) -> io::Result<Vec<Value>> {
+        let (mut listed, mut after) = (Vec::new(), String::new());
         loop {
             let path = format!("/v1/sessions?app={app}&limit=1000{after}");
             let (status, page) = self.get(&path).await?;
             if status != 200 {
                 return Err(io::Error::other(format!("{status} {page}")));
             }
-            if page["sessions"]
-                .as_array()
-                .is_some_and(|all| all.iter().any(|one| one["id"] == id))
-            {
-                return Ok(true);
-            }
+            listed.extend(page["sessions"].as_array().cloned().unwrap_or_default());
             match page["next"].as_str() {
                 Some(next) => after = format!("&after={next}"),
-                None => return Ok(false),
+                None => return Ok(listed),
             }
         }
+    }
+
+    /// Whether the core lists `id`.
+    ///
+    /// # Errors
+    /// As [`Api::list`].
+    pub async fn lists(&self, app: &str, id: &str) -> io::Result<bool> {
+        Ok(self.list(app).await?.iter().any(|session| session["id"] == id))
     }
 
     /// A value of `GET /metrics`: the sum over every line of `name` whose labels contain `label`.

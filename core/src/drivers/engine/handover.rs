@@ -90,15 +90,10 @@ impl Engine {
     fn offer(&mut self, now: Now) {
         let Some(placement) = &self.placement else { return };
         let (mut offered, mut to) = (BTreeMap::new(), BTreeMap::<NodeId, Vec<Offered>>::new());
-        let mut staying = Vec::new();
         while offered.len() < ROUND {
             let Some(key) = self.handover.waiting.pop_first() else {
                 break;
             };
-            if self.handover.fetched.contains_key(&key) {
-                staying.push(key);
-                continue;
-            }
             let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
                 continue;
             };
@@ -116,7 +111,6 @@ impl Engine {
             }
             offered.insert(key, digest);
         }
-        self.handover.waiting.extend(staying);
         if to.is_empty() {
             self.handover.next = now.mono + PAUSE;
             return;
@@ -213,12 +207,13 @@ impl Engine {
     }
 
     fn end_round(&mut self, round: Round, now: Now) {
-        let again = !round.lacked.is_empty();
+        let mut again = !round.lacked.is_empty();
         for (key, digest) in round.offered {
             let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
                 continue;
             };
             let stays = self.handover.fetched.contains_key(&key);
+            again |= stays;
             if stays || round.lacked.contains(&key) || record.digest() != digest {
                 self.handover.waiting.insert(key);
             } else if !self.is_held_here(&key, record) {
