@@ -71,6 +71,71 @@ async fn f02_a_session_deleted_while_nodes_are_cut_off_and_stopped_stays_deleted
     }
 }
 
+/// Long enough for everybody else to have forgotten that the sessions ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f02_nodes_away_for_longer_than_tombstones_live_bring_nothing_back() {
+    let fleet = Fleet::assembled("f02-long", &ALL, |node| {
+        watchful(node);
+        node.extra = "\n[replication]\ntombstone_life = \"10s\"\n".to_owned();
+    })
+    .await;
+    for number in 0..20 {
+        fleet.set("a", &format!("gone{number}"), "x", "1", "all").await;
+        fleet.set("a", &format!("kept{number}"), "x", "1", "all").await;
+    }
+    fleet.core("d").process.freeze().await;
+    fleet.network().cut(&["e"], &["a", "b", "c", "d"]);
+    fleet.sees("a", &["d", "e"], &["down"], HEALED).await;
+    for number in 0..20 {
+        fleet.end("b", &format!("gone{number}")).await;
+        fleet.set("c", &format!("kept{number}"), "x", "2", "none").await;
+    }
+    for id in ["a", "b", "c"] {
+        wait::until(&format!("{id} has forgotten the ends"), HEALED, async || {
+            fleet.metric(id, "limpet_tombstones", "").await == 0
+        })
+        .await;
+    }
+    fleet.core("d").process.thaw();
+    fleet.network().heal();
+    let healed = Instant::now();
+    fleet.see_each_other(HEALED).await;
+    let sessions = wait::eventually("the tables are equal", HEALED, async || {
+        for number in 0..20 {
+            let id = format!("gone{number}");
+            let path = format!("/v1/sessions/{APP}/{id}");
+            let answer = fleet.core("a").api.call("GET", &path, b"").await;
+            let answer = answer.map_err(|e| e.to_string())?;
+            assert_ne!(answer.status, 200, "{id} came back at a: {}", answer.text());
+        }
+        let (a, d, e) = (
+            fleet.core("a").digest().await?,
+            fleet.core("d").digest().await?,
+            fleet.core("e").digest().await?,
+        );
+        if a == d && a == e {
+            Ok(a.0)
+        } else {
+            Err(format!("{a:?} {d:?} {e:?}"))
+        }
+    })
+    .await;
+    println!("equal {:?} after the cut healed", healed.elapsed());
+    assert_eq!(sessions, 20);
+    for id in ALL {
+        for number in 0..20 {
+            assert_eq!(
+                fleet.get(id, &format!("gone{number}")).await,
+                None,
+                "it came back at {id}"
+            );
+            let kept = fleet.text(id, &format!("kept{number}"), "x").await;
+            assert_eq!(kept.as_deref(), Some("2"), "at {id}");
+        }
+    }
+    assert_eq!(fleet.set("e", "after", "x", "1", "all").await, 5);
+}
+
 /// Uses around the moment of the end, at another node than the one that ends them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f13_a_use_at_the_last_moment_counts_everywhere_or_is_refused() {

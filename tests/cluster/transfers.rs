@@ -177,6 +177,18 @@ async fn f06_a_donor_that_is_much_too_slow_does_not_keep_a_node_from_joining() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f06_a_slow_donor_is_enough_where_there_is_no_other() {
+    let mut fleet = Fleet::planned("f06-only", &["a", "e"], |_| ()).await;
+    fleet.assemble(&["a"]).await;
+    fleet.fill("a", "S", 1000, 1000).await;
+    fleet.network().throttle_from("a", 80_000);
+    fleet.begin("e");
+    let said = watch_joining(&fleet, "e", "S7", |said| said == "ready").await;
+    assert_eq!(said, "ready");
+    assert_eq!(fleet.core("e").digest().await.expect("an answer").0, 1000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f07_eight_nodes_join_at_once_and_the_one_donor_goes_on_serving() {
     const SESSIONS: u64 = 50_000;
     let joiners = ["b", "c", "d", "e", "f", "g", "h", "i"];

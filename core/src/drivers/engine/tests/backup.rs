@@ -114,6 +114,32 @@ fn a_change_at_a_node_that_is_no_holder_reaches_the_holders() {
     assert_eq!(cluster.holders("S1"), holders);
 }
 
+/// Both holders are gone; the one node that has the session left is no holder, and is using it all the time.
+#[test]
+fn a_session_in_use_where_it_is_not_held_is_given_to_its_new_holders_all_the_same() {
+    let mut cluster = cluster(1);
+    cluster.patch("c", "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    let mut ranked = NODES;
+    limpet_wire::placement::rank(&mut ranked, "default", "S1");
+    let [first, second, .., at] = ranked;
+    assert!(cluster.bring(at, "S1"));
+    cluster.stop(first);
+    cluster.stop(second);
+    for n in 0..10 {
+        cluster.run(Duration::from_secs(1));
+        if cluster.bring(at, "S1") {
+            cluster.patch(at, "S1", set("n", &n.to_string()));
+        }
+    }
+    let complete = |engine: &&Engine| engine.table().get(&key("S1")).is_some_and(Record::is_complete);
+    let complete = cluster.engines.values().filter(complete).count();
+    assert_eq!(
+        complete, 3,
+        "both holders have all of it, and the node that uses it"
+    );
+}
+
 #[test]
 fn when_a_node_dies_missing_copies_are_made_again() {
     let mut cluster = cluster(1);
