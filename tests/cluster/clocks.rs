@@ -1,7 +1,7 @@
 //! Wall clocks that are wrong, or jump: the order of what people did stays, nobody's session ends, nothing is poisoned.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use limpet_tests::api::encoded;
 use limpet_tests::clocks::WrongClock;
@@ -11,9 +11,6 @@ use limpet_tests::writers::{self, APP, Plan, Writer};
 use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(10);
-/// A clock that is set is noticed in less, see `FAKETIME_CACHE_DURATION`.
-const NOTICED: Duration = Duration::from_millis(1500);
-
 /// Plans nodes, some of them with a clock that is so many seconds off.
 async fn planned(name: &str, ids: &[&str], off: &[(&str, i64)]) -> (Fleet, BTreeMap<String, WrongClock>) {
     let mut fleet = Fleet::planned(name, ids, |_| ()).await;
@@ -38,9 +35,35 @@ async fn ahead(fleet: &Fleet, id: &str) -> i64 {
     let probe = format!("probe-{id}");
     fleet.set(id, &probe, "x", "1", "none").await;
     let created = fleet.get(id, &probe).await.expect("just created")["created_ms"].as_i64();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = i64::try_from(now.expect("after 1970").as_millis()).expect("milliseconds");
-    (created.expect("milliseconds") - now + 500).div_euclid(1000)
+    (created.expect("milliseconds") - now_ms() + 500).div_euclid(1000)
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(now.expect("after 1970").as_millis()).expect("milliseconds")
+}
+
+/// Sets the clock of a node and waits until it reads so, by the age it gives a session.
+async fn set_clock(fleet: &Fleet, clocks: &BTreeMap<String, WrongClock>, id: &str, seconds: i64) {
+    clocks[id].set(seconds);
+    wait::eventually(
+        &format!("the clock of {id} is {seconds} s ahead"),
+        SOON,
+        async || {
+            let session = fleet.get(id, "watch").await.ok_or("it is not there")?;
+            let field = |name: &str| session[name].as_i64().ok_or(format!("no {name}"));
+            let age = field("age_ms")?;
+            let ahead = age - (now_ms() - field("created_ms")?);
+            // An age is never less than nothing.
+            let as_set = (ahead - seconds * 1000).abs() < 1000 || age == 0 && ahead > seconds * 1000;
+            if as_set {
+                Ok(())
+            } else {
+                Err(format!("it is {ahead} ms ahead"))
+            }
+        },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,6 +72,7 @@ async fn f03_who_writes_after_reading_wins_whatever_the_clocks_say() {
     let (mut fleet, clocks) = planned("f03", &ids, &[("a", 25), ("b", -25)]).await;
     assemble(&mut fleet, &ids).await;
     assert_eq!(ahead(&fleet, "a").await, 25, "its clock is wrong");
+    fleet.set("c", "watch", "x", "1", "all").await;
     let mut value = 0;
     for round in 0..3 {
         for id in ["a", "b", "c", "d", "b", "a", "d"] {
@@ -61,8 +85,7 @@ async fn f03_who_writes_after_reading_wins_whatever_the_clocks_say() {
             }
         }
         // A clock that goes back and forth between the two.
-        clocks["a"].set(if round % 2 == 0 { -25 } else { 25 });
-        tokio::time::sleep(NOTICED).await;
+        set_clock(&fleet, &clocks, "a", if round % 2 == 0 { -25 } else { 25 }).await;
     }
     for id in ids {
         assert_eq!(fleet.metric(id, "limpet_skew_refused_total", "").await, 0, "{id}");
@@ -99,7 +122,10 @@ async fn f03_a_clock_an_hour_ahead_is_refused_counted_and_poisons_nobody() {
         assert!(created.abs() <= 2, "the stamps of {id} are {created} s ahead");
     }
     assert!(fleet.set("b", "S", "x", "2", "quorum").await >= 2);
-    assert_eq!(fleet.text("c", "S", "x").await.as_deref(), Some("2"));
+    wait::until("c has what b wrote", SOON, async || {
+        fleet.text("c", "S", "x").await.as_deref() == Some("2")
+    })
+    .await;
 
     clocks["a"].set(0);
     fleet.kill("a");
@@ -116,14 +142,14 @@ async fn f04_a_clock_that_jumps_by_an_hour_ends_no_session_and_stops_no_timer() 
     let ids = ["a", "b", "c"];
     let (mut fleet, clocks) = planned("f04", &ids, &[("a", 0), ("b", 0)]).await;
     assemble(&mut fleet, &ids).await;
-    for number in 0..20 {
+    fleet.set("c", "watch", "x", "1", "all").await;
+    for number in 0..19 {
         fleet.set("a", &format!("S{number}"), "x", "1", "all").await; // half an hour by default
     }
     for jump in [3600, -3600] {
         for id in ["a", "b"] {
-            clocks[id].set(jump);
+            set_clock(&fleet, &clocks, id, jump).await;
         }
-        tokio::time::sleep(NOTICED).await;
         for id in ids {
             assert_eq!(
                 fleet.core(id).digest().await.expect("an answer").0,
@@ -132,9 +158,8 @@ async fn f04_a_clock_that_jumps_by_an_hour_ends_no_session_and_stops_no_timer() 
             );
         }
         for id in ["a", "b"] {
-            clocks[id].set(0);
+            set_clock(&fleet, &clocks, id, 0).await;
         }
-        tokio::time::sleep(NOTICED).await;
         let change = json!({ "set": { "x": encoded("1") }, "max_inactive": "1s" });
         let answer = fleet.core("c").api.patch(APP, "short", "all", &change).await;
         assert_eq!(answer.expect("an answer")["copies"], 3);
@@ -148,11 +173,13 @@ async fn f04_a_clock_that_jumps_by_an_hour_ends_no_session_and_stops_no_timer() 
             true
         })
         .await;
-        clocks["a"].set(0);
-        tokio::time::sleep(NOTICED).await;
+        set_clock(&fleet, &clocks, "a", 0).await;
     }
     assert_eq!(fleet.set("a", "S0", "x", "2", "all").await, 3);
-    assert_eq!(fleet.agree(SOON).await, 20);
+    wait::until("short ones are gone, all others are not", SOON, async || {
+        fleet.agree(SOON).await == 20
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
