@@ -55,12 +55,7 @@ async fn held_by_two(fleet: &Fleet, steps: &BTreeMap<String, writers::Step>) {
     wait::eventually("two nodes or more hold every session", MADE_AGAIN, async || {
         let mut holders: BTreeMap<String, usize> = BTreeMap::new();
         for core in fleet.running() {
-            let page = core
-                .api
-                .get("/v1/sessions?limit=1000")
-                .await
-                .map_err(|e| e.to_string())?;
-            for session in page.1["sessions"].as_array().into_iter().flatten() {
+            for session in core.api.list(APP).await.map_err(|e| e.to_string())? {
                 *holders
                     .entry(session["id"].as_str().unwrap_or_default().to_owned())
                     .or_default() += 1;

@@ -1,10 +1,12 @@
 //! Upgrades: every node is stopped and started again, one after the other, while applications work.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use limpet_tests::fleet::Fleet;
 use limpet_tests::wait;
-use limpet_tests::writers::{self, Plan, Writer};
+use limpet_tests::writers::{self, APP, Plan, Writer};
+use serde_json::Value;
 
 const ALL: [&str; 5] = ["a", "b", "c", "d", "e"];
 const SOON: Duration = Duration::from_secs(15);
@@ -71,12 +73,7 @@ async fn f26_a_table_at_rest_is_identical_after_every_node_was_restarted() {
         fleet.end("c", &format!("S{}", 400 + number)).await;
     }
     assert_eq!(fleet.agree(SOON).await, 400);
-    let before = fleet
-        .core("a")
-        .api
-        .get("/v1/sessions?limit=1000")
-        .await
-        .expect("a list");
+    let before = fleet.core("a").api.list(APP).await.expect("a list");
     for _ in 0..4 {
         for id in ["a", "b", "c"] {
             fleet.stop(id, SOON).await;
@@ -84,14 +81,8 @@ async fn f26_a_table_at_rest_is_identical_after_every_node_was_restarted() {
             assert_eq!(fleet.agree(SOON).await, 400);
         }
     }
-    let after = fleet
-        .core("a")
-        .api
-        .get("/v1/sessions?limit=1000")
-        .await
-        .expect("a list");
-    let told = |page: &(u16, serde_json::Value)| -> Vec<_> {
-        let sessions = page.1["sessions"].as_array().cloned().unwrap_or_default();
+    let after = fleet.core("a").api.list(APP).await.expect("a list");
+    let told = |sessions: &[Value]| {
         let facts = sessions.iter().map(|one| {
             let fact = |name: &str| one[name].to_string();
             [
@@ -102,7 +93,7 @@ async fn f26_a_table_at_rest_is_identical_after_every_node_was_restarted() {
                 fact("max_inactive_ms"),
             ]
         });
-        facts.collect()
+        facts.collect::<BTreeSet<_>>()
     };
     assert_eq!(told(&before).len(), 400);
     assert_eq!(told(&before), told(&after));
