@@ -54,6 +54,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Have a node count again, from its sessions, what it keeps count of; 1 if that differs
+    Selfcheck {
+        /// The API of the node
+        #[arg(long, default_value = "http://127.0.0.1:4180")]
+        api: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -107,6 +113,11 @@ pub fn main() -> ExitCode {
         Command::Pki(Pki::Init { dir, cluster }) => done(pki::init(&dir, &cluster)),
         Command::Pki(Pki::Issue { dir, node, ip }) => done(pki::issue(&dir, &node, &ip)),
         Command::Status { api, json } => show_status(&api, json),
+        Command::Selfcheck { api } => done(block_on(async {
+            let records = status::selfcheck(&api).await?;
+            println!("{records} records, all as counted");
+            Ok(())
+        })),
     }
 }
 

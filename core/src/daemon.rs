@@ -87,7 +87,7 @@ impl Daemon {
 
         let (node, requests) = Node::start(engine_config(&config, addr));
         let (tls, tls_versions) = watch::channel(tls);
-        let links = LinkConfig::new(
+        let mut links = LinkConfig::new(
             config.cluster.clone(),
             config.domain.clone(),
             config.membership.seeds.clone(),
@@ -95,6 +95,7 @@ impl Daemon {
             config.replication.links,
             tls_versions,
         );
+        links.compression = config.replication.compress;
         if let Some(hints) = &config.membership.multicast {
             let socket = discovery::open(hints).map_err(|source| StartError::Multicast {
                 group: hints.address,

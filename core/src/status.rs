@@ -4,7 +4,7 @@ use std::fmt;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
-use hyper::{Request, header};
+use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -44,12 +44,33 @@ pub async fn fetch(api: &str) -> Result<Status, StatusError> {
     })
 }
 
+/// Has the node at `api` count again what it keeps count of; returns how many records it looked at.
+///
+/// # Errors
+/// When it does not answer as an API does, or what it keeps differs from what it counted.
+pub async fn selfcheck(api: &str) -> Result<u64, StatusError> {
+    let fail = |problem: String| StatusError {
+        api: api.to_owned(),
+        problem,
+    };
+    let answer = ask(api, Method::POST, "/v1/selfcheck").await.map_err(fail)?;
+    if answer.get("equal").and_then(Value::as_bool) != Some(true) {
+        let differences = answer.get("differences").map(ToString::to_string);
+        return Err(fail(differences.unwrap_or_default()));
+    }
+    Ok(answer.get("records").and_then(Value::as_u64).unwrap_or(0))
+}
+
 async fn get(api: &str, path: &str) -> Result<Value, String> {
+    ask(api, Method::GET, path).await
+}
+
+async fn ask(api: &str, method: Method, path: &str) -> Result<Value, String> {
     if let Some(socket) = api.strip_prefix("unix:") {
         let stream = UnixStream::connect(socket)
             .await
             .map_err(|error| error.to_string())?;
-        return exchange(stream, "localhost", path).await;
+        return exchange(stream, "localhost", method, path).await;
     }
     let host = api
         .strip_prefix("http://")
@@ -58,10 +79,10 @@ async fn get(api: &str, path: &str) -> Result<Value, String> {
     let stream = TcpStream::connect(host)
         .await
         .map_err(|error| error.to_string())?;
-    exchange(stream, host, path).await
+    exchange(stream, host, method, path).await
 }
 
-async fn exchange<S>(stream: S, host: &str, path: &str) -> Result<Value, String>
+async fn exchange<S>(stream: S, host: &str, method: Method, path: &str) -> Result<Value, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -69,7 +90,9 @@ where
         .await
         .map_err(|error| error.to_string())?;
     tokio::spawn(connection);
-    let request = Request::get(path)
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(header::HOST, host)
         .body(Empty::<bytes::Bytes>::new());
     let reply = sender

@@ -11,6 +11,7 @@ mod events;
 mod joining;
 mod leaving;
 mod lifetime;
+mod links;
 mod lists;
 mod names;
 mod pauses;

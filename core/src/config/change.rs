@@ -98,6 +98,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     );
 
     let ReplicationConfig {
+        compress,
         mode,
         links,
         ack,
@@ -114,6 +115,11 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     note(
         "replication.max_skew",
         *max_skew != new.replication.max_skew,
+        at_next_start,
+    );
+    note(
+        "replication.compress",
+        *compress != new.replication.compress,
         at_next_start,
     );
     note(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::section::Section;
 use crate::drivers::engine::Mode;
+use crate::net::compress::Compression;
 use crate::replication::acks::Level;
 use crate::replication::lanes::{LANES_MAX, Lane};
 use crate::replication::placement::COPIES_MAX;
@@ -18,6 +19,8 @@ pub struct ReplicationConfig {
     pub ack: Level,
     /// The longest such wait.
     pub ack_timeout: Duration,
+    /// How frames to other nodes are written.
+    pub compress: Compression,
     /// How many links are made to each peer.
     pub links: Lane,
     /// Bytes of changes kept for one peer.
@@ -45,7 +48,9 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
     });
     let most = i64::try_from(COPIES_MAX).unwrap_or(i64::MAX);
     let copies = usize::try_from(replication.integer("copies", 1, most, 1)).unwrap_or(1);
-    one_of(&mut replication, "compress", "none");
+    let compress = replication.read("compress", Compression::None, |text| {
+        Compression::parse(text).ok_or_else(|| "none or zstd is expected".into())
+    });
     let ack = replication.read("ack", Level::None, |text| {
         Level::parse(text).ok_or_else(|| "none, one, quorum or all is expected".into())
     });
@@ -64,6 +69,7 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
         },
         ack,
         ack_timeout,
+        compress,
         links,
         queue_bytes,
         donor_transfers,
@@ -83,15 +89,4 @@ fn replicate(replication: &mut Section) -> NameFilter {
         replication.problem(&key, bad.sentence);
         NameFilter::default()
     })
-}
-
-/// A key with one value so far.
-fn one_of(section: &mut Section, key: &str, only: &'static str) {
-    section.read(key, (), |text| {
-        if text == only {
-            Ok(())
-        } else {
-            Err(format!("this version knows only \"{only}\""))
-        }
-    });
 }

@@ -21,6 +21,7 @@ use crate::base::backoff::Backoff;
 use crate::base::id::NodeId;
 use crate::base::limits::MEMBERS_MAX;
 use crate::membership::Member;
+use crate::net::compress::Compression;
 use crate::net::frame::FrameError;
 use crate::net::hello::HelloError;
 use crate::net::identity::IdentityError;
@@ -57,6 +58,8 @@ pub struct LinkConfig {
     pub lookup: Option<LookupConfig>,
     /// How many links are made to each peer.
     pub links: Lane,
+    /// How frames are written.
+    pub compression: Compression,
     /// Changes when certificates are loaded again.
     pub tls: watch::Receiver<Tls>,
     notices: Arc<Notices>,
@@ -79,6 +82,7 @@ impl LinkConfig {
             seeds,
             lookup,
             links,
+            compression: Compression::None,
             tls,
             notices: Arc::default(),
         }

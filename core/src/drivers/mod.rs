@@ -8,3 +8,4 @@ pub mod health;
 pub mod lease;
 pub mod links;
 pub mod node;
+pub mod traffic;

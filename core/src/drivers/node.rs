@@ -15,6 +15,7 @@ use super::engine::events::Event;
 use super::engine::fetch::FetchId;
 use super::engine::sessions::Refused;
 use super::engine::{Engine, EngineConfig, Output};
+use super::traffic::AllTraffic;
 use crate::base::clock::{Clock, Now};
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{EVENT_LISTENERS_MAX, EVENTS_KEPT};
@@ -48,6 +49,8 @@ pub struct LinkSignal {
 /// A node: the engine, shared by all tasks.
 #[derive(Debug)]
 pub struct Node {
+    /// What passes between it and the others.
+    pub traffic: AllTraffic,
     clock: Clock,
     engine: Mutex<Engine>,
     waiters: Mutex<HashMap<Waiter, oneshot::Sender<usize>>>,
@@ -82,6 +85,7 @@ impl Node {
         let (timers, due) = mpsc::unbounded_channel();
         let table = watch::Sender::new(engine.table_version());
         let node = Arc::new(Self {
+            traffic: AllTraffic::default(),
             clock,
             engine: Mutex::new(engine),
             waiters: Mutex::new(HashMap::new()),

@@ -1,9 +1,14 @@
-//! Frames: a length (u32, little-endian, not counting itself), then that many bytes.
+//! Frames: a length (u32, little-endian, not counting itself), then that many bytes. With the highest bit of the length
+//! set they are the length of the body (u32), then the body compressed.
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::compress::{self, Shrink};
 use crate::base::limits::FRAME_MAX;
+
+/// Set in the length of a frame whose body is compressed.
+const COMPRESSED: u32 = 1 << 31;
 
 /// Why no frame can be read any more. The link is closed.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +16,9 @@ pub enum FrameError {
     /// The peer announced a frame that is none.
     #[error("a frame of {0} bytes where 1 to {FRAME_MAX} are allowed")]
     Length(usize),
+    /// The peer announced a compressed frame that is none.
+    #[error("a compressed frame that cannot be read: {0}")]
+    Compressed(String),
     /// The connection ended in the middle of a frame.
     #[error("the connection ended inside a frame")]
     CutShort,
@@ -38,12 +46,22 @@ pub fn begin(into: &mut Vec<u8>) -> Begun {
 }
 
 impl Begun {
-    /// The body is complete.
-    pub fn end(self, into: &mut [u8]) {
-        let Some((head, body)) = into.get_mut(self.0..).and_then(<[u8]>::split_first_chunk_mut) else {
-            return;
-        };
-        *head = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
+    /// The body is complete, and is made smaller where that can be. Says how many bytes it had.
+    pub fn end(self, shrink: &mut Shrink, into: &mut Vec<u8>) -> usize {
+        let body = into.get(self.0 + 4..).unwrap_or_default();
+        let plain = body.len();
+        let length = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let mut head = length(plain);
+        if let Some(smaller) = shrink.shrink(body) {
+            head = length(4 + smaller.len()) | COMPRESSED;
+            into.truncate(self.0 + 4);
+            into.extend_from_slice(&length(plain).to_le_bytes());
+            into.extend_from_slice(smaller);
+        }
+        if let Some(begin) = into.get_mut(self.0..).and_then(<[u8]>::first_chunk_mut) {
+            *begin = head.to_le_bytes();
+        }
+        plain
     }
 
     /// There is no such frame after all.
@@ -57,6 +75,7 @@ impl Begun {
 pub struct Frames<R> {
     from: R,
     buffer: BytesMut,
+    wire_bytes: usize,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
@@ -65,6 +84,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         Self {
             from,
             buffer: BytesMut::with_capacity(16 << 10),
+            wire_bytes: 0,
         }
     }
 
@@ -73,7 +93,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     ///
     /// # Errors
     /// See [`FrameError`].
-    pub async fn next(&mut self) -> Result<Option<BytesMut>, FrameError> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         loop {
             if let Some(frame) = self.take()? {
                 return Ok(Some(frame));
@@ -93,11 +113,18 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
     }
 
-    fn take(&mut self) -> Result<Option<BytesMut>, FrameError> {
+    /// How many bytes the last frame had on the connection.
+    #[must_use]
+    pub const fn wire_bytes(&self) -> usize {
+        self.wire_bytes
+    }
+
+    fn take(&mut self) -> Result<Option<Bytes>, FrameError> {
         let Some(head) = self.buffer.first_chunk::<4>() else {
             return Ok(None);
         };
-        let len = usize::try_from(u32::from_le_bytes(*head)).unwrap_or(usize::MAX);
+        let head = u32::from_le_bytes(*head);
+        let len = usize::try_from(head & !COMPRESSED).unwrap_or(usize::MAX);
         if len == 0 || len > FRAME_MAX {
             return Err(FrameError::Length(len));
         }
@@ -105,13 +132,58 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             return Ok(None);
         }
         self.buffer.advance(4);
-        Ok(Some(self.buffer.split_to(len)))
+        self.wire_bytes = 4 + len;
+        let body = self.buffer.split_to(len).freeze();
+        if head & COMPRESSED == 0 {
+            return Ok(Some(body));
+        }
+        let Some((plain, shrunk)) = body.split_first_chunk::<4>() else {
+            return Err(FrameError::Length(len));
+        };
+        let plain = usize::try_from(u32::from_le_bytes(*plain)).unwrap_or(usize::MAX);
+        compress::grow(shrunk, plain).map(Some)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::compress::Compression;
+
+    #[tokio::test]
+    async fn compressed_frames_come_back_as_written_whatever_lies_between_them() {
+        let mut shrink = Shrink::new(Compression::Zstd);
+        let mut bytes = Vec::new();
+        for (body, shrinks) in [
+            (vec![7; 100_000], true),
+            (b"short".to_vec(), false),
+            (vec![8; 600], true),
+        ] {
+            let (begin, frame) = (bytes.len(), begin(&mut bytes));
+            bytes.extend_from_slice(&body);
+            assert_eq!(frame.end(&mut shrink, &mut bytes), body.len());
+            assert_eq!(bytes.len() - begin < body.len(), shrinks);
+        }
+        assert_eq!(
+            read_all(&bytes).await.unwrap(),
+            [vec![7; 100_000], b"short".to_vec(), vec![8; 600]]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_compressed_frame_that_claims_more_than_a_frame_is_refused() {
+        let bomb = zstd::bulk::compress(&vec![0; FRAME_MAX + 1], 1).unwrap();
+        for claim in [FRAME_MAX as u32 + 1, FRAME_MAX as u32, u32::MAX] {
+            let mut bytes = (u32::try_from(4 + bomb.len()).unwrap() | COMPRESSED)
+                .to_le_bytes()
+                .to_vec();
+            bytes.extend(claim.to_le_bytes());
+            bytes.extend(&bomb);
+            assert!(read_all(&bytes).await.is_err(), "{claim}");
+        }
+        let none = (3 | COMPRESSED).to_le_bytes();
+        assert!(read_all(&[&none[..], &[1, 2, 3]].concat()).await.is_err());
+    }
 
     async fn read_all(bytes: &[u8]) -> Result<Vec<Vec<u8>>, FrameError> {
         let mut frames = Frames::new(bytes);
@@ -129,7 +201,7 @@ mod tests {
         begin(&mut bytes).undo(&mut bytes);
         let frame = begin(&mut bytes);
         bytes.extend_from_slice(&[7; 100_000]);
-        frame.end(&mut bytes);
+        frame.end(&mut Shrink::new(Compression::None), &mut bytes);
         assert_eq!(
             read_all(&bytes).await.unwrap(),
             [b"one".to_vec(), vec![7; 100_000]]

@@ -84,6 +84,13 @@ impl Outboxes {
         self.lanes.iter().map(Outbox::bytes).sum()
     }
 
+    /// How many changes wait or were sent without an answer, and their bytes, counted again.
+    #[must_use]
+    pub fn recount(&self) -> (usize, usize) {
+        let all = self.lanes.iter().map(Outbox::recount);
+        all.fold((0, 0), |sum, (count, bytes)| (sum.0 + count, sum.1 + bytes))
+    }
+
     /// Whether something waits to be sent.
     #[must_use]
     pub fn has_waiting(&self) -> bool {

@@ -168,6 +168,15 @@ impl Outbox {
         self.bytes
     }
 
+    /// How many changes wait or were sent without an answer, and their bytes, counted again.
+    #[must_use]
+    pub fn recount(&self) -> (usize, usize) {
+        let all = self.waiting.iter().chain(&self.sent);
+        all.fold((0, 0), |(count, bytes), pending| {
+            (count + 1, bytes + pending.delta.size() + pending.key.id().len())
+        })
+    }
+
     /// The slot the next change takes.
     #[must_use]
     pub const fn next(&self) -> Slot {

@@ -1,12 +1,17 @@
 //! The daemon's metrics, in the Prometheus text format (version 0.0.4). Every name is written once, here.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
 
+use crate::base::id::NodeId;
 use crate::drivers::engine::{Engine, Phase};
+use crate::drivers::traffic::Traffic;
 
 /// The text `GET /metrics` answers with.
 #[must_use]
-pub(super) fn render(engine: &Engine) -> String {
+pub(super) fn render(engine: &Engine, traffic: &BTreeMap<NodeId, Arc<Traffic>>) -> String {
     let mut page = Page::default();
     let c = engine.counters();
     let table = engine.table();
@@ -155,12 +160,29 @@ pub(super) fn render(engine: &Engine) -> String {
         "counter",
         "changes for the peer that were dropped",
     );
+    page.family(
+        "limpet_peer_repairs_total",
+        "counter",
+        "repairs begun because the peer's table differed",
+    );
+    page.family(
+        "limpet_digest_mismatch_sessions",
+        "gauge",
+        "sessions found different in the last repair from the peer; 0 once tables are equal",
+    );
     for (node, peer) in engine.peers() {
         let labels = [("peer", node.as_str())];
+        page.line("limpet_peer_repairs_total", &labels, peer.repairs());
+        page.line(
+            "limpet_digest_mismatch_sessions",
+            &labels,
+            peer.mismatched_sessions(),
+        );
         page.line("limpet_peer_linked", &labels, u64::from(peer.is_linked()));
         page.line("limpet_peer_queue_bytes", &labels, peer.outboxes().bytes() as u64);
         page.line("limpet_peer_dropped_total", &labels, peer.outboxes().dropped());
     }
+    show_traffic(&mut page, traffic);
     page.family(
         "limpet_clock_drift_ms",
         "gauge",
@@ -183,6 +205,71 @@ pub(super) fn render(engine: &Engine) -> String {
         page.line("limpet_worker_takes_new", &labels, u64::from(worker.takes_new()));
     }
     page.text()
+}
+
+/// What passed between this node and each other one.
+fn show_traffic(page: &mut Page, traffic: &BTreeMap<NodeId, Arc<Traffic>>) {
+    type Count = (&'static str, &'static str, fn(&Traffic) -> u64);
+    const COUNTERS: [Count; 7] = [
+        (
+            "limpet_peer_sent_messages_total",
+            "messages sent to the peer",
+            |t| t.sent.messages(),
+        ),
+        ("limpet_peer_sent_bytes_total", "bytes of those messages", |t| {
+            t.sent.bytes()
+        }),
+        (
+            "limpet_peer_sent_wire_bytes_total",
+            "bytes of those messages as frames, compressed where they were, without TLS",
+            |t| t.sent.wire_bytes(),
+        ),
+        (
+            "limpet_peer_received_messages_total",
+            "messages received from the peer",
+            |t| t.received.messages(),
+        ),
+        (
+            "limpet_peer_received_bytes_total",
+            "bytes of those messages",
+            |t| t.received.bytes(),
+        ),
+        (
+            "limpet_peer_received_wire_bytes_total",
+            "bytes of those messages as frames, compressed where they were, without TLS",
+            |t| t.received.wire_bytes(),
+        ),
+        (
+            "limpet_peer_reconnects_total",
+            "times the first link to the peer was made again",
+            |t| t.reconnects(),
+        ),
+    ];
+    for (name, help, value) in COUNTERS {
+        page.family(name, "counter", help);
+        for (node, traffic) in traffic {
+            page.line(name, &[("peer", node.as_str())], value(traffic));
+        }
+    }
+    page.family(
+        "limpet_peer_ack_seconds",
+        "gauge",
+        "how long the peer takes to acknowledge a batch, a moving average",
+    );
+    page.family(
+        "limpet_peer_ack_seconds_max",
+        "gauge",
+        "the longest it took since this page was last asked for",
+    );
+    for (node, traffic) in traffic {
+        let (labels, time) = ([("peer", node.as_str())], traffic.take_ack_time());
+        page.line("limpet_peer_ack_seconds", &labels, seconds(time.average));
+        page.line("limpet_peer_ack_seconds_max", &labels, seconds(time.longest));
+    }
+}
+
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
 }
 
 /// Families in the order they were named, each with its lines together, as the format wants it.

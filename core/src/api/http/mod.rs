@@ -5,6 +5,7 @@
 mod events;
 mod filter;
 mod metrics;
+mod peers;
 mod reply;
 mod route;
 mod server;

@@ -7,7 +7,7 @@ use hyper::{Method, Request};
 
 use super::reply::{ApiError, Reply};
 use super::server::Settings;
-use super::{events, filter, sessions, status, workers};
+use super::{events, filter, peers, sessions, status, workers};
 use crate::base::id::SessionKey;
 use crate::drivers::engine::directives::Directive;
 use crate::drivers::node::Node;
@@ -45,6 +45,8 @@ async fn find(context: &Context, request: Request<Incoming>) -> Result<Reply, Ap
         ["readyz"] => is(Method::GET, "GET").map(|()| status::ready(context)),
         ["metrics"] => is(Method::GET, "GET").map(|()| status::metrics(context)),
         ["v1", "members"] => is(Method::GET, "GET").map(|()| status::members(context)),
+        ["v1", "peers"] => is(Method::GET, "GET").map(|()| peers::list(context)),
+        ["v1", "selfcheck"] => is(Method::POST, "POST").map(|()| status::selfcheck(context)),
         ["v1", "workers"] => is(Method::GET, "GET").map(|()| workers::list(context)),
         ["v1", "workers", route, word] => {
             let directive = Directive::parse(word).ok_or(ApiError::NoSuchPath)?;

@@ -21,7 +21,8 @@ pub(super) fn ready(context: &Context) -> Reply {
 }
 
 pub(super) fn metrics(context: &Context) -> Reply {
-    let page = context.node.with(|engine, _| metrics::render(engine));
+    let traffic = context.node.traffic.all();
+    let page = context.node.with(|engine, _| metrics::render(engine, &traffic));
     with_type(StatusCode::OK, "text/plain; version=0.0.4", page)
 }
 
@@ -66,5 +67,19 @@ pub(super) fn digest(context: &Context) -> Reply {
     json(
         StatusCode::OK,
         &json!({ "sessions": count, "hash": format!("{hash:016x}") }),
+    )
+}
+
+/// Counts again what is kept count of.
+pub(super) fn selfcheck(context: &Context) -> Reply {
+    let check = context.node.with(|engine, _| engine.selfcheck());
+    json(
+        StatusCode::OK,
+        &json!({
+            "equal": check.differences.is_empty(),
+            "records": check.records,
+            "waiting": check.waiting,
+            "differences": check.differences,
+        }),
     )
 }

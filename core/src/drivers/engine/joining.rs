@@ -42,6 +42,8 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Check {
     members: BTreeSet<NodeId>,
+    /// Members that were compared with.
+    compared: BTreeSet<NodeId>,
     /// Until when members without a link are waited for.
     patience: Duration,
     ask_again: Duration,
@@ -184,6 +186,7 @@ impl Engine {
         let members = self.roster.active().map(|(node, _)| node.clone()).collect();
         self.joining = Step::Checking(Check {
             members,
+            compared: BTreeSet::new(),
             patience: now.mono + CHECK_PATIENCE,
             ask_again: now.mono,
         });
@@ -207,6 +210,7 @@ impl Engine {
         let Step::Checking(check) = &mut self.joining else {
             return;
         };
+        check.compared.insert(node.clone());
         if check.members.remove(node) && differing != Buckets::NONE {
             self.transfers.want(Source::Only(node.clone()), differing);
         }
@@ -217,6 +221,7 @@ impl Engine {
     pub(super) fn check_again(&mut self, node: &NodeId) {
         self.joined_from.remove(node);
         if let Step::Checking(check) = &mut self.joining {
+            check.compared.remove(node);
             check.members.insert(node.clone());
         }
     }
@@ -237,6 +242,13 @@ impl Engine {
                 .get(node)
                 .is_some_and(|member| member.active && !member.leaving)
         });
+        // Somebody may have come since: who knows what changed before its link to this node was up?
+        for (node, member) in roster.active() {
+            let came = member.linked && member.ready && !check.compared.contains(node);
+            if came && check.members.insert(node.clone()) {
+                check.ask_again = now.mono;
+            }
+        }
         let able = |node: &NodeId| {
             roster
                 .get(node)

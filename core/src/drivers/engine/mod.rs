@@ -26,6 +26,7 @@ pub mod peers;
 mod placement;
 mod rename;
 pub mod repair;
+pub mod selfcheck;
 pub mod sessions;
 pub mod workers;
 

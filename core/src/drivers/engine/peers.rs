@@ -114,6 +114,18 @@ impl Peer {
         }
     }
 
+    /// How many repairs were begun because its table differed.
+    #[must_use]
+    pub const fn repairs(&self) -> u64 {
+        self.comparison.repairs
+    }
+
+    /// How many sessions were found different in the last of them; 0 once tables are equal.
+    #[must_use]
+    pub const fn mismatched_sessions(&self) -> u64 {
+        self.comparison.mismatched_sessions
+    }
+
     /// What it still has to be told.
     #[must_use]
     pub const fn outboxes(&self) -> &Outboxes {

@@ -1,7 +1,7 @@
 //! Links other nodes make to this one, on which it only listens.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -17,7 +17,7 @@ use crate::drivers::node::Node;
 use crate::net::frame::{FrameError, Frames};
 use crate::net::hello::Verdict;
 use crate::net::identity;
-use crate::replication::message;
+use crate::replication::message::{self, Message};
 
 /// How many incoming links may be shaking hands at once; further ones wait in the kernel's backlog.
 const HANDSHAKES_MAX: usize = 256;
@@ -114,8 +114,13 @@ async fn listen(
     on: Listening,
     mut frames: Frames<tokio::io::ReadHalf<Incoming>>,
 ) -> Result<(), LinkError> {
+    let traffic = node.traffic.of(peer);
     while let Some(frame) = frames.next().await? {
+        traffic.received.add(1, frame.len(), frames.wire_bytes());
         let message = message::decode(&frame)?;
+        if let Message::Ack { lane, slot, .. } = &message {
+            traffic.acknowledged(*lane, *slot, Instant::now());
+        }
         if !node.with(|engine, now| engine.hear(peer, on, message, now)) {
             return Ok(()); // a later link took its place
         }

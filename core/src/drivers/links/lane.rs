@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
@@ -20,12 +20,13 @@ use crate::drivers::engine::Peer;
 use crate::drivers::lease::{Lease, Side};
 use crate::drivers::node::{LinkSignal, Node};
 use crate::membership::Identity;
+use crate::net::compress::{Compression, Shrink};
 use crate::net::frame::{self, Frames};
 use crate::net::hello::{Hello, Verdict};
 use crate::net::identity;
 use crate::net::tls::SERVER_NAME;
 use crate::replication::lanes::{CONTROL, Lane};
-use crate::replication::message;
+use crate::replication::message::{self, Message};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a process whose name another one claims may take to show that it is alive.
@@ -137,6 +138,7 @@ pub(super) async fn keep_first(
         return Ok(Outcome::AlreadyLinked);
     };
     tracing::info!(peer = %peer, %addr, "link up");
+    node.traffic.of(&peer).linked();
     up();
     let began = tokio::time::Instant::now();
     let mut others = JoinSet::new();
@@ -145,7 +147,7 @@ pub(super) async fn keep_first(
         others.spawn(async move { keep_other(&node, &config, &peer, addr, lane).await });
     }
     let reason = tokio::select! {
-        reason = speak(node, &peer, CONTROL, &registered.signal, &mut frames, &mut write) => reason,
+        reason = speak(node, &peer, CONTROL, config.compression, &registered.signal, &mut frames, &mut write) => reason,
         over = lease.over() => over.into(),
     };
     // None of them may take another message to send once the link is known to be down.
@@ -164,7 +166,7 @@ async fn keep_other(node: &Arc<Node>, config: &LinkConfig, peer: &NodeId, addr: 
     loop {
         let began = tokio::time::Instant::now();
         let reason = match make(node, config, addr, lane).await {
-            Ok(made) if made.peer == *peer => speak_on(node, made, lane).await,
+            Ok(made) if made.peer == *peer => speak_on(node, config, made, lane).await,
             Ok(made) => LinkError::Stranger(format!("{} answers where {peer} did", made.peer)),
             Err(error) => error,
         };
@@ -180,7 +182,7 @@ async fn keep_other(node: &Arc<Node>, config: &LinkConfig, peer: &NodeId, addr: 
 }
 
 /// Speaks on a link other than the first until it ends.
-async fn speak_on(node: &Arc<Node>, mut made: Made, lane: Lane) -> LinkError {
+async fn speak_on(node: &Arc<Node>, config: &LinkConfig, mut made: Made, lane: Lane) -> LinkError {
     let registered = node.with(|engine, now| {
         let registered = node.register_link(&made.peer, lane);
         engine.link_up(&made.peer, made.identity, lane, now);
@@ -188,7 +190,7 @@ async fn speak_on(node: &Arc<Node>, mut made: Made, lane: Lane) -> LinkError {
     });
     let (frames, write) = (&mut made.frames, &mut made.write);
     let reason = tokio::select! {
-        reason = speak(node, &made.peer, lane, &registered.signal, frames, write) => reason,
+        reason = speak(node, &made.peer, lane, config.compression, &registered.signal, frames, write) => reason,
         over = made.lease.over() => over.into(),
     };
     drop(registered);
@@ -202,6 +204,7 @@ async fn speak<R, W>(
     node: &Arc<Node>,
     peer: &NodeId,
     lane: Lane,
+    compression: Compression,
     signal: &LinkSignal,
     frames: &mut Frames<R>,
     write: &mut W,
@@ -211,7 +214,7 @@ where
     W: tokio::io::AsyncWrite + Unpin,
 {
     tokio::select! {
-        error = say_all(node, peer, lane, signal, write) => LinkError::Ended(error.to_string()),
+        error = say_all(node, peer, lane, compression, signal, write) => LinkError::Ended(error.to_string()),
         result = frames.next() => match result {
             Ok(None) => LinkError::Ended("closed by the peer".into()),
             Ok(Some(_)) => LinkError::Stranger("the peer spoke on a link it only listens on".into()),
@@ -226,13 +229,14 @@ async fn say_all<W>(
     node: &Arc<Node>,
     peer: &NodeId,
     lane: Lane,
+    compression: Compression,
     signal: &LinkSignal,
     write: &mut W,
 ) -> std::io::Error
 where
     W: tokio::io::AsyncWrite + Unpin,
 {
-    let mut buffer = Vec::new();
+    let (mut buffer, mut shrink, traffic) = (Vec::new(), Shrink::new(compression), node.traffic.of(peer));
     loop {
         // Whatever is ready to run may have more to say; this costs no wait when nothing is.
         tokio::task::yield_now().await;
@@ -241,15 +245,23 @@ where
             signal.wake.notified().await;
             continue;
         }
+        let (count, mut bytes, mut batch) = (messages.len(), 0, None);
         for message in messages {
+            if let Message::Deltas { slot, .. } = &message {
+                batch = Some(*slot);
+            }
             let frame = frame::begin(&mut buffer);
             match message::encode_into(&message, &mut buffer) {
-                Ok(()) => frame.end(&mut buffer),
+                Ok(()) => bytes += frame.end(&mut shrink, &mut buffer),
                 Err(error) => {
                     frame.undo(&mut buffer);
                     tracing::error!(peer = %peer, %error, "a message was not sent");
                 }
             }
+        }
+        traffic.sent.add(count, bytes, buffer.len());
+        if let Some(slot) = batch {
+            traffic.batch_sent(lane, slot, Instant::now());
         }
         if let Err(error) = write.write_all(&buffer).await {
             return error;

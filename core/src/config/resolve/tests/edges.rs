@@ -143,6 +143,16 @@ const ROWS: &[Row] = &[
         ],
     ),
     (
+        "replication.compress",
+        &[
+            ("\"none\"", true),
+            ("\"zstd\"", true),
+            ("\"gzip\"", false),
+            ("\"\"", false),
+            ("1", false),
+        ],
+    ),
+    (
         "replication.links",
         &[
             ("-1", false),

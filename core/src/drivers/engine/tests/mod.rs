@@ -326,6 +326,13 @@ impl Cluster {
     }
 
     fn assert_converged(&self) {
+        for (id, engine) in &self.engines {
+            assert_eq!(
+                engine.selfcheck().differences,
+                [""; 0],
+                "kept and counted at {id}"
+            );
+        }
         let digests: Vec<_> = self
             .engines
             .iter()

@@ -1,0 +1,48 @@
+//! The links to the other nodes: what passes on them and how quickly.
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+
+use super::reply::{Reply, json as reply};
+use super::route::Context;
+use crate::drivers::traffic::OneWay;
+use crate::replication::lanes::Lane;
+
+/// Every peer this node keeps changes for.
+pub(super) fn list(context: &Context) -> Reply {
+    let mut traffic = context.node.traffic.all();
+    let peers: Vec<Value> = context.node.with(|engine, _| {
+        let peers = engine.peers().iter();
+        peers
+            .map(|(node, peer)| {
+                let traffic = traffic.remove(node).unwrap_or_default();
+                let time = traffic.ack_time();
+                let lanes = Lane::try_from(peer.outboxes().lanes()).unwrap_or(Lane::MAX);
+                let up: Vec<_> = (0..lanes).map(|lane| peer.is_up(lane)).collect();
+                json!({
+                    "id": node.as_str(),
+                    "linked": peer.is_linked(),
+                    "lanes": up,
+                    "queue_bytes": peer.outboxes().bytes(),
+                    "dropped": peer.outboxes().dropped(),
+                    "reconnects": traffic.reconnects(),
+                    "repairs": peer.repairs(),
+                    "mismatched_sessions": peer.mismatched_sessions(),
+                    "sent": one_way(&traffic.sent),
+                    "received": one_way(&traffic.received),
+                    "ack_ms": time.average.as_secs_f64() * 1000.0,
+                    "ack_ms_max": time.longest.as_secs_f64() * 1000.0,
+                })
+            })
+            .collect()
+    });
+    reply(StatusCode::OK, &json!({ "peers": peers }))
+}
+
+fn one_way(way: &OneWay) -> Value {
+    json!({
+        "messages": way.messages(),
+        "bytes": way.bytes(),
+        "wire_bytes": way.wire_bytes(),
+    })
+}
