@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::lanes::{LANES_MAX, Lane, Place};
 use super::outbox::Slot;
-use super::slots::{Holder, Slots};
+use super::slots::{Holder, Holders, Slots};
 use crate::base::id::NodeId;
 
 /// How many copies a caller wants before its answer.
@@ -138,7 +140,7 @@ impl Acks {
         slots: Slots,
         standing: impl Fn(&NodeId, Option<Place>) -> Standing,
     ) -> Result<Waiter, usize> {
-        let groups = slots.into_groups().into_iter();
+        let groups = slots.into_groups();
         let groups = groups.map(|holders| progress(holders, &standing)).collect();
         let wait = Wait {
             level,
@@ -254,13 +256,13 @@ impl Acks {
     }
 }
 
-fn progress(holders: Vec<Holder>, standing: impl Fn(&NodeId, Option<Place>) -> Standing) -> Progress {
+fn progress(holders: Holders, standing: impl Fn(&NodeId, Option<Place>) -> Standing) -> Progress {
     let (mut copies, mut missing) = (1, Vec::new());
     for mut holder in holders {
         if standing(&holder.node, None) == Standing::Gone {
             continue;
         }
-        let mut pending = Vec::new();
+        let mut pending = SmallVec::new();
         for place in std::mem::take(&mut holder.places) {
             match standing(&holder.node, Some(place)) {
                 Standing::Pending => pending.push(place),

@@ -4,8 +4,13 @@
 //! every node holds every session) with several sets of nodes. A node holds the whole only when it has acknowledged
 //! every slot of it.
 
+use smallvec::SmallVec;
+
 use super::lanes::Place;
 use crate::base::id::NodeId;
+
+/// The nodes that are to hold the same changes. Few: there is one list for every change that is made.
+pub type Holders = SmallVec<[Holder; 2]>;
 
 /// One node that is to hold changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +18,7 @@ pub struct Holder {
     /// The node.
     pub node: NodeId,
     /// What it must acknowledge: at most one slot per lane, the last one.
-    pub places: Vec<Place>,
+    pub places: SmallVec<[Place; 1]>,
     /// Whether something was dropped on the way to it: then it never counts.
     pub lost: bool,
 }
@@ -43,19 +48,19 @@ impl Holder {
 /// Where changes lie, by the set of nodes that are to hold them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Slots {
-    groups: Vec<Vec<Holder>>,
+    groups: SmallVec<[Holders; 1]>,
 }
 
 impl Slots {
     /// One change, and where it lies for each node that is to hold it; `None` where it was dropped.
     pub fn of(places: impl IntoIterator<Item = (NodeId, Option<Place>)>) -> Self {
-        let mut holders: Vec<_> = places
+        let mut holders: Holders = places
             .into_iter()
             .map(|(node, place)| Holder::of(node, place))
             .collect();
         holders.sort_by(|a, b| a.node.cmp(&b.node));
         Self {
-            groups: vec![holders],
+            groups: SmallVec::from_iter([holders]),
         }
     }
 
@@ -63,7 +68,7 @@ impl Slots {
     pub fn merge(&mut self, other: Self) {
         for holders in other.groups {
             let same =
-                |known: &&mut Vec<Holder>| known.iter().map(|h| &h.node).eq(holders.iter().map(|h| &h.node));
+                |known: &&mut Holders| known.iter().map(|h| &h.node).eq(holders.iter().map(|h| &h.node));
             match self.groups.iter_mut().find(same) {
                 Some(known) => known.iter_mut().zip(holders).for_each(|(a, b)| a.merge(b)),
                 None => self.groups.push(holders),
@@ -73,14 +78,13 @@ impl Slots {
 
     /// The nodes of each set.
     #[must_use]
-    pub fn groups(&self) -> &[Vec<Holder>] {
+    pub fn groups(&self) -> &[Holders] {
         &self.groups
     }
 
     /// The nodes of each set.
-    #[must_use]
-    pub fn into_groups(self) -> Vec<Vec<Holder>> {
-        self.groups
+    pub fn into_groups(self) -> impl Iterator<Item = Holders> {
+        self.groups.into_iter()
     }
 }
 
@@ -97,7 +101,7 @@ mod tests {
         let mut all = Slots::of([(node("b"), Some((0, 10)))]);
         all.merge(Slots::of([(node("b"), Some((1, 3)))]));
         all.merge(Slots::of([(node("b"), Some((0, 12)))]));
-        assert_eq!(all.groups()[0][0].places, [(0, 12), (1, 3)]);
+        assert_eq!(all.groups()[0][0].places[..], [(0, 12), (1, 3)]);
         assert!(!all.groups()[0][0].lost);
     }
 

@@ -15,7 +15,7 @@ use super::sessions::{ack, body_bytes};
 use crate::base::clock::Now;
 use crate::base::id::SessionKey;
 use crate::drivers::engine::Engine;
-use crate::drivers::engine::sessions::{Patch, Refused, Written};
+use crate::drivers::engine::sessions::{Patch, Refused};
 use crate::replication::slots::Slots;
 use crate::session::NameFilter;
 
@@ -60,21 +60,28 @@ pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Res
             "a report holds at most {OPERATIONS_MAX} operations"
         )));
     }
-    let keys = report.operations.iter().filter_map(|operation| {
-        SessionKey::parse(&operation.app, &operation.id).ok() // one that cannot be is refused below
-    });
-    context.node.bring(&keys.collect::<Vec<_>>()).await?;
-    let (slots, refused) = context.node.with(|engine, now| {
+    let (mut refused, mut keys, mut operations) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, operation) in (0..).zip(report.operations) {
+        match SessionKey::parse(&operation.app, &operation.id) {
+            Ok(key) => {
+                keys.push(key);
+                operations.push((index, operation));
+            }
+            Err(error) => refused.push((index, error.to_string())),
+        }
+    }
+    context.node.bring(&keys).await?;
+    let slots = context.node.with(|engine, now| {
         engine.check_ready()?;
-        let (mut slots, mut refused) = (Slots::default(), Vec::new());
-        for (index, operation) in report.operations.into_iter().enumerate() {
-            match apply(engine, operation, &context.settings.replicate, now) {
-                Ok(written) => written.into_iter().for_each(|written| slots.merge(written.slots)),
-                Err(sentence) => refused.push((u32::try_from(index).unwrap_or(u32::MAX), sentence)),
+        let (replicate, mut slots) = (&context.settings.replicate, Slots::default());
+        for (key, (index, operation)) in keys.iter().zip(operations) {
+            if let Err(error) = apply(engine, key, operation, replicate, now, &mut slots) {
+                refused.push((index, error.to_string()));
             }
         }
-        Ok::<_, Refused>((slots, refused))
+        Ok::<_, Refused>(slots)
     })?;
+    refused.sort_unstable_by_key(|(index, _)| *index);
     let copies = context.node.copies(level, timeout, slots).await;
     let reply = ReportReply {
         copies: u32::try_from(copies).unwrap_or(u32::MAX),
@@ -84,52 +91,48 @@ pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Res
     Ok(with_type(StatusCode::OK, BINARY, bytes))
 }
 
+/// Does what one operation says and adds to `slots` where that lies; nothing is changed by one that is refused
+/// before it began.
 fn apply(
     engine: &mut Engine,
-    operation: Operation,
+    key: &SessionKey,
+    mut operation: Operation,
     replicate: &NameFilter,
     now: Now,
-) -> Result<Vec<Written>, String> {
-    let key = SessionKey::parse(&operation.app, &operation.id).map_err(|error| error.to_string())?;
-    let sentence = |error: Refused| error.to_string();
+    slots: &mut Slots,
+) -> Result<(), Refused> {
     if operation.invalidate {
-        return engine
-            .delete(&key, now)
-            .map(|written| vec![written])
-            .map_err(sentence);
+        slots.merge(engine.delete(key, now)?.slots);
+        return Ok(());
     }
     let given = operation.set.len();
-    let set = operation
-        .set
-        .into_iter()
-        .filter(|(name, _)| replicate.keeps(name))
-        .map(|(name, value)| (name, value.into()))
-        .collect::<Vec<_>>();
-    engine.note_ignored(given - set.len());
-    let exists = engine.session(&key, now).is_some();
-    if !set.is_empty() || (exists && (!operation.remove.is_empty() || operation.max_inactive.is_some())) {
+    operation.set.retain(|(name, _)| replicate.keeps(name));
+    engine.note_ignored(given - operation.set.len());
+    let exists = engine.session(key, now).is_some();
+    let changes = !operation.remove.is_empty() || operation.max_inactive.is_some();
+    if !operation.set.is_empty() || (exists && changes) {
+        let set = operation.set.into_iter();
         let patch = Patch {
-            set,
+            set: set.map(|(name, value)| (name, value.into())).collect(),
             remove: operation.remove,
             max_inactive: operation.max_inactive,
             route: operation.route,
             replace: false,
         };
-        return engine
-            .patch(&key, patch, now)
-            .map(|written| vec![written])
-            .map_err(sentence);
+        slots.merge(engine.patch(key, patch, now)?.slots);
+        return Ok(());
     }
     // A binding or a use of a session nobody keeps here is nothing to keep: the id may be the client's invention.
     if !exists {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let mut written = Vec::new();
-    if let Some(route) = &operation.route {
-        written.extend(engine.bind(&key, route, now).map_err(sentence)?);
+    if let Some(route) = &operation.route
+        && let Some(written) = engine.bind(key, route, now)?
+    {
+        slots.merge(written.slots);
     }
     if operation.touch {
-        written.push(engine.touch(&key, now).map_err(sentence)?);
+        slots.merge(engine.touch(key, now)?.slots);
     }
-    Ok(written)
+    Ok(())
 }

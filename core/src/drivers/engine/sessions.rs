@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use limpet_wire::report::{ATTRIBUTES_MAX, IdleLimit, NAME_MAX, VALUE_MAX};
+use smallvec::SmallVec;
 
 use super::{Engine, Output, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{SESSION_BYTES_MAX, WAITERS_MAX};
 use crate::replication::acks::{Level, Standing, Waiter};
-use crate::replication::lanes::Place;
+use crate::replication::lanes::{Lane, Place};
 use crate::replication::slots::Slots;
 use crate::session::{NameFilter, Record, Register, Stamp, Used, Value};
+
+/// How many outputs are looked through for one that says the same.
+const WAKES_SEEN: usize = 8;
 
 /// A change to one session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -306,7 +310,7 @@ impl Engine {
             .table
             .get(key)
             .and_then(|record| self.targets(key, &before, record));
-        let mut places = Vec::new();
+        let mut places = SmallVec::<[_; 2]>::new();
         for (node, peer) in &mut self.peers {
             if targets.as_ref().is_some_and(|targets| !targets.contains(node)) {
                 continue; // it holds no copy
@@ -320,7 +324,7 @@ impl Engine {
             }
             let place = peer.outboxes.push(key, &delta);
             match place {
-                Some((lane, _)) if peer.is_up(lane) => self.outputs.push(Output::Wake(node.clone(), lane)),
+                Some((lane, _)) if peer.is_up(lane) => wake(&mut self.outputs, node, lane),
                 Some(_) => {}
                 None => self.acks.dropped_all(node),
             }
@@ -393,6 +397,14 @@ impl Engine {
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.phase == Phase::Leaving
+    }
+}
+
+/// Says that something waits for `node`, unless that was said a moment ago: one report is many changes.
+fn wake(outputs: &mut Vec<Output>, node: &NodeId, lane: Lane) {
+    let said = |output: &Output| matches!(output, Output::Wake(other, on) if on == &lane && other == node);
+    if !outputs.iter().rev().take(WAKES_SEEN).any(said) {
+        outputs.push(Output::Wake(node.clone(), lane));
     }
 }
 
