@@ -91,8 +91,7 @@ pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Res
     Ok(with_type(StatusCode::OK, BINARY, bytes))
 }
 
-/// Does what one operation says and adds to `slots` where that lies; nothing is changed by one that is refused
-/// before it began.
+/// Does what one operation says, and adds to `slots` where that lies.
 fn apply(
     engine: &mut Engine,
     key: &SessionKey,

@@ -11,7 +11,7 @@ use crate::cpu::{LOAD, MEASURED, resident};
 use crate::nodes::{Node, sessions};
 use crate::redis::Redis;
 use crate::report::{Goal, Section};
-use crate::transfer::{ID, SESSIONS, VALUE};
+use crate::transfer::{ID, IDS, SESSIONS, VALUE};
 
 /// How long a process is left alone before it is looked at.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -31,7 +31,7 @@ struct Sample {
 
 /// Measures Limpet and Redis.
 pub async fn run(_: Extent) -> Section {
-    let (first, second) = (sessions(SESSIONS, ID, VALUE), sessions(SESSIONS, ID, VALUE));
+    let (first, second) = (sessions(SESSIONS, IDS, VALUE), sessions(SESSIONS, IDS, VALUE));
     let second: Vec<_> = first
         .iter()
         .zip(second)

@@ -171,16 +171,35 @@ pub fn report(sessions: &[(String, Vec<u8>)]) -> Vec<u8> {
     request
 }
 
-/// So many sessions with ids of `id` hexadecimal digits, as Tomcat makes them, and `value` random bytes.
-pub fn sessions(count: usize, id: usize, value: usize) -> Vec<(String, Vec<u8>)> {
-    let mut all = Vec::with_capacity(count);
-    for _ in 0..count {
-        let mut bytes = vec![0; id.div_ceil(2) + value];
+/// How a session id is spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ids {
+    /// So many hexadecimal digits, as Tomcat makes them: four random bits a character.
+    Hexadecimal(usize),
+    /// So many letters and digits, as PHP and Express make them: six random bits a character.
+    Letters(usize),
+}
+
+impl Ids {
+    fn random(self) -> String {
+        const LETTERS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+        let (len, kinds) = match self {
+            Self::Hexadecimal(len) => (len, 16),
+            Self::Letters(len) => (len, 64),
+        };
+        let mut bytes = vec![0; len];
         getrandom::fill(&mut bytes).expect("the operating system has randomness");
-        let value = bytes.split_off(id.div_ceil(2));
-        let mut name: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-        name.truncate(id);
-        all.push((name, value));
+        let letters = bytes.iter().map(|byte| LETTERS[usize::from(*byte) % kinds]);
+        letters.map(char::from).collect()
     }
-    all
+}
+
+/// So many sessions with random ids and `value` random bytes.
+pub fn sessions(count: usize, ids: Ids, value: usize) -> Vec<(String, Vec<u8>)> {
+    let session = |_| {
+        let mut bytes = vec![0; value];
+        getrandom::fill(&mut bytes).expect("the operating system has randomness");
+        (ids.random(), bytes)
+    };
+    (0..count).map(session).collect()
 }

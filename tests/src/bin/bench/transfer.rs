@@ -8,7 +8,7 @@ use limpet_tests::scratch::Scratch;
 
 use crate::Extent;
 use crate::cpu::{LOAD, MEASURED, spent_us};
-use crate::nodes::{Node, sessions};
+use crate::nodes::{Ids, Node, sessions};
 use crate::redis::Redis;
 use crate::report::{Goal, Section, least, median, most};
 
@@ -18,6 +18,8 @@ pub const SESSIONS: usize = 100_000;
 pub const VALUE: usize = 1024;
 /// Digits of a session id.
 pub const ID: usize = 32;
+/// How they are spelled.
+pub const IDS: Ids = Ids::Hexadecimal(ID);
 const REPETITIONS: usize = 5;
 
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +31,7 @@ struct Sample {
 
 /// Measures Limpet and Redis in turn.
 pub async fn run(extent: Extent) -> Section {
-    let all = sessions(SESSIONS, ID, VALUE);
+    let all = sessions(SESSIONS, IDS, VALUE);
     let site = Site::new("transfer", &[], &["donor", "joiner"]);
     let donor = Node::start(&site, "donor", MEASURED).await;
     donor.fill(&all);

@@ -37,7 +37,7 @@ pub(super) async fn measure(spelling: Spelling, shape: Shape, copies: bool, exte
         node.sees(2).await;
         other.sees(2).await;
     }
-    let written = sessions(SESSIONS, shape.id, VALUE);
+    let written = sessions(SESSIONS, shape.ids, VALUE);
     node.fill(&written);
     settle(&node, other.as_ref()).await;
 

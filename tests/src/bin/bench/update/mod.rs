@@ -7,11 +7,12 @@ mod tomcat;
 use std::fmt::Write as _;
 
 use crate::Extent;
+use crate::nodes::Ids;
 use crate::report::{Goal, Section, least, median, most};
 
 /// Sessions that are updated in turn.
 const SESSIONS: usize = 10_000;
-/// Hexadecimal digits of a session id where nothing else is said.
+/// Characters of a session id where nothing else is said.
 const ID: usize = 20;
 /// Hexadecimal digits of a session id of Tomcat.
 const ID_OF_TOMCAT: usize = 32;
@@ -50,8 +51,8 @@ struct Sample {
 /// What is written, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shape {
-    /// Digits of a session id.
-    id: usize,
+    /// What session ids look like.
+    ids: Ids,
     /// Updates per request.
     batch: usize,
     /// Whether updates come at [`PACE`] rather than as fast as they are answered.
@@ -60,12 +61,12 @@ struct Shape {
 
 impl Shape {
     const ONE: Self = Self {
-        id: ID,
+        ids: Ids::Letters(ID),
         batch: 1,
         paced: false,
     };
     const BATCH: Self = Self {
-        id: ID,
+        ids: Ids::Letters(ID),
         batch: BATCH,
         paced: false,
     };
@@ -182,7 +183,7 @@ fn say(round: usize, name: &str, copies: bool, sample: Sample) {
 /// Bytes per update where the main table does not say: longer ids, and updates that come one by one.
 async fn widths(extent: Extent) -> Vec<(String, Sample, Sample)> {
     let long = Shape {
-        id: ID_OF_TOMCAT,
+        ids: Ids::Hexadecimal(ID_OF_TOMCAT),
         ..Shape::BATCH
     };
     let paced = Shape {
@@ -191,7 +192,10 @@ async fn widths(extent: Extent) -> Vec<(String, Sample, Sample)> {
     };
     let mut all = Vec::new();
     for (what, shape) in [
-        (format!("in batches, ids of {ID_OF_TOMCAT} characters"), long),
+        (
+            format!("in batches, ids of {ID_OF_TOMCAT} hexadecimal digits"),
+            long,
+        ),
         (format!("one by one, {PACE:.0} per second"), paced),
     ] {
         let limpet = Subject::Report(shape).measure(true, extent).await;
@@ -221,8 +225,8 @@ fn section(lines: &[Line], widths: &[(String, Sample, Sample)]) -> Section {
     let mut text = format!(
         "## One-attribute update, replicated
 
-{SESSIONS} sessions take turns; each update sets one attribute of {VALUE} bytes, with session ids of {ID} characters
-(Tomcat: its own, of {ID_OF_TOMCAT}). Limpet and Redis are written to over their unix sockets, {CONNECTIONS} requests under way, or
+{SESSIONS} sessions take turns; each update sets one attribute of {VALUE} bytes, with session ids of {ID} random letters
+and digits (Tomcat: its own, {ID_OF_TOMCAT} hexadecimal digits). Limpet and Redis are written to over their unix sockets, {CONNECTIONS} requests under way, or
 {CONNECTIONS_OF_BATCHES} of {BATCH} updates each; Tomcat over HTTP, a page that sets the attribute. The node that is written to has
 processor 0; the load and the second node share processor 1. Between the nodes: Limpet mutual TLS 1.3, Redis and
 Tomcat plain TCP; every one of them asynchronous. CPU counts until the second node has everything. Bytes are what the

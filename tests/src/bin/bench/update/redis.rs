@@ -22,7 +22,7 @@ pub(super) async fn measure(shape: Shape, copies: bool, extent: Extent) -> Sampl
     if let Some(replica) = &replica {
         replica.says("master_link_status:up").await;
     }
-    let written = sessions(SESSIONS, shape.id, VALUE);
+    let written = sessions(SESSIONS, shape.ids, VALUE);
     master.fill(&written);
 
     let requests: Vec<_> = written.chunks(shape.batch).map(set).collect();
