@@ -21,6 +21,8 @@ use crate::base::limits::{CHUNK_BYTES, PULL_TIMEOUT, PULLS_PER_DONOR};
 const RANGES: usize = 8;
 /// How many donors one range is asked of at most, at the same place, before one of them has answered.
 const ASKED_MAX: usize = 4;
+/// After how long an answer will not come any more.
+const NEVER: Duration = Duration::from_secs(20);
 /// How large the first chunk of a range may be, in bytes. Quick answers make the next larger, slow ones smaller, so
 /// that even over a slow link each arrives in time.
 const CHUNK_FIRST: usize = 64 << 10;
@@ -238,11 +240,19 @@ impl Transfers {
         self.ranges.len() < before
     }
 
+    /// A link to or from `donor` is new: a request, or its answer, may have been lost with the one before.
+    pub fn ask_again(&mut self, donor: &NodeId) {
+        for range in &mut self.ranges {
+            range.asked.retain(|asked| asked.donor != *donor);
+        }
+    }
+
     /// The donors that keep a request waiting too long: others may be asked as well. Should a late one answer first
-    /// after all, its answer is as good.
+    /// after all, its answer is as good; should it never, it may be asked once more.
     pub fn take_silent(&mut self, now: Duration) -> BTreeSet<NodeId> {
         let mut silent = BTreeSet::new();
         for range in &mut self.ranges {
+            range.asked.retain(|asked| asked.since + NEVER > now);
             for asked in &mut range.asked {
                 if !asked.late && asked.since + PULL_TIMEOUT <= now {
                     asked.late = true;
@@ -360,6 +370,25 @@ mod tests {
         assert_eq!(seen, Buckets::ALL);
         assert_eq!(count.len(), 3, "{count:?}");
         assert_eq!(transfers.clear(), 8);
+    }
+
+    #[test]
+    fn an_answer_that_was_lost_with_its_link_is_asked_for_again() {
+        let mut transfers = Transfers::new(7);
+        transfers.want(Source::Only(node("a")), Buckets::ALL);
+        let donors = [node("a")];
+        let (_, first) = transfers.start(&donors, Duration::ZERO).remove(0);
+        assert!(transfers.start(&donors, Duration::ZERO).is_empty());
+        transfers.ask_again(&donors[0]);
+        let (_, second) = transfers.start(&donors, Duration::ZERO).remove(0);
+        assert_eq!((&second.cursor, &second.buckets), (&first.cursor, &first.buckets));
+        transfers.take_silent(PULL_TIMEOUT);
+        assert!(
+            transfers.start(&donors, PULL_TIMEOUT).is_empty(),
+            "it may still come"
+        );
+        transfers.take_silent(NEVER);
+        assert_eq!(transfers.start(&donors, NEVER).len(), 1);
     }
 
     #[test]

@@ -222,6 +222,7 @@ impl Engine {
             }
             peer.control.clear();
             peer.wanted.clear();
+            self.transfers.ask_again(node);
         }
         if lane != CONTROL {
             return;
@@ -287,6 +288,7 @@ impl Engine {
         } else {
             self.outputs.push(Output::Dial(addr));
         }
+        self.transfers.ask_again(node);
         self.next_listening += 1;
         Listening {
             lane,
