@@ -50,7 +50,7 @@ fn nonsense() -> Vec<(&'static str, String, Vec<u8>, u16)> {
         ("GET", session("nobody"), b"".to_vec(), 404),
         ("GET", "/v1/sessions?limit=many".into(), b"".to_vec(), 400),
         ("GET", "/v1/nothing".into(), b"".to_vec(), 404),
-        ("PUT", session("s"), b"{}".to_vec(), 405),
+        ("POST", session("s"), b"{}".to_vec(), 405),
         ("POST", report("ack=all&timeout_ms=100"), b"".to_vec(), 400),
         ("POST", report("ack=all&timeout_ms=100"), vec![0xff; 64], 400),
         (

@@ -44,6 +44,10 @@ impl Clock {
 pub struct SteadyClock {
     ahead_ms: i64,
     advanced: Duration,
+    /// How far the wall clock is from the time this one follows; until the wall clock is set.
+    wrong_ms: i64,
+    /// The wall clock less the monotonic one when it was looked at last.
+    wall_ms: i64,
 }
 
 impl SteadyClock {
@@ -53,6 +57,8 @@ impl SteadyClock {
         Self {
             ahead_ms: wall_minus_mono(now),
             advanced: now.mono,
+            wrong_ms: 0,
+            wall_ms: wall_minus_mono(now),
         }
     }
 
@@ -62,6 +68,18 @@ impl SteadyClock {
         mono_ms(now.mono).saturating_add_signed(self.ahead_ms)
     }
 
+    /// What it read when it was advanced last.
+    #[must_use]
+    pub fn latest(&self) -> u64 {
+        mono_ms(self.advanced).saturating_add_signed(self.ahead_ms)
+    }
+
+    /// Others have another time, `ahead_ms` later than this: goes by theirs until the wall clock is set.
+    pub fn follow_others(&mut self, ahead_ms: i64) {
+        self.ahead_ms = self.ahead_ms.saturating_add(ahead_ms);
+        self.wrong_ms = self.wall_ms.saturating_sub(self.ahead_ms);
+    }
+
     /// Goes towards the wall clock as far as the time that passed allows.
     pub fn advance(&mut self, now: Now) {
         let most = i64::try_from(now.mono.saturating_sub(self.advanced).as_millis() / 10).unwrap_or(i64::MAX);
@@ -69,9 +87,17 @@ impl SteadyClock {
             return; // too little time; it counts together with what comes
         }
         self.advanced = now.mono;
-        self.ahead_ms += (wall_minus_mono(now) - self.ahead_ms).clamp(-most, most);
+        let wall_ms = wall_minus_mono(now);
+        if wall_ms.abs_diff(self.wall_ms) > SET_MS {
+            self.wrong_ms = 0;
+        }
+        self.wall_ms = wall_ms;
+        self.ahead_ms += (wall_ms - self.wrong_ms - self.ahead_ms).clamp(-most, most);
     }
 }
+
+/// A change of the wall clock by more than this is somebody setting it.
+const SET_MS: u64 = 1000;
 
 fn mono_ms(mono: Duration) -> u64 {
     u64::try_from(mono.as_millis()).unwrap_or(u64::MAX)
@@ -104,6 +130,16 @@ mod tests {
         let back = at(1_000_000, 20);
         clock.advance(back);
         assert_eq!(clock.read(back), 1_020_000, "and back, but never backwards");
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_wrong_is_not_followed_until_it_is_set() {
+        let mut clock = SteadyClock::start(at(3_600_000, 0));
+        clock.follow_others(-3_600_000);
+        clock.advance(at(3_700_000, 100));
+        assert_eq!(clock.read(at(3_700_000, 100)), 100_000);
+        clock.advance(at(101_000, 101));
+        assert_eq!(clock.read(at(101_000, 101)), 101_000, "it was set right");
     }
 
     #[test]

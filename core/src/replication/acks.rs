@@ -43,7 +43,7 @@ impl Level {
     /// How many copies that is among `members` nodes.
     const fn needed(self, members: usize) -> usize {
         match self {
-            Self::None => 1,
+            Self::None => 0,
             Self::One if members < 2 => members,
             Self::One => 2,
             Self::Quorum => members / 2 + 1,
@@ -140,8 +140,9 @@ impl Acks {
         slots: Slots,
         standing: impl Fn(&NodeId, Option<Place>) -> Standing,
     ) -> Result<Waiter, usize> {
+        let here = slots.copies_here();
         let groups = slots.into_groups();
-        let groups = groups.map(|holders| progress(holders, &standing)).collect();
+        let groups = groups.map(|holders| progress(here, holders, &standing)).collect();
         let wait = Wait {
             level,
             deadline,
@@ -256,8 +257,12 @@ impl Acks {
     }
 }
 
-fn progress(holders: Holders, standing: impl Fn(&NodeId, Option<Place>) -> Standing) -> Progress {
-    let (mut copies, mut missing) = (1, Vec::new());
+fn progress(
+    here: usize,
+    holders: Holders,
+    standing: impl Fn(&NodeId, Option<Place>) -> Standing,
+) -> Progress {
+    let (mut copies, mut missing) = (here, Vec::new());
     for mut holder in holders {
         if standing(&holder.node, None) == Standing::Gone {
             continue;

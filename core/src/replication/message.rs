@@ -136,6 +136,8 @@ pub struct Announce {
     pub ready: bool,
     /// Whether it is about to stop.
     pub leaving: bool,
+    /// Its idle time: milliseconds since 1970, by the clock it counts idle sessions with.
+    pub idle_ms: u64,
     /// Up to this moment it has forgotten ends of sessions, in milliseconds since 1970; 0 for none.
     pub forgot_ms: u64,
     /// When its memory began, in milliseconds since 1970.

@@ -49,6 +49,8 @@ impl Holder {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Slots {
     groups: SmallVec<[Holders; 1]>,
+    /// Whether this node keeps some of them only until others have them; it is no copy then.
+    passing: bool,
 }
 
 impl Slots {
@@ -61,11 +63,26 @@ impl Slots {
         holders.sort_by(|a, b| a.node.cmp(&b.node));
         Self {
             groups: SmallVec::from_iter([holders]),
+            passing: false,
         }
+    }
+
+    /// The same, for a change this node keeps only until others have it.
+    #[must_use]
+    pub fn passing(mut self, passing: bool) -> Self {
+        self.passing = passing;
+        self
+    }
+
+    /// How many copies this node is.
+    #[must_use]
+    pub fn copies_here(&self) -> usize {
+        usize::from(!self.passing)
     }
 
     /// These changes and those of `other`, as one.
     pub fn merge(&mut self, other: Self) {
+        self.passing |= other.passing;
         for holders in other.groups {
             let same =
                 |known: &&mut Holders| known.iter().map(|h| &h.node).eq(holders.iter().map(|h| &h.node));

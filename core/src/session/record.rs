@@ -196,7 +196,7 @@ impl Record {
     /// arrive before it.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.max_inactive.as_ref().map(|r| r.life) >= self.life()
+        self.max_inactive.is_some() || self.used.is_none()
     }
 
     /// When it ends if nobody uses it, in milliseconds since 1970; `None` when it does not. A part of a session

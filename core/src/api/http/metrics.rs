@@ -83,6 +83,11 @@ pub(super) fn render(engine: &Engine, traffic: &BTreeMap<NodeId, Arc<Traffic>>) 
         c.handed_over,
     );
     page.counter(
+        "limpet_ends_refused_total",
+        "words of others that a session is idle which by this node's time was far from it",
+        c.ends_refused,
+    );
+    page.counter(
         "limpet_started_over_total",
         "times this node dropped its table because it had been away for too long",
         c.started_over,

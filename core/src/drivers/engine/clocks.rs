@@ -1,13 +1,18 @@
 //! How far the members' wall clocks are from this one's: asked now and then, shown as a metric, and said in the log
 //! when it is too much. Nothing is decided by it; what a clock must not do is refused where a stamp arrives.
+//!
+//! Idle time is another matter: a node that joins with a wrong clock would find every session idle. So it counts by the
+//! time of the members that are there already, and nobody takes another's word for a session being idle that by its own
+//! time is far from it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Engine;
+use super::{Engine, expiry};
 use crate::base::clock::Now;
-use crate::base::id::NodeId;
+use crate::base::id::{NodeId, SessionKey};
 use crate::membership::{Drift, Word};
+use crate::session::Record;
 
 /// How often some members are asked.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
@@ -22,6 +27,8 @@ pub(super) struct Clocks {
     drifts: BTreeMap<NodeId, Drift>,
     next_ask: Duration,
     asked_last: Option<NodeId>,
+    /// While joining: how many milliseconds each ready member's idle time is ahead of this node's.
+    idle_ahead: BTreeMap<NodeId, i64>,
 }
 
 impl Engine {
@@ -29,6 +36,45 @@ impl Engine {
     #[must_use]
     pub fn clock_drift_ms(&self, node: &NodeId) -> Option<i64> {
         self.clocks.drifts.get(node)?.ahead_ms()
+    }
+
+    /// While joining: a ready member's idle time is `idle_ms`.
+    pub(super) fn note_idle_time(&mut self, node: &NodeId, idle_ms: u64, now: Now) {
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let ahead = signed(idle_ms).saturating_sub(signed(self.idle.read(now)));
+        self.clocks.idle_ahead.insert(node.clone(), ahead);
+    }
+
+    /// Joined: counts idle time as most of the members do, if its own is further off than is believed of a clock.
+    pub(super) fn settle_idle_time(&mut self) {
+        let mut ahead: Vec<i64> = std::mem::take(&mut self.clocks.idle_ahead)
+            .into_values()
+            .collect();
+        ahead.sort_unstable();
+        let Some(median) = ahead.get(ahead.len() / 2) else {
+            return;
+        };
+        if median.unsigned_abs() > expiry::ms(self.config.clocks.max_skew) {
+            tracing::warn!(
+                ahead_ms = median,
+                "this node's clock is wrong; counts idle time as the members do"
+            );
+            self.idle.follow_others(*median);
+        }
+    }
+
+    /// Whether `record`, which another node sent, says that a session is over which by this node's time is far from
+    /// it: one of the two clocks is wrong, and a session is not ended on such a word.
+    pub(super) fn is_premature_end(&self, key: &SessionKey, record: &Record, now: Now) -> bool {
+        let Some(known) = self.table.get(key).filter(|known| known.is_alive()) else {
+            return false;
+        };
+        let skew_ms = expiry::ms(self.config.clocks.max_skew);
+        record.ended.as_deref().copied() >= known.used
+            && record.ended.as_ref().map(|ended| ended.life) == known.life()
+            && self
+                .expires_ms(known)
+                .is_none_or(|end| end > self.idle.read(now).saturating_add(skew_ms))
     }
 
     /// Asks members for the time, now and then.

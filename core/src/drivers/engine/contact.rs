@@ -47,6 +47,8 @@ pub(super) struct Contacts {
     /// Up to this moment ends of sessions were forgotten, in milliseconds since 1970; 0 for none.
     forgot_ms: u64,
     ticked: Option<Duration>,
+    /// Whether this process stood still, and has met nobody who could say what it missed.
+    stood_still: bool,
     /// When this node's memory began, in milliseconds since 1970.
     born_ms: u64,
 }
@@ -58,6 +60,7 @@ impl Contacts {
             with: BTreeMap::new(),
             forgot_ms: 0,
             ticked: None,
+            stood_still: false,
             born_ms,
         }
     }
@@ -120,6 +123,7 @@ impl Engine {
             return;
         }
         tracing::warn!(?stood, "this process stood still");
+        self.contacts.stood_still = true;
         let since = self.idle.read(now).saturating_sub(expiry::ms(stood));
         let nodes: Vec<_> = self.peers.keys().cloned().collect();
         for node in nodes {
@@ -135,11 +139,17 @@ impl Engine {
         Announce {
             ready: self.phase == Phase::Ready,
             leaving: self.phase == Phase::Leaving,
+            idle_ms: self.idle.latest(),
             forgot_ms: self.contacts.forgot_ms,
             born_ms: self.contacts.born_ms,
             misses_born_ms: self.contacts.with.get(node).map_or(0, |contact| contact.born_ms),
             away_ms: self.away_ms(node),
-            group: u32::try_from(self.group()).unwrap_or(u32::MAX),
+            // Whoever stood still yields to everybody.
+            group: if self.contacts.stood_still {
+                0
+            } else {
+                u32::try_from(self.group()).unwrap_or(u32::MAX)
+            },
             workers: self.workers.clone(),
         }
     }
@@ -200,11 +210,16 @@ impl Engine {
             usize::try_from(announce.group).unwrap_or(0),
             std::cmp::Reverse(node),
         );
-        let smaller = mine < theirs;
+        let yields = match (self.contacts.stood_still, announce.group == 0) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => here && (!there || mine < theirs),
+        };
         if nothing_to_lose || !(here || there) {
             self.contacts.set(node, Trust::Close);
+            self.contacts.stood_still = false;
             false
-        } else if here && (!there || smaller) {
+        } else if yields {
             tracing::error!(
                 peer = %node,
                 "was away for longer than the ends of sessions are remembered; drops its table and takes it anew"

@@ -19,6 +19,8 @@ pub struct Counters {
     pub handed_over: u64,
     /// Times this node dropped its table because it had been away for too long.
     pub started_over: u64,
+    /// Words that a session is idle which by this node's time was far from it.
+    pub ends_refused: u64,
     /// Sessions refused because `session.max_active` was reached.
     pub refused_full: u64,
     /// Attributes that were not kept, because their names match no pattern.

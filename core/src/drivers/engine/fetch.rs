@@ -75,6 +75,7 @@ impl Engine {
     /// # Errors
     /// [`Refused::Unreachable`].
     pub fn fetch(&mut self, key: &SessionKey, now: Now) -> Result<Option<FetchId>, Refused> {
+        self.follow_view(now);
         let key = self.current_key(key, now).into_owned();
         let known = self.who_may_have(&key);
         if known.is_empty() {
@@ -219,7 +220,7 @@ impl Engine {
         let part = self
             .table
             .get(key)
-            .is_some_and(|record| record.is_alive() && !record.is_complete());
+            .is_some_and(|record| record.is_alive() && record.is_only_use());
         if part {
             let before = self.whereabouts(key);
             self.table.remove(key);

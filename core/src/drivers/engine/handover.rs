@@ -5,6 +5,7 @@
 //! is offered again later; what all of them have is forgotten here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, Phase};
@@ -27,6 +28,8 @@ const STAY: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Handover {
     waiting: BTreeSet<SessionKey>,
+    /// Those of them that are over, with the worker they were bound to: their end is to be known where they were.
+    ends: BTreeMap<SessionKey, Option<Arc<str>>>,
     /// Sessions that were fetched, and until when they stay.
     fetched: BTreeMap<SessionKey, Duration>,
     round: Option<Round>,
@@ -47,6 +50,12 @@ struct Round {
 impl Handover {
     /// A session to hand over.
     pub(super) fn add(&mut self, key: SessionKey) {
+        self.waiting.insert(key);
+    }
+
+    /// A session ended here that was held elsewhere, bound to `route`.
+    pub(super) fn add_end(&mut self, key: SessionKey, route: Option<Arc<str>>) {
+        self.ends.insert(key.clone(), route);
         self.waiting.insert(key);
     }
 
@@ -94,14 +103,16 @@ impl Engine {
             let Some(key) = self.handover.waiting.pop_first() else {
                 break;
             };
-            let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
+            let Some(record) = self.table.get(&key) else {
+                self.handover.ends.remove(&key);
                 continue;
             };
-            if self.is_held_here(&key, record) {
-                continue;
-            }
+            let route = match self.handover.ends.get(&key).filter(|_| !record.is_alive()) {
+                Some(route) => route.as_deref(),
+                None if !record.is_alive() || self.is_held_here(&key, record) => continue,
+                None => record.route.as_ref().map(|r| &*r.value),
+            };
             let digest = record.digest();
-            let route = record.route.as_ref().map(|r| &*r.value);
             for node in placement.view().holders(&key, route).iter() {
                 to.entry(node.clone()).or_default().push(Offered {
                     key: key.clone(),
@@ -158,7 +169,7 @@ impl Engine {
         let mut lacking = Vec::new();
         for Offered { key, digest, used } in sessions {
             match self.table.get(&key).cloned() {
-                Some(known) if known.is_alive() && known.digest() == digest => {
+                Some(known) if known.digest() == digest => {
                     if let Some(used) = used {
                         self.join(&key, &Record::use_of(used), now);
                     }
@@ -197,7 +208,7 @@ impl Engine {
         round.lacked.extend(lacking.iter().cloned());
         let answered = round.unanswered.is_empty();
         for key in &lacking {
-            if let Some(record) = self.table.get(key).filter(|record| record.is_alive()).cloned() {
+            if let Some(record) = self.table.get(key).cloned() {
                 self.push(node, key, &record);
             }
         }
@@ -209,9 +220,17 @@ impl Engine {
     fn end_round(&mut self, round: Round, now: Now) {
         let mut again = !round.lacked.is_empty();
         for (key, digest) in round.offered {
-            let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
+            let Some(record) = self.table.get(&key) else {
                 continue;
             };
+            if !record.is_alive() {
+                if round.lacked.contains(&key) {
+                    self.handover.waiting.insert(key);
+                } else {
+                    self.handover.ends.remove(&key);
+                }
+                continue;
+            }
             let stays = self.handover.fetched.contains_key(&key);
             again |= stays;
             if stays || round.lacked.contains(&key) || record.digest() != digest {

@@ -121,6 +121,7 @@ impl Engine {
 
     fn become_ready(&mut self, now: Now) {
         let received = self.transfers.clear();
+        self.settle_idle_time();
         self.phase = Phase::Ready;
         self.joining = Step::Waiting;
         self.joined_from.clear();

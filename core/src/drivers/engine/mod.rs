@@ -329,9 +329,7 @@ impl Engine {
         self.flush_touches(now);
         self.end_due(now);
         self.progress_join(now);
-        if std::mem::take(&mut self.view_stale) {
-            self.refresh_view(now);
-        }
+        self.follow_view(now);
         self.refresh_placement();
         self.progress_handover(now);
         self.progress_fetches(now);

@@ -137,6 +137,7 @@ impl Engine {
     /// The link of `lane` to the node that says it is `identity` is up. Lane 0 comes first; another lane's link to a
     /// node without it is to be closed.
     pub fn link_up(&mut self, node: &NodeId, identity: Identity, lane: Lane, now: Now) {
+        self.note_standstill(now);
         if lane != CONTROL {
             self.lane_up(node, lane);
             return;
@@ -352,6 +353,7 @@ impl Engine {
 
     /// A message of `node` arrived on the link `on`. Says whether that link is still the one to listen to.
     pub fn hear(&mut self, node: &NodeId, on: Listening, message: Message, now: Now) -> bool {
+        self.note_standstill(now);
         let heard = self
             .heard
             .entry(node.clone())
@@ -435,6 +437,9 @@ impl Engine {
     }
 
     fn hear_announce(&mut self, node: &NodeId, mut announce: Announce, now: Now) {
+        if announce.ready && matches!(self.phase, super::Phase::Joining { .. }) {
+            self.note_idle_time(node, announce.idle_ms, now);
+        }
         if self.hear_contact(node, &announce, now) {
             return;
         }
@@ -466,15 +471,25 @@ impl Engine {
     pub(super) fn apply(&mut self, from: &NodeId, records: Vec<(SessionKey, Record)>, now: Now) -> usize {
         let mut refused = 0;
         self.events.replicated = true;
-        for (key, record) in records {
+        for (key, mut record) in records {
             if let Err(error) = self.hlc.observe(record.latest(), now.wall_ms) {
                 self.counters.skew_refused += 1;
                 tracing::warn!(peer = %from, %error, "refused a change");
                 refused += 1;
                 continue;
             }
-            if record.is_only_use() && self.table.get(&key).is_none_or(|known| known.used.is_none()) {
+            if record.is_only_use()
+                && self
+                    .table
+                    .get(&key)
+                    .is_none_or(|known| known.life() < record.life())
+            {
                 continue; // of a session that is not here; should there be one, it comes as a whole
+            }
+            if self.is_premature_end(&key, &record, now) {
+                self.counters.ends_refused += 1;
+                tracing::debug!(peer = %from, "says of a session that it is idle which is not");
+                record.ended = None;
             }
             self.join(&key, &record, now);
             self.contradict(from, &key, &record);

@@ -171,16 +171,36 @@ impl Engine {
             shared.toggle(own, key, before.route.as_deref(), before.digest);
             shared.toggle(own, key, after.route.as_deref(), after.digest);
         }
-        if let Some(record) = record
-            && record.is_alive()
-            && !self.is_held_here(key, record)
+        let Some(record) = record.filter(|_| !key.is_reserved()) else {
+            return;
+        };
+        let was_held = |view: &View| {
+            view.holders(key, before.route.as_deref())
+                .contains(&self.config.node)
+        };
+        if record.is_alive() {
+            if !self.is_held_here(key, record) {
+                self.handover.add(key.clone());
+            }
+        } else if before.digest != 0
+            && !self
+                .placement
+                .as_ref()
+                .is_none_or(|placement| was_held(placement.view()))
         {
-            self.handover.add(key.clone());
+            self.handover.add_end(key.clone(), before.route.clone());
+        }
+    }
+
+    /// Makes sure the view is that of the members and workers of now.
+    pub(super) fn follow_view(&mut self, now: Now) {
+        if std::mem::take(&mut self.view_stale) {
+            self.refresh_view(now);
         }
     }
 
     /// Members or workers have changed: where sessions belong may have, too.
-    pub(super) fn refresh_view(&mut self, now: Now) {
+    fn refresh_view(&mut self, now: Now) {
         let Mode::Backup { copies } = self.config.mode else {
             return;
         };

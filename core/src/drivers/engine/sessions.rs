@@ -304,12 +304,17 @@ impl Engine {
 
     /// Joins a change of this node and puts it into every peer's outbox.
     pub(super) fn commit(&mut self, key: &SessionKey, delta: Record, stamp: Stamp, now: Now) -> Written {
+        self.follow_view(now);
         let before = self.whereabouts(key);
         self.join(key, &delta, now);
         let targets = self
             .table
             .get(key)
             .and_then(|record| self.targets(key, &before, record));
+        let passing = self
+            .table
+            .get(key)
+            .is_some_and(|record| !self.is_held_here(key, record));
         let mut places = SmallVec::<[_; 2]>::new();
         for (node, peer) in &mut self.peers {
             if targets.as_ref().is_some_and(|targets| !targets.contains(node)) {
@@ -336,7 +341,7 @@ impl Engine {
         Written {
             key: key.clone(),
             version: stamp,
-            slots: Slots::of(places),
+            slots: Slots::of(places).passing(passing),
         }
     }
 

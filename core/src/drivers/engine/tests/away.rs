@@ -146,3 +146,24 @@ fn a_short_absence_changes_nothing() {
         assert_eq!(cluster.value(at, "right", "v").as_deref(), Some("1"), "at {at}");
     }
 }
+
+#[test]
+fn a_process_that_stood_still_yields_to_everybody() {
+    let mut cluster = cluster(&["a", "b", "c"]);
+    cluster.patch("c", "gone", set("v", "1"));
+    cluster.patch("a", "kept", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    // What was ended before is forgotten by the one that stands still as soon as it goes on, and by nobody else yet.
+    delete(&mut cluster, "c", "gone");
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["c"], &["a", "b"]);
+    let stopped = cluster.engines.remove(&node("c")).unwrap();
+    cluster.run(Duration::from_secs(50));
+    cluster.engines.insert(node("c"), stopped);
+    cluster.heal();
+    cluster.run(Duration::from_secs(30));
+    assert_eq!(started_over(&cluster, "a") + started_over(&cluster, "b"), 0);
+    for at in ["a", "b", "c"] {
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+    }
+}

@@ -258,3 +258,46 @@ fn changes_on_both_sides_of_a_cut_are_together_at_the_holders_when_it_heals() {
         assert_eq!(engine.misplaced(), 0, "at {}", engine.node());
     }
 }
+
+#[test]
+fn an_end_made_where_the_session_is_not_held_while_its_holders_are_cut_off_reaches_them() {
+    let mut cluster = cluster(1);
+    cluster.patch("c", "S1", bound("c"));
+    cluster.run(Duration::from_secs(1));
+    let holders = cluster.holders("S1");
+    let outside: Vec<_> = NODES
+        .into_iter()
+        .filter(|name| !holders.contains(&(*name).to_owned()))
+        .collect();
+    assert!(cluster.bring(outside[0], "S1"));
+    let held: Vec<&str> = holders.iter().map(String::as_str).collect();
+    cluster.part(&held, &outside);
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node(outside[0])).unwrap();
+    engine.delete(&key("S1"), now).unwrap();
+    cluster.run(Duration::from_secs(20));
+    cluster.heal();
+    cluster.run(Duration::from_secs(20));
+    assert_eq!(cluster.holders("S1"), Vec::<String>::new());
+}
+
+#[test]
+fn a_node_that_only_passes_a_session_on_counts_itself_as_no_copy() {
+    let mut cluster = cluster(1);
+    cluster.patch("c", "S1", bound("c"));
+    cluster.run(Duration::from_secs(1));
+    let holders = cluster.holders("S1");
+    let at = NODES
+        .into_iter()
+        .find(|name| !holders.contains(&(*name).to_owned()))
+        .unwrap();
+    assert!(cluster.bring(at, "S1"));
+    let slots = cluster.patch(at, "S1", set("w", "2"));
+    cluster.settle();
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node(at)).unwrap();
+    assert_eq!(
+        engine.wait_for(Level::All, Duration::from_secs(1), slots, now),
+        Err(2)
+    );
+}

@@ -294,3 +294,33 @@ fn a_use_of_a_session_that_is_not_here_leaves_nothing() {
     cluster.at("a", |engine, now| engine.apply(&node("b"), vec![change], now));
     assert!(cluster.engines[&node("a")].table().get(&key("S1")).is_none());
 }
+
+#[test]
+fn nobody_takes_the_word_of_a_wrong_clock_for_a_session_being_idle() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", idle(1_800_000));
+    cluster.settle();
+    let used = cluster.engines[&node("a")]
+        .table()
+        .get(&key("S1"))
+        .unwrap()
+        .used
+        .unwrap();
+    let word = (key("S1"), Record::idle_since(used));
+    cluster.at("b", |engine, now| engine.apply(&node("a"), vec![word], now));
+    assert_eq!(cluster.value("b", "S1", "v").as_deref(), Some("1"));
+    assert_eq!(cluster.engines[&node("b")].counters().ends_refused, 1);
+}
+
+#[test]
+fn a_node_that_joins_with_a_clock_an_hour_ahead_counts_idle_time_as_the_others_do() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", idle(1_800_000));
+    cluster.settle();
+    cluster.skew_ms.insert(node("c"), 3_600_000);
+    cluster.start("c");
+    cluster.run(Duration::from_secs(10));
+    for at in ["a", "b", "c"] {
+        assert_eq!(cluster.value(at, "S1", "v").as_deref(), Some("1"), "at {at}");
+    }
+}

@@ -40,6 +40,8 @@ struct Cluster {
     fetched: BTreeMap<(NodeId, fetch::FetchId), bool>,
     mode: Mode,
     tombstone_life: Duration,
+    /// How far the wall clocks of some nodes are ahead.
+    skew_ms: BTreeMap<NodeId, u64>,
     elapsed: Duration,
 }
 
@@ -80,6 +82,7 @@ impl Cluster {
             fetched: BTreeMap::new(),
             mode: Mode::Delta,
             tombstone_life: Duration::from_secs(24 * 3600),
+            skew_ms: BTreeMap::new(),
             elapsed: Duration::ZERO,
         }
     }
@@ -111,9 +114,19 @@ impl Cluster {
         }
     }
 
+    /// What the clocks of a node show.
+    fn now_at(&self, id: &NodeId) -> Now {
+        let now = self.now();
+        let ahead_ms = self.skew_ms.get(id).copied().unwrap_or(0);
+        Now {
+            wall_ms: now.wall_ms + ahead_ms,
+            ..now
+        }
+    }
+
     /// Starts a node with an empty memory, in place of an earlier run if there is one.
     fn start(&mut self, name: &str) {
-        self.start_at(name, self.now().wall_ms);
+        self.start_at(name, self.now_at(&node(name)).wall_ms);
     }
 
     /// The same for a node whose clock shows `wall_ms` when it begins.
@@ -167,7 +180,7 @@ impl Cluster {
             self.down(&from, &to, true);
         }
         self.relink();
-        let now = self.now();
+        let now = self.now_at(&id);
         let engine = self.engines.get_mut(&id).unwrap();
         seeds.iter().for_each(|seed| engine.seed_tried(seed, now));
     }
@@ -181,7 +194,7 @@ impl Cluster {
     }
 
     fn down(&mut self, from: &NodeId, to: &NodeId, refused: bool) {
-        let now = self.now();
+        let now = self.now_at(from);
         if !self.links.contains_key(&(from.clone(), to.clone(), CONTROL)) {
             let engine = self.engines.get_mut(from).unwrap();
             if engine.peers().get(to).is_some_and(Peer::is_linked) {
@@ -192,8 +205,8 @@ impl Cluster {
 
     /// Makes every link that can be made.
     fn relink(&mut self) {
-        let now = self.now();
         for (from, to) in self.pairs() {
+            let now = self.now_at(&from);
             for lane in 0..LANES {
                 let link = (from.clone(), to.clone(), lane);
                 if self.cut.contains(&(from.clone(), to.clone())) || self.links.contains_key(&link) {
@@ -239,8 +252,8 @@ impl Cluster {
         for _ in 0..10_000 {
             let mut moved = false;
             let links: Vec<_> = self.links.iter().map(|(link, on)| (link.clone(), *on)).collect();
-            let now = self.now();
             for ((from, to, lane), on) in links {
+                let (now_from, now) = (self.now_at(&from), self.now_at(&to));
                 for message in self.engines.get_mut(&from).unwrap().next_messages(&to, lane) {
                     let arrived = message::decode(&message::encode(&message).unwrap()).unwrap();
                     assert_eq!(arrived, message, "a message changed on its way");
@@ -250,13 +263,14 @@ impl Cluster {
                         self.engines
                             .get_mut(&from)
                             .unwrap()
-                            .link_down(&to, lane, false, now);
+                            .link_down(&to, lane, false, now_from);
                         break; // the rest of what was on the link is lost
                     }
                 }
             }
             let nodes: Vec<_> = self.engines.keys().cloned().collect();
             for id in nodes {
+                let now = self.now_at(&id);
                 for output in self.engines.get_mut(&id).unwrap().take_outputs() {
                     match output {
                         Output::Timer(after, timer) => {
@@ -292,25 +306,29 @@ impl Cluster {
         while self.elapsed < end {
             self.settle();
             self.elapsed += Duration::from_millis(50);
-            let now = self.now();
             let (due, later) = std::mem::take(&mut self.timers)
                 .into_iter()
                 .partition(|(at, ..)| *at <= self.elapsed);
             self.timers = later;
             for (at, id, timer) in due {
+                let now = self.now_at(&id);
                 match self.engines.get_mut(&id) {
                     Some(engine) => engine.fire(timer, now),
                     None => self.timers.push((at, id, timer)), // it stands still
                 }
             }
-            self.engines.values_mut().for_each(|engine| engine.tick(now));
+            let nodes: Vec<_> = self.engines.keys().cloned().collect();
+            for id in nodes {
+                let now = self.now_at(&id);
+                self.engines.get_mut(&id).unwrap().tick(now);
+            }
             self.relink();
         }
         self.settle();
     }
 
     fn patch(&mut self, at: &str, id: &str, patch: Patch) -> Slots {
-        let now = self.now();
+        let now = self.now_at(&node(at));
         self.engines
             .get_mut(&node(at))
             .unwrap()
@@ -320,7 +338,7 @@ impl Cluster {
     }
 
     fn value(&self, at: &str, id: &str, name: &str) -> Option<String> {
-        let record = self.engines[&node(at)].session(&key(id), self.now())?;
+        let record = self.engines[&node(at)].session(&key(id), self.now_at(&node(at)))?;
         let (_, value) = record.values().find(|(n, _)| ***n == *name)?;
         Some(String::from_utf8(value.to_vec()).unwrap())
     }
