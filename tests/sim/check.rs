@@ -8,15 +8,18 @@ use limpet_core::session::{Record, Stamp};
 
 use crate::client::Pending;
 use crate::clock::BEGIN_MS;
-use crate::history::{History, NAMES, Run, Write};
+use crate::history::{History, NAMES};
+use crate::host::Host;
 use crate::report::Rare;
 use crate::view;
 use crate::world::World;
 
 /// How far from the truth what depends on the time may be beside the clocks' skew.
-const EPSILON_MS: u64 = 200;
+pub const EPSILON_MS: u64 = 200;
 /// For how long a path must have been well for a joining node to have had everything over it.
 const WELL_US: u64 = 10_000_000;
+/// How old a write must be whose holders are known, to have been there before the node joined.
+const HELD_US: u64 = 9_000_000;
 /// For how long it must have been linked to who has more, to know of it.
 const LINKED_US: u64 = 1_500_000;
 
@@ -156,12 +159,12 @@ fn linked_for(world: &World, from: usize, to: usize) -> u64 {
 fn joined(world: &mut World, index: usize) {
     let now = world.now;
     world.trace.line(now, "ready", index, 0, 0);
-    let began = world.hosts[index].began;
+    let began = world.hosts[index].began_memory;
     if now - began >= world.plan.options.state_transfer_timeout.as_micros() as u64 {
         world.reached.note(Rare::WithoutTable);
         return;
     }
-    if world.plan.clocks.beyond || world.plan.weather.loss > 0.05 {
+    if world.plan.clocks.beyond || world.plan.weather.loss > 0.05 || !world.plan.everywhere() {
         return;
     }
     let Some(engine) = &world.hosts[index].engine else {
@@ -187,9 +190,10 @@ fn joined(world: &mut World, index: usize) {
         let theirs = world.hosts[donor].engine.as_ref();
         let missing = world.history.writes.iter().find(|write| {
             let key = &world.history.keys[write.session];
-            write.at + 5_000_000 < now
+            write.at + HELD_US < now
+                && write.holders.contains(&world.hosts[donor].run())
                 && !world.history.was_ended(write.session, write.life)
-                && write.is_in(theirs.and_then(|engine| engine.table().get(key)))
+                && theirs.is_some_and(|engine| write.is_exactly_in(engine.table().get(key)))
                 && theirs.is_some_and(|engine| engine.session(key, world.hosts[donor].now(now)).is_some())
                 && !write.is_in(engine.table().get(key))
         });
@@ -222,7 +226,7 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
         .hosts
         .iter()
         .filter(|host| host.engine.as_ref().is_some_and(|engine| holds(world, engine)))
-        .map(|host| (host.index, host.epoch))
+        .map(Host::run)
         .collect();
     let history = &mut world.history;
     let since = pending
@@ -235,11 +239,15 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
     let lost = history.losses_since(since);
     for write in &pending.writes {
         history.writes[*write].holders.clone_from(&holders);
+        history.writes[*write].told = copies;
     }
     for end in &pending.ends {
         history.ends[*end].holders.clone_from(&holders);
     }
-    if copies > holders.len() + lost {
+    // In `backup` mode a node hands over what it is not to hold, and may have by now.
+    let home = world.clients[index].home;
+    let handed_over = !world.plan.everywhere() && !holders.iter().any(|run| run.0 == home);
+    if copies > holders.len() + lost + usize::from(handed_over) {
         let writes: Vec<_> = pending
             .writes
             .iter()
@@ -295,6 +303,9 @@ pub fn served(world: &mut World, index: usize, session: usize, record: &Record) 
             continue;
         };
         let now = view::attribute(record, name).map(|(rank, _)| rank);
+        if !world.plan.everywhere() {
+            break; // a node that holds no copy asks others, who may know less
+        }
         if now.is_none_or(|now| now < seen) && view::ended(record) < seen.0 && life <= seen.0 {
             let words = format!("{key:?} {name} at n{home} went from {seen:?} to {now:?}");
             return world.fail("C5", words);
@@ -309,7 +320,7 @@ pub fn served(world: &mut World, index: usize, session: usize, record: &Record) 
 }
 
 /// C4 and C11: a value is one that was written there, by the write whose stamp it has.
-fn sound(history: &History, session: usize, record: &Record) -> Result<(), (&'static str, String)> {
+pub fn sound(history: &History, session: usize, record: &Record) -> Result<(), (&'static str, String)> {
     for (name, rank, value) in view::attributes(record) {
         let Some(place) = NAMES.iter().position(|known| *known == name) else {
             return Err(("C11", format!("has an attribute {name} that nobody wrote")));
@@ -360,11 +371,11 @@ fn late(world: &mut World, home: usize, session: usize) {
 /// C5 and C7: a session that is not there was ended, or its time is over.
 pub fn gone(world: &mut World, home: usize, session: usize) {
     world.numbers.checked_reads += 1;
-    if world.plan.clocks.beyond {
-        return;
+    if world.plan.clocks.beyond || !world.plan.everywhere() {
+        return; // in `backup` mode a node need not hold what was used there
     }
     let history = &world.history;
-    let run = (home, world.hosts[home].epoch);
+    let run = world.hosts[home].run();
     let Some(last) = history.uses.get(&(session, run)) else {
         return;
     };
@@ -410,182 +421,5 @@ pub fn before_message(world: &mut World, index: usize, message: &Message) {
             None => true,
         };
         world.numbers.needless += u64::from(!told);
-    }
-}
-
-/// C1, first half: whether the core has come to rest: all ready, all linked both ways, all digests equal.
-pub fn is_converged(world: &World) -> Result<(), String> {
-    let mut first: Option<(usize, Vec<u64>)> = None;
-    for index in &world.core {
-        let Some(engine) = world.hosts[*index].awake() else {
-            return Err(format!("n{index} does not run"));
-        };
-        if let Some(reason) = engine.not_ready_reason() {
-            return Err(format!("n{index} is not ready: {reason}"));
-        }
-        for other in world.core.iter().filter(|other| *other != index) {
-            let member = engine.roster().get(&world.hosts[*other].id);
-            if !member.is_some_and(|member| member.active && member.linked && member.ready) {
-                return Err(format!("n{index} takes n{other} for {member:?}"));
-            }
-        }
-        let digests: Vec<u64> = engine.table().digests().collect();
-        match &first {
-            None => first = Some((*index, digests)),
-            Some((other, theirs)) if *theirs != digests => {
-                let buckets = theirs.iter().zip(&digests).filter(|(a, b)| a != b).count();
-                return Err(format!("n{other} and n{index} differ in {buckets} buckets"));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// C1, second half, and everything that has to be true of tables that agree.
-pub fn tables(world: &mut World) {
-    let Some((first, others)) = world.core.split_first() else {
-        return;
-    };
-    let first = *first;
-    let others = others.to_vec();
-    let Some(engine) = world.hosts[first].engine.as_ref() else {
-        return;
-    };
-    let mut wrong = None;
-    for other in others {
-        let Some(theirs) = world.hosts[other].engine.as_ref() else {
-            continue;
-        };
-        let nothing = Record::default();
-        for (mine, theirs) in [(engine, theirs), (theirs, engine)] {
-            for (key, record) in mine.table().iter().filter(|(_, record)| record.is_alive()) {
-                let there = theirs.table().get(key).unwrap_or(&nothing);
-                if !view::same_but_uses(record, there) {
-                    wrong = Some((
-                        "C1",
-                        format!(
-                            "{key:?}: {record:?} at one and {there:?} at the other of n{first}, n{other}"
-                        ),
-                    ));
-                }
-            }
-        }
-    }
-    let living = engine.table().iter().filter(|(_, record)| record.is_alive());
-    world.numbers.parts += living.filter(|(_, record)| !record.is_complete()).count() as u64;
-    let history = &world.history;
-    for (session, key) in history.keys.iter().enumerate() {
-        if let Some(record) = engine.table().get(key)
-            && let Err((claim, words)) = sound(history, session, record)
-        {
-            wrong = Some((claim, format!("{key:?} at n{first}: {words}")));
-        }
-    }
-    wrong = wrong
-        .or_else(|| kept(world, engine))
-        .or_else(|| stays_over(world, engine));
-    world.numbers.checked_writes += world.history.writes.len() as u64;
-    if let Some((claim, words)) = wrong {
-        world.fail(claim, words);
-    }
-    alive(world);
-}
-
-fn survives(world: &World, holders: &[(usize, u32)]) -> bool {
-    holders.iter().any(|(host, epoch)| {
-        world.core.contains(host) && world.hosts[*host].epoch == *epoch && world.hosts[*host].engine.is_some()
-    })
-}
-
-/// C2: what a run of the core held, all of the core holds.
-fn kept(world: &World, engine: &Engine) -> Option<(&'static str, String)> {
-    if world.plan.clocks.beyond {
-        return None;
-    }
-    // What is over where it was held need not be known to have been elsewhere: that tables agree is enough.
-    let history = &world.history;
-    let forgot = |write: &Write, run: &Run| {
-        let engine = world.hosts[run.0].engine.as_ref();
-        let table = engine.map(Engine::table);
-        survives(world, &[*run])
-            && table.is_some_and(|table| !write.is_in(table.get(&history.keys[write.session])))
-    };
-    let lost = history
-        .writes
-        .iter()
-        .find(|write| write.holders.iter().any(|run| forgot(write, run)))?;
-    let key = &history.keys[lost.session];
-    Some((
-        "C2",
-        format!(
-            "{key:?} {} of {:?} was held by {:?} and is lost: {:?}",
-            NAMES[lost.name],
-            (lost.life, lost.stamp),
-            lost.holders,
-            engine.table().get(key)
-        ),
-    ))
-}
-
-/// C3: what a run of the core knew to be over, is over in all of the core.
-fn stays_over(world: &World, engine: &Engine) -> Option<(&'static str, String)> {
-    let history = &world.history;
-    let returned = history.ends.iter().find(|end| {
-        let record = engine.table().get(&history.keys[end.session]);
-        // What was found idle is kept for a while by who has not heard of its end, and not served.
-        let record = record.filter(|record| record.is_alive());
-        let back = record.is_some_and(|record| {
-            view::attributes(record).any(|(_, rank, _)| rank.0 <= end.stamp)
-                || record.life().is_some_and(|life| life <= end.stamp)
-        });
-        survives(world, &end.holders) && back
-    })?;
-    let key = &history.keys[returned.session];
-    Some((
-        "C3",
-        format!("{key:?} was ended at {:?} and is back", returned.stamp),
-    ))
-}
-
-/// C7: nothing ended before its time: a use that a run of the core knows of counts in all of the core.
-fn alive(world: &mut World) {
-    if world.plan.clocks.beyond || world.plan.options.end_on_leave {
-        return;
-    }
-    let held_back = world.plan.options.touch_interval.as_millis() as u64;
-    let mut wrong = None;
-    let mut uses: Vec<_> = world.history.uses.iter().collect();
-    uses.sort_unstable_by_key(|((session, run), _)| (*session, *run));
-    for ((session, run), last) in uses {
-        let history = &world.history;
-        if !survives(world, &[*run]) || history.was_ended(*session, last.life) {
-            continue;
-        }
-        let lives = history.shortest[*session].unwrap_or(u64::MAX / 4);
-        let late = 2 * world.plan.clocks.skew_ms + EPSILON_MS + held_back.min(lives / 3);
-        if world.now / 1000 + late >= last.at / 1000 + lives {
-            continue;
-        }
-        let key = &history.keys[*session];
-        for index in &world.core {
-            let host = &world.hosts[*index];
-            let there = host
-                .engine
-                .as_ref()
-                .and_then(|engine| engine.session(key, host.now(world.now)));
-            let record = host.engine.as_ref().and_then(|engine| engine.table().get(key));
-            let overtaken = record.is_some_and(|record| view::was_overtaken(record, last.life));
-            if there.is_none() && !overtaken {
-                wrong = Some(format!(
-                    "{key:?} was used at n{} {} ms ago, lives {lives} ms and is not at n{index}",
-                    run.0,
-                    (world.now - last.at) / 1000
-                ));
-            }
-        }
-    }
-    if let Some(words) = wrong {
-        world.fail("C7", words);
     }
 }

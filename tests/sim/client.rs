@@ -11,7 +11,7 @@ use limpet_wire::report::IdleLimit;
 
 use crate::check;
 use crate::draw::Draw;
-use crate::history::{End, NAMES, Write};
+use crate::history::{End, NAMES, Run, Write};
 use crate::report::Rare;
 use crate::view::{self, Rank};
 use crate::world::{Event, World};
@@ -24,14 +24,29 @@ pub struct Pending {
     pub ends: Vec<usize>,
 }
 
+/// What a client asks for.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked {
+    Patch,
+    Read,
+    Touch,
+    Delete,
+    Rename,
+}
+
+/// How often a session is asked for that turns out to have another id.
+const FETCH_ROUNDS: u32 = 4;
+
 /// One client.
 #[derive(Debug)]
 pub struct Client {
     pub home: usize,
     /// Which run of its node it spoke to last.
-    pub run: u32,
+    pub run: Run,
     pub sessions: Vec<usize>,
     pub pending: Option<Pending>,
+    /// The session its node asks others for: run, fetch, place among its sessions, what it wants, rounds left.
+    pub fetching: Option<(Run, u64, usize, Asked, u32)>,
     pub requests: u64,
     /// What it has seen of attributes in this run: nothing earlier may show up again.
     pub seen: HashMap<(usize, usize), Rank>,
@@ -52,9 +67,10 @@ pub fn arrive(world: &mut World) {
         let own = draw.between(1, 5);
         let client = Client {
             home: draw.index(world.plan.nodes),
-            run: 0,
+            run: (0, 0),
             sessions: (0..own).map(|_| draw.pick(&sessions)).collect(),
             pending: None,
+            fetching: None,
             requests: 0,
             seen: HashMap::new(),
             over: HashMap::new(),
@@ -77,7 +93,7 @@ pub fn request(world: &mut World, index: usize) {
     let wander = client.draw.chance(world.plan.load.wander);
     world.after(next, Event::Request(index));
     let client = &mut world.clients[index];
-    if client.pending.is_some() {
+    if client.pending.is_some() || client.fetching.is_some() {
         return;
     }
     let host = &world.hosts[client.home];
@@ -92,9 +108,9 @@ pub fn request(world: &mut World, index: usize) {
         return;
     }
     let client = &mut world.clients[index];
-    let epoch = world.hosts[home].epoch;
-    if client.run != epoch << 8 | home as u32 {
-        client.run = epoch << 8 | home as u32;
+    let run = world.hosts[home].run();
+    if client.run != run {
+        client.run = run;
         client.seen.clear();
         client.over.clear();
     }
@@ -105,12 +121,70 @@ pub fn request(world: &mut World, index: usize) {
         world.reached.note(Rare::ParallelRename);
     }
     world.numbers.requests += 1;
-    match world.clients[index].draw.below(100) {
-        0..45 => patch(world, index, session),
-        45..75 => read(world, index, session),
-        75..88 => touch(world, index, session),
-        88..94 => delete(world, index, session),
-        _ => rename(world, index, place),
+    let asked = match world.clients[index].draw.below(100) {
+        0..45 => Asked::Patch,
+        45..75 => Asked::Read,
+        75..88 => Asked::Touch,
+        88..94 => Asked::Delete,
+        _ => Asked::Rename,
+    };
+    bring(world, index, place, asked, FETCH_ROUNDS);
+}
+
+/// Sees to it that the session is at the client's node, as the daemon does before it answers; then asks.
+fn bring(world: &mut World, index: usize, place: usize, asked: Asked, rounds: u32) {
+    let (home, session) = (world.clients[index].home, world.clients[index].sessions[place]);
+    let key = world.history.keys[session].clone();
+    let missing = world.call(home, |engine, now| {
+        engine.must_fetch(&key, now).then(|| engine.fetch(&key, now))
+    });
+    match missing.flatten().filter(|_| rounds > 0) {
+        Some(Ok(Some(id))) => {
+            world.reached.note(Rare::Fetched);
+            let run = world.hosts[home].run();
+            world.clients[index].fetching = Some((run, id, place, asked, rounds - 1));
+            let requests = world.clients[index].requests;
+            world.after(3_000_000, Event::GiveUp(index, requests));
+        }
+        Some(Err(_)) if world.call(home, |engine, now| engine.session(&key, now).is_none()) == Some(true) => {
+        }
+        _ => perform(world, index, place, asked),
+    }
+}
+
+/// A node has asked the others for a session.
+pub fn fetched(world: &mut World, home: usize, id: u64, answered: bool) {
+    let run = world.hosts[home].run();
+    let waits = |client: &Client| {
+        client
+            .fetching
+            .is_some_and(|(at, waits_for, ..)| (at, waits_for) == (run, id))
+    };
+    let Some(index) = world.clients.iter().position(waits) else {
+        return;
+    };
+    let Some((_, _, place, asked, rounds)) = world.clients[index].fetching.take() else {
+        return;
+    };
+    let session = world.clients[index].sessions[place];
+    let key = world.history.keys[session].clone();
+    let there = world.call(home, |engine, now| engine.session(&key, now).is_some()) == Some(true);
+    if answered || there {
+        bring(world, index, place, asked, rounds);
+    }
+}
+
+fn perform(world: &mut World, index: usize, place: usize, asked: Asked) {
+    let session = world.clients[index].sessions[place];
+    if !world.hosts[world.clients[index].home].is_ready() {
+        return;
+    }
+    match asked {
+        Asked::Patch => patch(world, index, session),
+        Asked::Read => read(world, index, session),
+        Asked::Touch => touch(world, index, session),
+        Asked::Delete => delete(world, index, session),
+        Asked::Rename => rename(world, index, place),
     }
 }
 
@@ -179,7 +253,7 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
         world.history.lifetime(session, idle);
     }
     check::stamp(world, home, version);
-    let run = (home, world.hosts[home].epoch);
+    let run = world.hosts[home].run();
     let mut writes = Vec::new();
     let record = held(world, home, session);
     for name in names {
@@ -215,6 +289,7 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
             stamp: version,
             at,
             holders: vec![run],
+            told: 1,
         });
         world.clients[index].seen.insert((session, name), rank);
         world.history.used(session, run, rank.0, at);
@@ -288,6 +363,7 @@ pub fn answered(world: &mut World, index: usize, request: u64, copies: usize) {
 /// A client does not wait any longer: its node is stopped, or gone.
 pub fn give_up(world: &mut World, index: usize, request: u64) {
     let client = &mut world.clients[index];
+    client.fetching.take_if(|_| client.requests == request);
     if client
         .pending
         .take_if(|pending| pending.request == request)
@@ -306,6 +382,9 @@ pub fn disconnected(world: &mut World, host: usize) {
         .filter(|(index, ..)| *index == host)
         .copied()
         .collect();
+    for client in &mut world.clients {
+        client.fetching.take_if(|(run, ..)| run.0 == host);
+    }
     for waiter in waiting {
         if let Some((client, request)) = world.waiters.remove(&waiter) {
             world.clients[client]
@@ -332,7 +411,7 @@ fn touch(world: &mut World, index: usize, session: usize) {
     let session = current(world, home, session);
     match world.call(home, |engine, now| engine.touch(&key, now)) {
         Some(Ok(_)) => {
-            let run = (home, world.hosts[home].epoch);
+            let run = world.hosts[home].run();
             match held(world, home, session).life() {
                 Some(life) => world.history.used(session, run, life, world.now),
                 None => world.fail("C5", format!("{key:?} was used at n{home} and is not there")),
@@ -351,7 +430,7 @@ fn delete(world: &mut World, index: usize, session: usize) {
     match world.call(home, |engine, now| engine.delete(&key, now)) {
         Some(Ok(written)) => {
             check::stamp(world, home, written.version);
-            let run = (home, world.hosts[home].epoch);
+            let run = world.hosts[home].run();
             let end = world.history.ends.len();
             world.history.ends.push(End {
                 session,
@@ -391,7 +470,7 @@ fn rename(world: &mut World, index: usize, place: usize) {
     };
     world.reached.note(Rare::Rename);
     check::stamp(world, home, written.version);
-    let run = (home, world.hosts[home].epoch);
+    let run = world.hosts[home].run();
     let moved = held(world, home, to);
     let over = view::ended(&held(world, home, from));
     let line = world.history.lines[from].clone();
@@ -414,6 +493,7 @@ fn rename(world: &mut World, index: usize, place: usize) {
             stamp: rank.1,
             at,
             holders: vec![run],
+            told: 1,
         });
     }
     if let Some(life) = moved.life() {

@@ -247,7 +247,7 @@ fn burst(world: &mut World, index: usize) {
     if world.clients[client].home != index || world.clients[client].pending.is_some() {
         return;
     }
-    if world.clients[client].run != world.hosts[index].epoch << 8 | index as u32 {
+    if world.clients[client].run != world.hosts[index].run() {
         return;
     }
     for _ in 0..12 {
@@ -347,11 +347,14 @@ pub fn spare_a_core(world: &mut World) {
     let mut core = nodes[..size].to_vec();
     core.sort_unstable();
     let out = &nodes[size..];
+    let backup = !world.plan.everywhere();
     for stranger in out {
         for member in &core {
             // One way only, or both, or as it is.
             let draw = &mut world.faults.draw;
-            let (there, back) = (draw.chance(0.3), draw.chance(0.3));
+            // Which node holds what follows from the members; who is half there is nobody's in particular.
+            let whole = backup;
+            let (there, back) = (whole || draw.chance(0.3), whole || draw.chance(0.3));
             let pass = draw.pick(&[Pass::Drop, Pass::Reject]);
             if there {
                 self::act(world, Act::Pass(vec![(*stranger, *member)], pass));

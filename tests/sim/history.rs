@@ -26,6 +26,8 @@ pub struct Write {
     pub at: u64,
     /// Runs that are known to have held it.
     pub holders: Vec<Run>,
+    /// How many copies its writer was told of.
+    pub told: usize,
 }
 
 /// An end somebody asked for.
@@ -114,8 +116,8 @@ impl History {
     }
 
     /// A run lost what it held.
-    pub fn lost_memory(&mut self, host: usize, epoch: u32, at: u64) {
-        self.lost.push(((host, epoch), at));
+    pub fn lost_memory(&mut self, run: Run, at: u64) {
+        self.lost.push((run, at));
     }
 
     /// How many runs lost what they held since `at`.
@@ -145,6 +147,14 @@ impl Write {
             || view::was_shed(record, self.life)
             || view::attribute(record, NAMES[self.name])
                 .is_some_and(|(rank, _)| rank >= (self.life, self.stamp))
+    }
+}
+
+impl Write {
+    /// Whether a record holds this very write.
+    pub fn is_exactly_in(&self, record: Option<&Record>) -> bool {
+        let attribute = record.and_then(|record| view::attribute(record, NAMES[self.name]));
+        attribute.is_some_and(|(rank, _)| rank == (self.life, self.stamp))
     }
 }
 

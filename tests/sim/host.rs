@@ -13,6 +13,7 @@ use limpet_core::replication::lanes::{CONTROL, Lane};
 use limpet_core::replication::message::DeclaredWorker;
 
 use crate::clock::WallClock;
+use crate::history::Run;
 use crate::network::ConnId;
 use crate::plan::Plan;
 use crate::world::Event;
@@ -63,9 +64,13 @@ pub struct Host {
     pub index: usize,
     pub id: NodeId,
     pub engine: Option<Engine>,
-    /// Counts its runs.
+    /// Counts its processes.
     pub epoch: u32,
+    /// Counts its memories: a process that starts over has another one.
+    pub memory: u32,
     pub began: u64,
+    /// When its memory began.
+    pub began_memory: u64,
     pub paused: bool,
     pub clock: WallClock,
     /// What happened to it while it was paused.
@@ -119,7 +124,9 @@ impl Host {
             id: name_of(index),
             engine: None,
             epoch: 0,
+            memory: 0,
             began: 0,
+            began_memory: 0,
             paused: false,
             clock: WallClock::default(),
             deferred: VecDeque::new(),
@@ -145,7 +152,9 @@ impl Host {
     pub fn start(&mut self, plan: &Plan, seeds: &[usize], at_us: u64) {
         self.stop();
         self.epoch += 1;
+        self.memory += 1;
         self.began = at_us;
+        self.began_memory = at_us;
         self.keepers = seeds
             .iter()
             .map(|seed| ((*seed, For::Seed), Keeper::default()))
@@ -195,6 +204,11 @@ impl Host {
         self.was_ready = false;
         self.donor = None;
         self.last_stamp = limpet_core::session::Stamp::ZERO;
+    }
+
+    /// What it remembers, as the history calls it.
+    pub fn run(&self) -> Run {
+        (self.index, self.memory)
     }
 
     /// The engine, if the process runs and is not stopped.

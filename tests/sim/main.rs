@@ -17,6 +17,7 @@ mod links;
 mod network;
 mod plan;
 mod report;
+mod rest;
 mod run;
 mod trace;
 mod view;

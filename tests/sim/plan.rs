@@ -29,6 +29,13 @@ pub struct Plan {
     pub load: Load,
 }
 
+impl Plan {
+    /// Whether every node holds every session.
+    pub fn everywhere(&self) -> bool {
+        self.options.mode == Mode::Delta
+    }
+}
+
 /// How far clocks are off.
 #[derive(Debug, Clone, Copy)]
 pub struct Clocks {
@@ -152,6 +159,8 @@ impl Plan {
             beyond,
         };
         let mut kinds: Vec<Fault> = KINDS.iter().copied().filter(|_| draw.chance(0.55)).collect();
+        let backup = draw.chance(0.3);
+        let forgetful = clocks.skew_ms <= 50 && !beyond && draw.chance(0.4);
         if !clocks.jump {
             kinds.retain(|kind| !matches!(kind, Fault::Jump | Fault::Strobe));
         }
@@ -169,13 +178,23 @@ impl Plan {
                     drop_time: draw.pick(&[Duration::from_millis(1500), Duration::from_secs(3)]),
                 },
                 links: draw.pick(&[1, 2, 2, 3, 5]),
-                mode: Mode::Delta,
+                mode: if backup {
+                    Mode::Backup {
+                        copies: draw.between(1, 3) as usize,
+                    }
+                } else {
+                    Mode::Delta
+                },
                 donor_transfers: draw.pick(&[1, 2, 4]),
                 repair_interval: draw.pick(&[Duration::from_secs(2), Duration::from_secs(5)]),
-                tombstone_life: Duration::from_secs(24 * 3600),
+                tombstone_life: if forgetful {
+                    draw.time(6_000, 14_000)
+                } else {
+                    Duration::from_secs(24 * 3600)
+                },
                 rename_forward: draw.pick(&[Duration::from_secs(1), Duration::from_secs(30)]),
                 queue_bytes: draw.pick(&[3_000, 20_000, 200_000, 1 << 26]),
-                state_transfer_timeout: draw.pick(&[Duration::from_secs(10), Duration::from_secs(60)]),
+                state_transfer_timeout: draw.pick(&[Duration::from_secs(10), Duration::from_secs(20)]),
                 max_inactive: draw.pick(&[
                     IdleLimit::Millis(4_000),
                     IdleLimit::Millis(15_000),

@@ -21,10 +21,12 @@ pub enum Rare {
     WithoutTable,
     Incomplete,
     Contradicted,
+    StartedOver,
+    Fetched,
 }
 
 /// Everything that has to be reached in a range of seeds that is large enough.
-pub const ALL: [Rare; 14] = [
+pub const ALL: [Rare; 16] = [
     Rare::NotReady,
     Rare::Overflow,
     Rare::Repaired,
@@ -39,6 +41,8 @@ pub const ALL: [Rare; 14] = [
     Rare::WithoutTable,
     Rare::Incomplete,
     Rare::Contradicted,
+    Rare::StartedOver,
+    Rare::Fetched,
 ];
 
 /// How often which.

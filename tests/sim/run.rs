@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::check;
 use crate::plan::Plan;
 use crate::report::{Numbers, Reached};
+use crate::rest;
 use crate::world::World;
 
 /// How many seeds a test run has.
@@ -46,10 +46,14 @@ fn run(seed: u64) -> Outcome {
     }
     world.numbers.node_seconds = world.plan.nodes as f64 * world.now as f64 / 1e6;
     Outcome {
-        failure: world
-            .failure
-            .take()
-            .map(|failure| format!("at {:.6}: {failure}", world.now as f64 / 1e6)),
+        failure: world.failure.take().map(|failure| {
+            let options = &world.plan.options;
+            let at = world.now as f64 / 1e6;
+            format!(
+                "{:?} {:?} at {at:.6}: {failure}",
+                options.mode, options.tombstone_life
+            )
+        }),
         tail: format!("{:#?}\n{}", world.plan, world.trace.tail()),
         hash: world.trace.hash(),
         reached: world.reached,
@@ -70,11 +74,11 @@ fn come_to_rest(world: &mut World) {
     while world.failure.is_none() && world.now < healed + AFTERWARDS_US + BUDGET_US {
         let next = world.now + STEP_US;
         world.run_until(next);
-        match check::is_converged(world) {
+        match rest::is_converged(world) {
             Ok(()) => {
                 let took = world.now - healed - AFTERWARDS_US;
                 world.numbers.converged_ms.push(took / 1000);
-                check::tables(world);
+                rest::tables(world);
                 return;
             }
             Err(why) => problem = why,

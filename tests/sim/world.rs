@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use limpet_core::drivers::engine::{Engine, Output};
+use limpet_core::drivers::engine::{Engine, Output, Phase};
 use limpet_core::drivers::node::TICK;
 use limpet_core::membership::{Identity, Timer};
 
@@ -16,7 +16,7 @@ use crate::history::History;
 use crate::host::{self, For, Host};
 use crate::network::{ConnId, Network, Pass};
 use crate::plan::Plan;
-use crate::report::{Numbers, Reached};
+use crate::report::{Numbers, Rare, Reached};
 use crate::trace::Trace;
 
 /// What is due.
@@ -294,6 +294,10 @@ impl World {
         let engine = host.engine.as_mut()?;
         let result = call(engine, now);
         let outputs = engine.take_outputs();
+        let joins = matches!(engine.phase(), Phase::Joining { .. });
+        if joins && std::mem::take(&mut host.was_ready) {
+            self.started_over(index);
+        }
         outputs
             .into_iter()
             .for_each(|output| self.carry_out(index, output));
@@ -317,7 +321,8 @@ impl World {
                     crate::client::answered(self, client, request, copies);
                 }
             }
-            Output::Fetched(..) | Output::Table(_) => {}
+            Output::Fetched(id, answered) => crate::client::fetched(self, index, id, answered),
+            Output::Table(_) => {}
         }
     }
 
@@ -353,7 +358,7 @@ impl World {
             return;
         }
         self.trace.line(self.now, "crash", index, usize::from(dark), 0);
-        self.history.lost_memory(index, self.hosts[index].epoch, self.now);
+        self.history.lost_memory(self.hosts[index].run(), self.now);
         self.net.dark[index] = dark;
         let ids: Vec<ConnId> = self.net.conns.keys().copied().collect();
         for id in ids {
@@ -375,6 +380,16 @@ impl World {
         self.hosts[index].stop();
         self.paths_changed(index);
         crate::client::disconnected(self, index);
+    }
+
+    /// A process dropped what it had, because it may have missed the end of it.
+    fn started_over(&mut self, index: usize) {
+        self.trace.line(self.now, "starts over", index, 0, 0);
+        self.reached.note(Rare::StartedOver);
+        let host = &mut self.hosts[index];
+        self.history.lost_memory(host.run(), self.now);
+        host.memory += 1;
+        host.began_memory = self.now;
     }
 
     /// SIGSTOP.
