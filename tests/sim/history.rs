@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bytes::Bytes;
 use limpet_core::base::id::SessionKey;
-use limpet_core::session::{Record, Stamp};
+use limpet_core::session::{Record, Stamp, Value};
 use limpet_wire::report::IdleLimit;
 
 use crate::view;
@@ -65,7 +64,7 @@ pub struct History {
     /// When a session was last used anywhere.
     pub last_use: HashMap<usize, u64>,
     /// What was written, by where and when: the value's own words, or nothing for a removal.
-    pub values: HashMap<(usize, usize, Stamp), Option<Bytes>>,
+    pub values: HashMap<(usize, usize, Stamp), Option<Value>>,
     /// Which runs lost their memory, and when.
     pub lost: Vec<(Run, u64)>,
     counter: u64,
@@ -101,11 +100,11 @@ impl History {
     }
 
     /// A value that says where it belongs.
-    pub fn value(&mut self, session: usize, name: usize, writer: usize, padding: usize) -> Bytes {
+    pub fn value(&mut self, session: usize, name: usize, writer: usize, padding: usize) -> Value {
         self.counter += 1;
         let mut text = format!("{session}.{name}.{writer}.{}.", self.counter);
         text.extend(std::iter::repeat_n('x', padding));
-        Bytes::from(text)
+        Value::from(text.into_bytes())
     }
 
     /// The session and the attribute a value says it belongs to.

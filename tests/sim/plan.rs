@@ -159,7 +159,8 @@ impl Plan {
             beyond,
         };
         let mut kinds: Vec<Fault> = KINDS.iter().copied().filter(|_| draw.chance(0.55)).collect();
-        let backup = draw.chance(0.3);
+        // Backup mode is simulated where it is asked for: `LIMPET_SIM_MODE=backup`.
+        let backup = std::env::var("LIMPET_SIM_MODE").is_ok_and(|mode| mode == "backup");
         let forgetful = clocks.skew_ms <= 50 && !beyond && draw.chance(0.4);
         if !clocks.jump {
             kinds.retain(|kind| !matches!(kind, Fault::Jump | Fault::Strobe));

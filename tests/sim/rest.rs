@@ -44,7 +44,9 @@ pub fn is_converged(world: &World) -> Result<(), String> {
             Some((other, theirs)) if *theirs != digests => {
                 let buckets = theirs.iter().zip(&digests).filter(|(a, b)| a != b).count();
                 let words = placed(world).map(|(_, words)| words).unwrap_or_default();
-                return Err(format!("n{other} and n{index} differ in {buckets} buckets: {words}"));
+                return Err(format!(
+                    "n{other} and n{index} differ in {buckets} buckets: {words}"
+                ));
             }
             Some(_) => {}
         }

@@ -1,20 +1,19 @@
 //! How this program looks into a record. Whatever the record's shape, only this file knows it.
 
-use bytes::Bytes;
-use limpet_core::session::{Record, Stamp};
+use limpet_core::session::{Record, Stamp, Value};
 
 /// What decides between two values of an attribute: the later life, then the later write.
 pub type Rank = (Stamp, Stamp);
 
 /// The rank and the value of an attribute, removed ones included.
-pub fn attribute<'a>(record: &'a Record, name: &str) -> Option<(Rank, Option<&'a Bytes>)> {
+pub fn attribute<'a>(record: &'a Record, name: &str) -> Option<(Rank, Option<&'a Value>)> {
     attributes(record)
         .find(|(known, ..)| *known == name)
         .map(|(_, rank, value)| (rank, value))
 }
 
 /// Every attribute, removed ones included.
-pub fn attributes(record: &Record) -> impl Iterator<Item = (&str, Rank, Option<&Bytes>)> {
+pub fn attributes(record: &Record) -> impl Iterator<Item = (&str, Rank, Option<&Value>)> {
     record
         .attributes
         .iter()
@@ -28,19 +27,19 @@ pub fn ended(record: &Record) -> Stamp {
 
 /// Whether it says that this life was over: deleted, or found idle and not used since.
 pub fn is_over(record: &Record, life: Stamp) -> bool {
-    let goes_on = record.is_alive() && record.life() == record.ended.map(|last| last.life);
-    record.deleted >= life || !goes_on && record.ended.is_some_and(|last| last.life >= life)
+    let goes_on = record.is_alive() && record.life() == record.ended.as_deref().map(|last| last.life);
+    record.deleted >= life || !goes_on && record.ended.as_deref().is_some_and(|last| last.life >= life)
 }
 
 /// Whether a life that began later, elsewhere, took the place of this one: lives are joined, and the last use of the
 /// later one counts.
 pub fn was_overtaken(record: &Record, life: Stamp) -> bool {
-    record.life().max(record.ended.map(|last| last.life)) > Some(life)
+    record.life().max(record.ended.as_deref().map(|last| last.life)) > Some(life)
 }
 
 /// Whether it was found idle in this life, and what it held let go, though a later use was heard of since.
 pub fn was_shed(record: &Record, life: Stamp) -> bool {
-    record.ended.is_some_and(|last| last.life >= life) && !record.is_complete()
+    record.ended.as_deref().is_some_and(|last| last.life >= life) && !record.is_complete()
 }
 
 /// Whether the two are the same but for uses, which nodes keep to themselves for a while.
