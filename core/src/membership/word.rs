@@ -27,15 +27,24 @@ pub enum Word {
         /// Which run of it.
         incarnation: u64,
     },
-    /// The answer.
+    /// The run of `node` has a link to the speaker and says nothing on it. Did the listener hear it lately?
+    Silent {
+        /// The member.
+        node: String,
+        /// Which run of it.
+        incarnation: u64,
+    },
+    /// The answer to either.
     Heard {
         /// The member.
         node: String,
         /// Which run of it.
         incarnation: u64,
-        /// Whether the speaker's link to it stayed up all the while.
-        linked: bool,
+        /// Whether the speaker's link to it stayed up all the while, or whether it was heard lately.
+        alive: bool,
     },
+    /// Say again what you are: ready, leaving, which workers.
+    Introduce,
     /// What is the time?
     WhatTime {
         /// The speaker's wall clock, in milliseconds since 1970.
@@ -80,11 +89,16 @@ mod tests {
                 node: "a".into(),
                 incarnation: 1,
             },
+            Word::Silent {
+                node: "a".into(),
+                incarnation: 1,
+            },
             Word::Heard {
                 node: "a".into(),
                 incarnation: 1,
-                linked: true,
+                alive: true,
             },
+            Word::Introduce,
             Word::WhatTime { asked_ms: 7 },
             Word::Time {
                 asked_ms: 7,

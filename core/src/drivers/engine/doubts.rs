@@ -1,6 +1,7 @@
-//! Whether a member whose address refuses connections is gone. It nearly always is: a process that died. But
-//! something between two nodes may refuse in its name, so others are asked first, who answer within a moment:
-//! a process that died has closed its links to them as well.
+//! Whether a member is gone whose address refuses connections, or that is linked and says nothing. The first nearly
+//! always is a process that died, the second one that stands still. But something between two nodes may refuse in a
+//! member's name, or keep what it says, so others are asked first, who answer within a moment: a process that died has
+//! closed its links to them as well, and one that stands still says nothing to them either.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,9 +20,16 @@ const STAYS: Duration = Duration::from_millis(100);
 /// How long to wait for the answers.
 const PATIENCE: Duration = Duration::from_millis(150);
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Refused,
+    Silent,
+}
+
 #[derive(Debug)]
 struct Doubt {
     identity: Identity,
+    why: Why,
     asked: BTreeSet<NodeId>,
     until: Duration,
 }
@@ -43,7 +51,16 @@ pub(super) struct Doubts {
 
 impl Engine {
     /// `identity`, which is `node`, refuses connections. Asks others, or concludes at once when there are none.
-    pub(super) fn doubt(&mut self, node: &NodeId, identity: Identity, now: Now) {
+    pub(super) fn doubt_refused(&mut self, node: &NodeId, identity: Identity, now: Now) {
+        self.doubt(node, identity, Why::Refused, now);
+    }
+
+    /// `identity`, which is `node`, is linked and says nothing. The same.
+    pub(super) fn doubt_silent(&mut self, node: &NodeId, identity: Identity, now: Now) {
+        self.doubt(node, identity, Why::Silent, now);
+    }
+
+    fn doubt(&mut self, node: &NodeId, identity: Identity, why: Why, now: Now) {
         let others = self
             .roster
             .active()
@@ -53,23 +70,29 @@ impl Engine {
             .partition(|other| other < node);
         let asked: BTreeSet<_> = after.into_iter().chain(before).take(ASKED_MAX).collect();
         if asked.is_empty() {
-            self.conclude_gone(node, &identity, now);
+            self.conclude_gone(node, &identity, why, now);
             return;
         }
+        let (name, incarnation) = (identity.node.clone(), identity.incarnation);
+        let question = match why {
+            Why::Refused => Word::Missed {
+                node: name,
+                incarnation,
+            },
+            Why::Silent => Word::Silent {
+                node: name,
+                incarnation,
+            },
+        };
         for other in &asked {
-            self.say_word(
-                other,
-                &Word::Missed {
-                    node: identity.node.clone(),
-                    incarnation: identity.incarnation,
-                },
-            );
+            self.say_word(other, &question);
         }
         let until = now.mono + PATIENCE;
         self.doubts.own.insert(
             node.clone(),
             Doubt {
                 identity,
+                why,
                 asked,
                 until,
             },
@@ -95,8 +118,17 @@ impl Engine {
         } // Else it is not answered, and the asker decides for itself.
     }
 
+    /// `by` asks whether this run of `about`, which says nothing to it, was heard here lately.
+    pub(super) fn hear_silent(&mut self, by: &NodeId, about: &str, incarnation: u64, now: Now) {
+        let Ok(about) = NodeId::parse(about) else { return };
+        let known = self.roster.get(&about);
+        let same = known.is_some_and(|member| member.identity.incarnation == incarnation);
+        let alive = same && self.hears(&about, now);
+        self.answer(by, &about, incarnation, alive);
+    }
+
     /// `by` says whether it still hears this run of `about`.
-    pub(super) fn hear_heard(&mut self, by: &NodeId, about: &str, incarnation: u64, linked: bool, now: Now) {
+    pub(super) fn hear_heard(&mut self, by: &NodeId, about: &str, incarnation: u64, alive: bool, now: Now) {
         let Ok(about) = NodeId::parse(about) else { return };
         let Some(doubt) = self.doubts.own.get_mut(&about) else {
             return;
@@ -104,12 +136,12 @@ impl Engine {
         if doubt.identity.incarnation != incarnation || !doubt.asked.remove(by) {
             return;
         }
-        if linked {
-            tracing::warn!(peer = %about, heard_by = %by, "its address refuses connections from here; another member hears it");
+        if alive {
+            tracing::warn!(peer = %about, heard_by = %by, why = ?doubt.why, "cannot be heard from here; another member hears it");
             self.doubts.own.remove(&about);
         } else if doubt.asked.is_empty() {
-            let identity = doubt.identity.clone();
-            self.conclude_gone(&about, &identity, now);
+            let (identity, why) = (doubt.identity.clone(), doubt.why);
+            self.conclude_gone(&about, &identity, why, now);
         }
     }
 
@@ -144,34 +176,40 @@ impl Engine {
             .iter()
             .filter(|(_, doubt)| doubt.until <= now.mono);
         let late: Vec<_> = late
-            .map(|(node, doubt)| (node.clone(), doubt.identity.clone()))
+            .map(|(node, doubt)| (node.clone(), doubt.identity.clone(), doubt.why))
             .collect();
-        for (node, identity) in late {
-            self.conclude_gone(&node, &identity, now);
+        for (node, identity, why) in late {
+            self.conclude_gone(&node, &identity, why, now);
         }
     }
 
-    fn answer(&mut self, to: &NodeId, about: &NodeId, incarnation: u64, linked: bool) {
+    fn answer(&mut self, to: &NodeId, about: &NodeId, incarnation: u64, alive: bool) {
         self.say_word(
             to,
             &Word::Heard {
                 node: about.as_str().to_owned(),
                 incarnation,
-                linked,
+                alive,
             },
         );
     }
 
-    fn conclude_gone(&mut self, node: &NodeId, identity: &Identity, now: Now) {
+    fn conclude_gone(&mut self, node: &NodeId, identity: &Identity, why: Why, now: Now) {
         self.doubts.own.remove(node);
-        let same = self
-            .roster
-            .get(node)
-            .is_some_and(|member| member.active && !member.linked && member.identity == *identity);
-        if !same {
+        let member = self.roster.get(node);
+        let Some(member) = member.filter(|member| member.active && member.identity == *identity) else {
             return;
+        };
+        match why {
+            Why::Refused if member.linked => return,
+            Why::Refused => {
+                tracing::warn!(peer = %node, "its address refuses connections: the process is gone");
+            }
+            Why::Silent if !member.linked || self.hears(node, now) => return,
+            Why::Silent => {
+                tracing::warn!(peer = %node, "linked, but nothing was heard of it for nearly membership.drop_time");
+            }
         }
-        tracing::warn!(peer = %node, "its address refuses connections: the process is gone");
         let todo = self.swim.declare_down(identity);
         self.carry_out(todo, now);
         self.refresh_table();

@@ -10,7 +10,7 @@ use crate::membership::{Event, Identity, Timer, Todo, Word};
 use crate::replication::lanes::CONTROL;
 use crate::replication::message::Message;
 
-/// How often a peer that is linked but counts as down is greeted again.
+/// How often a peer that is linked but counts as down is greeted again, and one that is not known to be ready asked.
 const GREETING_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -70,6 +70,12 @@ impl Engine {
             let todo = self.swim.meet(identity);
             self.carry_out(todo, now);
         }
+        // What a member said of itself may have come just before this node took it for another run, and forgot it.
+        let unknown = self.roster.active().filter(|(_, m)| m.linked && !m.ready);
+        let unknown: Vec<_> = unknown.map(|(node, _)| node.clone()).collect();
+        for node in unknown {
+            self.say_word(&node, &Word::Introduce);
+        }
     }
 
     /// Membership's bytes from `node`.
@@ -90,8 +96,13 @@ impl Engine {
             Some(Word::Heard {
                 node: about,
                 incarnation,
-                linked,
-            }) => self.hear_heard(node, &about, incarnation, linked, now),
+                alive,
+            }) => self.hear_heard(node, &about, incarnation, alive, now),
+            Some(Word::Silent {
+                node: about,
+                incarnation,
+            }) => self.hear_silent(node, &about, incarnation, now),
+            Some(Word::Introduce) => self.announce_to(node),
             Some(Word::WhatTime { asked_ms }) => {
                 let now_ms = now.wall_ms;
                 self.say_word(node, &Word::Time { asked_ms, now_ms });

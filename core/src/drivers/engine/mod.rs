@@ -28,6 +28,7 @@ mod rename;
 pub mod repair;
 pub mod selfcheck;
 pub mod sessions;
+mod silence;
 pub mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -190,6 +191,7 @@ pub struct Engine {
     swim: Swim,
     roster: Roster,
     doubts: doubts::Doubts,
+    silence: silence::Silence,
     clocks: clocks::Clocks,
     names: names::Names,
     dialled: Dialled,
@@ -254,6 +256,7 @@ impl Engine {
             swim: Swim::new(identity, config.swim, config.seed),
             roster: Roster::default(),
             doubts: doubts::Doubts::default(),
+            silence: silence::Silence::default(),
             clocks: clocks::Clocks::default(),
             names: names::Names::default(),
             dialled: Dialled::default(),
@@ -322,6 +325,7 @@ impl Engine {
         }
         self.note_standstill(now);
         self.idle.advance(now);
+        self.watch_silence(now);
         self.progress_doubts(now);
         self.progress_names(now);
         self.ask_times(now);

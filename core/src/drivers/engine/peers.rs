@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::repair::Comparison;
 use super::{Engine, Output};
@@ -26,6 +27,8 @@ pub struct Listening {
 /// What was heard of a node on one lane, and is to be acknowledged to it.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
+    /// When anything was.
+    pub(super) at: Duration,
     on: u64,
     slot: Slot,
     refused: Slot,
@@ -176,6 +179,7 @@ impl Engine {
         self.lane_up(node, CONTROL);
         self.settle_doubt(node);
         self.name_welcome(node);
+        self.expect_to_hear(node, now);
         self.announce_to(node);
         let known = self.latest_run(node);
         if known > incarnation {
@@ -241,7 +245,7 @@ impl Engine {
         // says so, and then it is silence that counts.
         if refused && member.active && std::mem::take(&mut member.refusal_counts) {
             let identity = member.identity.clone();
-            self.doubt(node, identity, now);
+            self.doubt_refused(node, identity, now);
         }
         if !self.roster.get(node).is_some_and(|member| member.active) {
             self.remove_peer(node);
@@ -364,6 +368,7 @@ impl Engine {
             return false;
         }
         heard.on = on.number;
+        heard.at = now.mono;
         if message.is_of_sessions() && !self.believes(node, now) {
             return false; // what it says is to be said again once it may be believed
         }
@@ -507,12 +512,15 @@ impl Engine {
 
     /// What waits for `node` is not kept any longer. A link that is still up stays one.
     pub(super) fn forget_peer(&mut self, node: &NodeId, now: Now) {
-        if let Some(peer) = self.remove_peer(node)
+        if let Some(mut peer) = self.remove_peer(node)
             && peer.is_linked()
         {
             self.note_peer(node, now);
             if let Some(fresh) = self.peers.get_mut(node) {
                 fresh.announced = peer.announced;
+                // What was said and asked on a link that is still up was not lost with anything.
+                fresh.control.append(&mut peer.control);
+                fresh.wanted.append(&mut peer.wanted);
                 for (fresh, old) in fresh.links.iter_mut().zip(&peer.links) {
                     fresh.up = old.up;
                 }

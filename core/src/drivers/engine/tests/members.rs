@@ -95,6 +95,60 @@ fn whoever_is_asked_and_does_not_answer_delays_it_by_a_moment_only() {
 }
 
 #[test]
+fn silence_is_found_within_drop_time_though_every_link_looks_up() {
+    let mut cluster = Cluster::of(&["a", "b", "c", "d", "e"]);
+    for (from, to) in cluster.pairs() {
+        if from == node("e") || to == node("e") {
+            cluster.unlink(&from, &to);
+            cluster.cut.insert((from, to));
+        }
+    }
+    cluster.run(Duration::from_secs(3));
+    for at in ["a", "b", "c", "d"] {
+        assert_eq!(cluster.state(at, "e"), MemberState::Down, "at {at}");
+        assert!(
+            cluster.engines[&node(at)]
+                .peers()
+                .get(&node("e"))
+                .is_some_and(Peer::is_linked)
+        );
+    }
+    // It hears nobody either, and gives all of them up rather than itself.
+    cluster.heal();
+    cluster.run(Duration::from_secs(5));
+    cluster.assert_all_ready();
+}
+
+#[test]
+fn a_node_that_stood_still_itself_blames_nobody() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let before = cluster.engines[&node("b")].identity().clone();
+    let later = Now {
+        wall_ms: cluster.now().wall_ms + 10_000,
+        mono: cluster.now().mono + Duration::from_secs(10),
+    };
+    let a = cluster.engines.get_mut(&node("a")).unwrap();
+    a.tick(later);
+    assert!(a.roster().get(&node("b")).unwrap().active);
+    cluster.elapsed += Duration::from_secs(10);
+    cluster.run(Duration::from_secs(5));
+    cluster.assert_all_ready();
+    assert_eq!(*cluster.engines[&node("b")].identity(), before);
+}
+
+#[test]
+fn a_member_that_one_node_cannot_hear_stays_one_where_others_do() {
+    let mut cluster = Cluster::of(&["a", "b", "c"]);
+    let before = cluster.engines[&node("c")].identity().clone();
+    // What c says to a gets lost, though both links look up.
+    cluster.unlink(&node("c"), &node("a"));
+    cluster.cut.insert((node("c"), node("a")));
+    cluster.run(Duration::from_secs(30));
+    assert_eq!(cluster.state("a", "c"), MemberState::Ready);
+    assert_eq!(*cluster.engines[&node("c")].identity(), before);
+}
+
+#[test]
 fn a_cut_of_ten_minutes_heals_by_itself() {
     let mut cluster = Cluster::of(&["a", "b", "c", "d", "e"]);
     cluster.part(&["a", "b"], &["c", "d", "e"]);
@@ -185,23 +239,17 @@ fn a_former_run_that_only_others_know_of_is_passed_at_once_too() {
 }
 
 #[test]
-fn in_a_large_cluster_members_are_asked_for_the_time_in_turn() {
+fn with_more_members_than_are_asked_at_a_time_every_clock_is_measured() {
     let names: Vec<_> = (0..20).map(|n| format!("n{n:02}")).collect();
     let mut cluster = Cluster::new();
     for name in &names {
         cluster.start(name);
     }
-    let measured = |cluster: &Cluster| {
-        let engine = &cluster.engines[&node("n00")];
-        let known = engine.roster().iter();
-        known
-            .filter(|(peer, _)| engine.clock_drift_ms(peer).is_some())
-            .count()
-    };
-    cluster.run(Duration::from_secs(4));
-    assert!(measured(&cluster) <= 16, "{}", measured(&cluster));
     cluster.run(Duration::from_secs(12));
-    assert_eq!(measured(&cluster), 19);
+    let engine = &cluster.engines[&node("n00")];
+    let known = engine.roster().iter();
+    let measured = known.filter(|(peer, _)| engine.clock_drift_ms(peer).is_some());
+    assert_eq!(measured.count(), 19);
 }
 
 #[test]
