@@ -51,6 +51,8 @@ pub struct NodePlan {
     pub node: String,
     /// Further lines of the table `[membership]`.
     pub membership: String,
+    /// Further lines of the table `[listen]`.
+    pub listen: String,
     /// Further lines of its `[tls]` table.
     pub tls: String,
     /// Further lines of its configuration, whole tables.
@@ -91,6 +93,7 @@ impl Site {
                 seeded: true,
                 node: String::new(),
                 membership: String::new(),
+                listen: String::new(),
                 tls: String::new(),
                 extra: String::new(),
                 env: Vec::new(),
@@ -123,6 +126,7 @@ impl Site {
                 seeded: true,
                 node: String::new(),
                 membership: String::new(),
+                listen: String::new(),
                 tls: String::new(),
                 extra: String::new(),
                 env: Vec::new(),
@@ -192,6 +196,7 @@ cluster = "{cluster}"
 [listen]
 cluster = "{listen}"
 api = ["{api}", "unix:{socket}"]
+{listening}
 
 [tls]
 ca = "{dir}/ca.pem"
@@ -206,6 +211,7 @@ seeds = [{seeds}]
             cluster = self.name,
             more = node.node,
             listen = node.cluster,
+            listening = node.listen,
             tls = node.tls,
             api = node.api,
             socket = node.socket.display(),

@@ -1,4 +1,5 @@
 //! Is the house in order? Rules of the repository that no compiler checks.
 
 mod documents;
+mod parity;
 mod sources;

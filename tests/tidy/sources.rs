@@ -17,7 +17,7 @@ const LINES_MUCH: usize = 500;
 /// Past this it certainly does.
 const LINES_MAX: usize = 800;
 
-fn sources() -> Vec<(PathBuf, String)> {
+pub fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for room in ROOMS {
         collect(&workspace().join(room), &mut found);
