@@ -8,12 +8,13 @@ FILTERS := --profile filters --target wasm32-wasip1 -p sticky-router -p session-
 BINS    := -p limpet-core -p limpet-host -p limpet-tests --bins
 NATIVE  := --workspace --all-targets
 
-.PHONY: help build release filters test sim demo bench lint deps deps-bench
+.PHONY: help build release filters test sim fuzz demo bench lint deps deps-bench
 
 help:
 	@echo 'make demo    three nodes, demo workers and the proxy on http://127.0.0.1:8080'
 	@echo 'make test    installs what the tests need, then runs all of them'
 	@echo 'make sim     SEEDS simulated clusters from seed FROM on, in virtual time'
+	@echo 'make fuzz    made-up bytes for every reader, SECONDS for each; ONLY=message reads one kind'
 	@echo 'make bench   measures against its peers side by side; writes docs/BENCHMARKS.md'
 	@echo '             ROW=update (or several) measures some rows and writes nothing; SHORT=1 tries it out'
 	@echo 'make build   filters, daemons and demo worker; `make release` the same, optimised'
@@ -38,6 +39,13 @@ FROM  ?= 0
 sim:
 	LIMPET_SIM_SEEDS=$(SEEDS) LIMPET_SIM_FROM=$(FROM) \
 		cargo test -p limpet-tests --test sim run::seeds -- --nocapture
+
+# What goes wrong is kept in a file that the failure names; it belongs into tests/fuzz/corpus.
+SECONDS ?= 60
+ONLY    ?=
+fuzz:
+	LIMPET_FUZZ_SECONDS=$(SECONDS) LIMPET_FUZZ_TARGET=$(ONLY) \
+		cargo test -p limpet-tests --test fuzz inputs_made_out_of_others -- --nocapture
 
 demo: release
 	$(TARGET)/release/demo

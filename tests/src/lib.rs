@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod envoy;
 pub mod events;
 pub mod fleet;
+pub mod fuzz;
 pub mod http;
 pub mod load;
 pub mod namespace;

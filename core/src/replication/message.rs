@@ -299,8 +299,17 @@ pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
 }
 
 fn unspell<T: Decode<()>>(from: &mut Reader) -> Result<T, MessageError> {
-    let (value, read) = bincode::decode_from_slice(from.rest(), CONFIG)
-        .map_err(|e| MessageError::Malformed(e.to_string()))?;
+    let bytes = from.rest();
+    let standard = bincode::config::standard();
+    // Room for a list is taken when its length is read, so a short message may claim little. Nothing takes 64 times
+    // more in memory than it is spelled in.
+    let value = match bytes.len() {
+        0..=0x400 => bincode::decode_from_slice(bytes, standard.with_limit::<0x1_0000>()),
+        0x401..=0x4000 => bincode::decode_from_slice(bytes, standard.with_limit::<0x10_0000>()),
+        0x4001..=0x2_0000 => bincode::decode_from_slice(bytes, standard.with_limit::<0x80_0000>()),
+        _ => bincode::decode_from_slice(bytes, CONFIG),
+    };
+    let (value, read) = value.map_err(|e| MessageError::Malformed(e.to_string()))?;
     from.take(read)?;
     Ok(value)
 }
