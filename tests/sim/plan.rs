@@ -159,8 +159,9 @@ impl Plan {
             beyond,
         };
         let mut kinds: Vec<Fault> = KINDS.iter().copied().filter(|_| draw.chance(0.55)).collect();
-        // Backup mode is simulated where it is asked for: `LIMPET_SIM_MODE=backup`.
-        let backup = std::env::var("LIMPET_SIM_MODE").is_ok_and(|mode| mode == "backup");
+        // Backup mode, and ends that are forgotten within seconds, are simulated where they are asked for.
+        let asked_for = |mode| std::env::var("LIMPET_SIM_MODE").is_ok_and(|asked| asked == mode);
+        let backup = asked_for("backup");
         let forgetful = clocks.skew_ms <= 50 && !beyond && draw.chance(0.4);
         if !clocks.jump {
             kinds.retain(|kind| !matches!(kind, Fault::Jump | Fault::Strobe));
@@ -188,11 +189,10 @@ impl Plan {
                 },
                 donor_transfers: draw.pick(&[1, 2, 4]),
                 repair_interval: draw.pick(&[Duration::from_secs(2), Duration::from_secs(5)]),
-                tombstone_life: if forgetful {
-                    draw.time(6_000, 14_000)
-                } else {
-                    Duration::from_secs(24 * 3600)
-                },
+                tombstone_life: forgetful
+                    .then(|| draw.time(6_000, 14_000))
+                    .filter(|_| asked_for("forgetful"))
+                    .unwrap_or(Duration::from_secs(24 * 3600)),
                 rename_forward: draw.pick(&[Duration::from_secs(1), Duration::from_secs(30)]),
                 queue_bytes: draw.pick(&[3_000, 20_000, 200_000, 1 << 26]),
                 state_transfer_timeout: draw.pick(&[Duration::from_secs(10), Duration::from_secs(20)]),

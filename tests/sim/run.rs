@@ -11,6 +11,8 @@ use crate::report::{Numbers, Reached};
 use crate::rest;
 use crate::world::World;
 
+/// How much of a failure its line shows.
+const FAILURE_SHOWN: usize = 400;
 /// How many seeds a test run has.
 const SEEDS: u64 = 300;
 /// A range of at least so many seeds has to reach every rare branch.
@@ -118,9 +120,10 @@ fn seeds() {
                     sum.0.add(&outcome.reached);
                     sum.1.add(&outcome.numbers);
                     if let Some(failure) = outcome.failure {
-                        println!("make sim SEEDS=1 FROM={seed}   # {failure}");
+                        let brief: String = failure.chars().take(FAILURE_SHOWN).collect();
+                        println!("make sim SEEDS=1 FROM={seed}   # {brief}");
                         if seeds == 1 {
-                            println!("{}", outcome.tail);
+                            println!("{failure}\n{}", outcome.tail);
                         }
                         sum.2.push(seed);
                     } else if seeds == 1 {
