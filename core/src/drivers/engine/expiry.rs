@@ -109,6 +109,7 @@ impl Engine {
         let Some(record) = self.table.get(key) else { return };
         let at = self.look_at(key, record, now);
         let ended = change.was_alive && !change.is_alive;
+        let began = !change.was_alive && change.is_alive;
         let moved_forward = match (before, self.expires_ms(record)) {
             (Some(before), Some(after)) => after < before,
             (None, Some(_)) => true,
@@ -116,7 +117,7 @@ impl Engine {
         };
         if change.new {
             self.ends.add(at, key.clone());
-        } else if moved_forward || ended {
+        } else if moved_forward || ended || began {
             self.ends.add_once(at, key.clone());
         }
     }

@@ -324,3 +324,15 @@ fn a_node_that_joins_with_a_clock_an_hour_ahead_counts_idle_time_as_the_others_d
         assert_eq!(cluster.value(at, "S1", "v").as_deref(), Some("1"), "at {at}");
     }
 }
+
+#[test]
+fn a_session_made_again_under_the_id_of_an_idle_one_ends_in_its_time() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    for _ in 0..2 {
+        cluster.patch("a", "S1", idle(1000));
+        cluster.run(Duration::from_secs(6));
+        for at in ["a", "b"] {
+            assert_eq!(cluster.engines[&node(at)].sessions(), 0, "at {at}");
+        }
+    }
+}
