@@ -12,7 +12,7 @@ use super::{Engine, expiry};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::membership::{Drift, Word};
-use crate::session::Record;
+use crate::session::{Record, Used};
 
 /// How often some members are asked.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
@@ -75,6 +75,26 @@ impl Engine {
             && self
                 .expires_ms(known)
                 .is_none_or(|end| end > self.idle.read(now).saturating_add(skew_ms))
+    }
+
+    /// `node` found idle, since `ended`, a session that is not: most likely its idle lifetime was changed here and
+    /// that was not known there. Unless one of the clocks is wrong, the session is used once more, which settles it
+    /// for everybody; with a wrong clock that would go on for ever.
+    pub(super) fn use_again(&mut self, node: &NodeId, key: &SessionKey, ended: Used, now: Now) {
+        let skew_ms = expiry::ms(self.config.clocks.max_skew);
+        let near = |ahead_ms: i64| ahead_ms.unsigned_abs() <= skew_ms;
+        if !self.clock_drift_ms(node).is_none_or(near) {
+            return;
+        }
+        let used = Used {
+            life: ended.life,
+            at_ms: self.use_ms(key, now).max(ended.at_ms.saturating_add(1)),
+        };
+        let version = self.table.get(key).map(Record::version).unwrap_or_default();
+        self.commit(key, Record::use_of(used), version, now);
+        if let Some(record) = self.table.get(key).cloned() {
+            self.push(node, key, &record);
+        }
     }
 
     /// Asks members for the time, now and then.

@@ -336,3 +336,27 @@ fn a_session_made_again_under_the_id_of_an_idle_one_ends_in_its_time() {
         }
     }
 }
+
+#[test]
+fn a_longer_lifetime_given_on_one_side_of_a_cut_holds_on_both_when_it_heals() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", idle(5000));
+    cluster.settle();
+    cluster.part(&["a"], &["b"]);
+    let forever = Patch {
+        max_inactive: Some(IdleLimit::Forever),
+        ..Patch::default()
+    };
+    cluster.patch("b", "S1", forever);
+    cluster.run(Duration::from_secs(1));
+    cluster.patch("a", "S1", set("w", "2"));
+    cluster.run(Duration::from_secs(20));
+    assert_eq!(cluster.value("a", "S1", "v"), None, "idle, as far as a knows");
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    for at in ["a", "b"] {
+        assert_eq!(cluster.value(at, "S1", "v").as_deref(), Some("1"), "at {at}");
+        assert_eq!(cluster.value(at, "S1", "w").as_deref(), Some("2"), "at {at}");
+    }
+    cluster.assert_converged();
+}
