@@ -1,11 +1,19 @@
 //! The engine: everything a node decides, as one value without sockets, tasks or clocks.
 //!
 //! Callers hand in what happened and the time; what there is to do collects in [`Output`]s, which the caller takes
-//! and carries out after the call. Sessions change in [`sessions`], messages of peers arrive in [`peers`],
-//! membership lives in [`members`], state transfer in [`joining`] and [`donating`], repair in [`repair`], which node holds what
-//! follows from [`placement`], ends of sessions in [`expiry`], and
-//! the table that filters see in [`workers`], what operators said of it in [`directives`], what listeners are told in
-//! [`events`].
+//! and carries out after the call.
+//!
+//! ```text
+//! sessions, rename, expiry      what callers do with sessions, and how sessions end
+//! peers, repair                 messages to and from other nodes; tables compared and mended
+//! joining, donating             the table for a node that has none, from both sides
+//! placement, handover, fetch    which node holds what, in backup mode; what is elsewhere
+//! members, doubts, silence, names, hints, contact    who is there, is it really gone, whose name is it,
+//!                               whom to dial, and is it to be believed
+//! clocks                        whose clock is wrong
+//! workers, directives, keys     what filters see: workers, what operators said of them, keys of tokens
+//! events, counters, selfcheck   what is told to whoever looks
+//! ```
 
 mod clocks;
 mod contact;
