@@ -19,6 +19,7 @@ mod plan;
 mod report;
 mod rest;
 mod run;
+mod scale;
 mod trace;
 mod view;
 mod world;

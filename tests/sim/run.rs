@@ -92,7 +92,8 @@ fn come_to_rest(world: &mut World) {
     );
 }
 
-fn number(name: &str, default: u64) -> u64 {
+/// What the environment says `name` is.
+pub fn number(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(text) => text
             .parse()
