@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::repair::COMPARED_PER_INTERVAL;
 use super::{Engine, Mode, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{BUCKETS, NodeId, SessionKey};
@@ -230,6 +231,7 @@ impl Engine {
         placement.changed = now.mono;
         placement.stale_from = 0;
         self.next_repair = self.next_repair.min(now.mono + COMPARE_SOON);
+        self.rounds_soon = self.peers.len().div_ceil(COMPARED_PER_INTERVAL);
     }
 
     /// Looks through some of the buckets that were last looked through under an earlier view.

@@ -20,7 +20,9 @@ use crate::replication::transfer::Source;
 use crate::session::Record;
 
 /// With how many peers tables are compared per interval, in turn: a node's cost does not grow with its domain.
-const COMPARED_PER_INTERVAL: usize = 8;
+pub(super) const COMPARED_PER_INTERVAL: usize = 8;
+/// The pause between the first few and the next, when all are to be compared with soon.
+const NEXT_FEW: Duration = Duration::from_millis(250);
 /// How long after two tables were found to differ they are compared once more.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -150,7 +152,14 @@ impl Engine {
         }
         again.iter().for_each(|node| self.say(node, Message::Compare));
         if now.mono >= self.next_repair {
-            self.next_repair = now.mono + self.config.repair_interval;
+            // After a change of the view every peer is compared with soon, a few at a time.
+            self.rounds_soon = self.rounds_soon.saturating_sub(1);
+            let pause = if self.rounds_soon > 0 {
+                NEXT_FEW
+            } else {
+                self.config.repair_interval
+            };
+            self.next_repair = now.mono + pause;
             self.compare_in_turn();
         }
     }
