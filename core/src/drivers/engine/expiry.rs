@@ -38,6 +38,13 @@ impl Touches {
         self.told_ms.contains_key(key)
     }
 
+    /// The idle lifetime of `key` has changed, so the wait for telling its use may be too long: it is looked at now.
+    pub(super) fn hurry(&mut self, key: &SessionKey, now_ms: u64) {
+        if self.told_ms.contains_key(key) {
+            self.again.add(now_ms, key.clone());
+        }
+    }
+
     /// The use of `key` at `now_ms` is being told. The next is told after `interval`, or a third of the session's
     /// idle lifetime if that is less, so that every node knows of it in time.
     pub(super) fn told(&mut self, key: SessionKey, idle: Option<IdleLimit>, interval: Duration, now_ms: u64) {

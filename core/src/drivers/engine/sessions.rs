@@ -375,6 +375,9 @@ impl Engine {
         }
         self.counters.created += u64::from(!change.was_alive && change.is_alive && !key.is_reserved());
         self.counters.ended += u64::from(change.was_alive && !change.is_alive);
+        if delta.max_inactive.is_some() {
+            self.touches.hurry(key, self.idle.read(now));
+        }
         self.moved_from(key, &whereabouts);
         self.watch_end(key, change, before, now);
         if let Some(known) = known {

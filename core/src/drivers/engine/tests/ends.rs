@@ -360,3 +360,27 @@ fn a_longer_lifetime_given_on_one_side_of_a_cut_holds_on_both_when_it_heals() {
     }
     cluster.assert_converged();
 }
+
+#[test]
+fn uses_are_told_in_time_when_the_idle_lifetime_becomes_shorter() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster
+        .at("b", |engine, now| engine.touch(&key("S1"), now))
+        .unwrap();
+    cluster.run(Duration::from_secs(1));
+    let shorter = Patch {
+        max_inactive: Some(IdleLimit::Millis(3000)),
+        ..Patch::default()
+    };
+    cluster.patch("a", "S1", shorter);
+    for _ in 0..4 {
+        cluster.run(Duration::from_secs(2));
+        cluster
+            .at("b", |engine, now| engine.touch(&key("S1"), now))
+            .unwrap();
+    }
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(cluster.value("a", "S1", "v").as_deref(), Some("1"));
+}
