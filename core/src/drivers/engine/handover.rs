@@ -113,7 +113,8 @@ impl Engine {
                 None => record.route.as_ref().map(|r| &*r.value),
             };
             let digest = record.digest();
-            for node in placement.view().holders(&key, route).iter() {
+            let holders = placement.view().holders(&key, route);
+            for node in holders.iter().filter(|node| **node != self.config.node) {
                 to.entry(node.clone()).or_default().push(Offered {
                     key: key.clone(),
                     digest,

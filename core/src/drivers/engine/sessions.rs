@@ -311,6 +311,10 @@ impl Engine {
             .table
             .get(key)
             .and_then(|record| self.targets(key, &before, record));
+        let copies = self.table.get(key).and_then(|record| {
+            let after = self.whereabouts(key);
+            self.targets(key, &after, record).filter(|_| record.is_alive())
+        });
         let passing = self
             .table
             .get(key)
@@ -333,8 +337,9 @@ impl Engine {
                 Some(_) => {}
                 None => self.acks.dropped_all(node),
             }
-            // Only members are copies; a peer that is merely linked may not be one yet.
-            if member.is_some() {
+            // Only members are copies; a peer that is merely linked may not be one yet, and one that held the session
+            // while it was bound to another worker will not be one any more.
+            if member.is_some() && copies.as_ref().is_none_or(|copies| copies.contains(node)) {
                 places.push((node.clone(), place));
             }
         }
