@@ -126,7 +126,7 @@ impl Engine {
             .collect()
     }
 
-    fn can_answer(&self, node: &NodeId) -> bool {
+    pub(super) fn can_answer(&self, node: &NodeId) -> bool {
         let member = self.roster.get(node);
         member.is_some_and(|member| member.linked && member.ready && !member.leaving)
     }

@@ -5,7 +5,6 @@
 //! is offered again later; what all of them have is forgotten here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, Phase};
@@ -28,8 +27,9 @@ const STAY: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Handover {
     waiting: BTreeSet<SessionKey>,
-    /// Those of them that are over, with the worker they were bound to: their end is to be known where they were.
-    ends: BTreeMap<SessionKey, Option<Arc<str>>>,
+    /// Sessions that ended here and were held elsewhere: which nodes are still to be told.
+    ends: BTreeMap<SessionKey, BTreeSet<NodeId>>,
+    next_ends: Duration,
     /// Sessions that were fetched, and until when they stay.
     fetched: BTreeMap<SessionKey, Duration>,
     round: Option<Round>,
@@ -53,10 +53,9 @@ impl Handover {
         self.waiting.insert(key);
     }
 
-    /// A session ended here that was held elsewhere, bound to `route`.
-    pub(super) fn add_end(&mut self, key: SessionKey, route: Option<Arc<str>>) {
-        self.ends.insert(key.clone(), route);
-        self.waiting.insert(key);
+    /// A session ended here that was held by `holders`.
+    pub(super) fn add_end(&mut self, key: SessionKey, holders: BTreeSet<NodeId>) {
+        self.ends.entry(key).or_default().extend(holders);
     }
 
     /// A session was fetched: it stays for a moment.
@@ -96,6 +95,33 @@ impl Engine {
         }
     }
 
+    /// Tells the ends that were made here to those who held the sessions, as soon as they can be reached: the change
+    /// itself may have been dropped with a member that was down.
+    pub(super) fn tell_ends(&mut self, now: Now) {
+        if self.handover.ends.is_empty() || now.mono < self.handover.next_ends {
+            return;
+        }
+        self.handover.next_ends = now.mono + PAUSE;
+        let mut left = BTreeMap::new();
+        let ends = std::mem::take(&mut self.handover.ends);
+        for (key, mut holders) in ends {
+            let Some(record) = self.table.get(&key).filter(|record| !record.is_alive()).cloned() else {
+                continue; // begun again, or forgotten
+            };
+            holders.retain(|node| {
+                let reached = self.can_answer(node);
+                if reached {
+                    self.push(node, &key, &record);
+                }
+                !reached
+            });
+            if !holders.is_empty() {
+                left.insert(key, holders);
+            }
+        }
+        self.handover.ends = left;
+    }
+
     fn offer(&mut self, now: Now) {
         let Some(placement) = &self.placement else { return };
         let (mut offered, mut to) = (BTreeMap::new(), BTreeMap::<NodeId, Vec<Offered>>::new());
@@ -103,18 +129,15 @@ impl Engine {
             let Some(key) = self.handover.waiting.pop_first() else {
                 break;
             };
-            let Some(record) = self.table.get(&key) else {
-                self.handover.ends.remove(&key);
+            let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
                 continue;
             };
-            let route = match self.handover.ends.get(&key).filter(|_| !record.is_alive()) {
-                Some(route) => route.as_deref(),
-                None if !record.is_alive() || self.is_held_here(&key, record) => continue,
-                None => record.route.as_ref().map(|r| &*r.value),
-            };
+            if self.is_held_here(&key, record) {
+                continue;
+            }
+            let route = record.route.as_ref().map(|r| &*r.value);
             let digest = record.digest();
-            let holders = placement.view().holders(&key, route);
-            for node in holders.iter().filter(|node| **node != self.config.node) {
+            for node in placement.view().holders(&key, route).iter() {
                 to.entry(node.clone()).or_default().push(Offered {
                     key: key.clone(),
                     digest,
@@ -221,17 +244,9 @@ impl Engine {
     fn end_round(&mut self, round: Round, now: Now) {
         let mut again = !round.lacked.is_empty();
         for (key, digest) in round.offered {
-            let Some(record) = self.table.get(&key) else {
+            let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
                 continue;
             };
-            if !record.is_alive() {
-                if round.lacked.contains(&key) {
-                    self.handover.waiting.insert(key);
-                } else {
-                    self.handover.ends.remove(&key);
-                }
-                continue;
-            }
             let stays = self.handover.fetched.contains_key(&key);
             again |= stays;
             if stays || round.lacked.contains(&key) || record.digest() != digest {

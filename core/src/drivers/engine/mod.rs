@@ -345,6 +345,7 @@ impl Engine {
         self.progress_join(now);
         self.follow_view(now);
         self.refresh_placement();
+        self.tell_ends(now);
         self.progress_handover(now);
         self.progress_fetches(now);
         self.progress_repair(now);

@@ -175,21 +175,17 @@ impl Engine {
         let Some(record) = record.filter(|_| !key.is_reserved()) else {
             return;
         };
-        let was_held = |view: &View| {
-            view.holders(key, before.route.as_deref())
-                .contains(&self.config.node)
-        };
+        let Some(placement) = &self.placement else { return };
         if record.is_alive() {
             if !self.is_held_here(key, record) {
                 self.handover.add(key.clone());
             }
-        } else if before.digest != 0
-            && !self
-                .placement
-                .as_ref()
-                .is_none_or(|placement| was_held(placement.view()))
-        {
-            self.handover.add_end(key.clone(), before.route.clone());
+        } else if before.digest != 0 {
+            let holders = placement.view().holders(key, before.route.as_deref());
+            if !holders.contains(&self.config.node) {
+                let holders = holders.iter().cloned().collect();
+                self.handover.add_end(key.clone(), holders);
+            }
         }
     }
 
