@@ -10,6 +10,8 @@ use std::time::Duration;
 use super::{Engine, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
+use crate::replication::acks::Standing;
+use crate::replication::lanes::Place;
 use crate::replication::message::{Message, Offered};
 use crate::session::Record;
 
@@ -27,8 +29,9 @@ const STAY: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Handover {
     waiting: BTreeSet<SessionKey>,
-    /// Sessions that ended here and were held elsewhere: which nodes are still to be told.
-    ends: BTreeMap<SessionKey, BTreeSet<NodeId>>,
+    /// Sessions that ended here and were held elsewhere: which nodes have not acknowledged that, and where it lies in
+    /// the outbox of each that was told.
+    ends: BTreeMap<SessionKey, BTreeMap<NodeId, Option<Place>>>,
     next_ends: Duration,
     /// Sessions that were fetched, and until when they stay.
     fetched: BTreeMap<SessionKey, Duration>,
@@ -54,8 +57,9 @@ impl Handover {
     }
 
     /// A session ended here that was held by `holders`.
-    pub(super) fn add_end(&mut self, key: SessionKey, holders: BTreeSet<NodeId>) {
-        self.ends.entry(key).or_default().extend(holders);
+    pub(super) fn add_end(&mut self, key: SessionKey, holders: Vec<NodeId>) {
+        let untold = holders.into_iter().map(|node| (node, None));
+        self.ends.entry(key).or_default().extend(untold);
     }
 
     /// A session was fetched: it stays for a moment.
@@ -108,12 +112,17 @@ impl Engine {
             let Some(record) = self.table.get(&key).filter(|record| !record.is_alive()).cloned() else {
                 continue; // begun again, or forgotten
             };
-            holders.retain(|node| {
-                let reached = self.can_answer(node);
-                if reached {
-                    self.push(node, &key, &record);
+            holders.retain(|node, told| {
+                let standing = told.and_then(|place| Some(self.peers.get(node)?.standing(place)));
+                match standing {
+                    Some(Standing::Held) => return false,
+                    Some(Standing::Pending) => return true,
+                    _ => *told = None,
                 }
-                !reached
+                if self.can_answer(node) {
+                    *told = self.push(node, &key, &record);
+                }
+                true
             });
             if !holders.is_empty() {
                 left.insert(key, holders);
@@ -200,7 +209,7 @@ impl Engine {
                     continue;
                 }
                 // What was changed, or ended, on either side is to be known on both before one of them forgets.
-                Some(known) => self.push(node, &key, &known),
+                Some(known) => drop(self.push(node, &key, &known)),
                 None => {}
             }
             lacking.push(key);

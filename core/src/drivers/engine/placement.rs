@@ -113,6 +113,15 @@ impl Engine {
             || (view.is_growing() && view.holders_to_be(key, route).contains(node))
     }
 
+    /// Whether the session stays at `node`, should it be there, once those that are coming have come.
+    pub(super) fn stays_at(&self, node: &NodeId, key: &SessionKey, record: &Record) -> bool {
+        let Some(placement) = self.placement.as_ref().filter(|_| !key.is_reserved()) else {
+            return true;
+        };
+        let route = record.route.as_ref().map(|r| &*r.value);
+        !record.is_alive() || placement.view().holders_to_be(key, route).contains(node)
+    }
+
     /// Whether this node is to hold the session.
     pub(super) fn is_held_here(&self, key: &SessionKey, record: &Record) -> bool {
         self.is_shared(&self.config.node, key, record)

@@ -311,14 +311,13 @@ impl Engine {
             .table
             .get(key)
             .and_then(|record| self.targets(key, &before, record));
-        let copies = self.table.get(key).and_then(|record| {
-            let after = self.whereabouts(key);
-            self.targets(key, &after, record).filter(|_| record.is_alive())
-        });
-        let passing = self
-            .table
-            .get(key)
-            .is_some_and(|record| !self.is_held_here(key, record));
+        let known = self.table.get(key);
+        let stays_at = |node: &NodeId| known.is_none_or(|record| self.stays_at(node, key, record));
+        let passing = !stays_at(&self.config.node);
+        let copies: Vec<NodeId> = match &targets {
+            Some(targets) => targets.iter().filter(|node| stays_at(node)).cloned().collect(),
+            None => Vec::new(),
+        };
         let mut places = SmallVec::<[_; 2]>::new();
         for (node, peer) in &mut self.peers {
             if targets.as_ref().is_some_and(|targets| !targets.contains(node)) {
@@ -337,9 +336,9 @@ impl Engine {
                 Some(_) => {}
                 None => self.acks.dropped_all(node),
             }
-            // Only members are copies; a peer that is merely linked may not be one yet, and one that held the session
-            // while it was bound to another worker will not be one any more.
-            if member.is_some() && copies.as_ref().is_none_or(|copies| copies.contains(node)) {
+            // Only members are copies; a peer that is merely linked may not be one yet, and one that holds the session
+            // only until a better placed one does will not be one any more.
+            if member.is_some() && (targets.is_none() || copies.contains(node)) {
                 places.push((node.clone(), place));
             }
         }
@@ -350,16 +349,16 @@ impl Engine {
         }
     }
 
-    /// Puts a record into one peer's outbox.
-    pub(super) fn push(&mut self, node: &NodeId, key: &SessionKey, record: &Record) {
-        let Some(peer) = self.peers.get_mut(node) else {
-            return;
-        };
-        match peer.outboxes.push(key, record) {
+    /// Puts a record into one peer's outbox; says where it lies there, unless it was dropped.
+    pub(super) fn push(&mut self, node: &NodeId, key: &SessionKey, record: &Record) -> Option<Place> {
+        let peer = self.peers.get_mut(node)?;
+        let place = peer.outboxes.push(key, record);
+        match place {
             Some((lane, _)) if peer.is_up(lane) => self.outputs.push(Output::Wake(node.clone(), lane)),
             Some(_) => {}
             None => self.acks.dropped_all(node),
         }
+        place
     }
 
     /// Joins a record, whoever it comes from.
