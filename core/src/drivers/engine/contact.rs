@@ -279,6 +279,7 @@ impl Engine {
                 .unwrap_or(0),
         );
         fresh.table_version = self.table_version;
+        fresh.events = std::mem::take(&mut self.events); // whoever listens goes on listening
         *self = fresh;
         self.outrun(identity.incarnation, now);
         self.refresh_table();

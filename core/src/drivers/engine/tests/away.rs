@@ -167,3 +167,23 @@ fn a_process_that_stood_still_yields_to_everybody() {
         assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
     }
 }
+
+#[test]
+fn whoever_listened_goes_on_hearing_of_a_node_that_started_over() {
+    let mut cluster = cluster(&["a", "b", "c"]);
+    cluster.patch("a", "gone", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster.engines.get_mut(&node("c")).unwrap().listen();
+    cluster.part(&["c"], &["a", "b"]);
+    cluster.run(Duration::from_secs(10));
+    delete(&mut cluster, "a", "gone");
+    cluster.run(Duration::from_secs(120));
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    assert_eq!(started_over(&cluster, "c"), 1);
+    cluster.engines.get_mut(&node("c")).unwrap().take_events();
+    cluster.patch("a", "later", set("v", "1"));
+    cluster.settle();
+    let told = cluster.engines.get_mut(&node("c")).unwrap().take_events();
+    assert!(!told.is_empty(), "a session that began is not told of");
+}
