@@ -1,9 +1,8 @@
 //! How far the members' wall clocks are from this one's: asked now and then, shown as a metric, and said in the log
-//! when it is too much. Nothing is decided by it; what a clock must not do is refused where a stamp arrives.
+//! when it is too much. What a clock must not do to stamps is refused where they arrive, not here.
 //!
-//! Idle time is another matter: a node that joins with a wrong clock would find every session idle. So it counts by the
-//! time of the members that are there already, and nobody takes another's word for a session being idle that by its own
-//! time is far from it.
+//! Idle time: a node that joins with a wrong clock would find every session idle. So it counts by the time of the members
+//! that are there already, and nobody takes another's word for a session being idle that by its own time is far from it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

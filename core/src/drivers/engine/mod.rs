@@ -225,6 +225,7 @@ pub struct Engine {
     joined_from: BTreeSet<NodeId>,
     next_announce: Duration,
     next_repair: Duration,
+    /// How many more rounds of comparing follow each other soon.
     rounds_soon: usize,
     next_join: Duration,
     next_greeting: Duration,

@@ -80,6 +80,22 @@ impl Whereabouts {
     }
 }
 
+/// Where a change goes in `backup` mode.
+#[derive(Debug)]
+pub(super) struct Targets {
+    /// The nodes, and whether the session stays at each once those that are coming have come.
+    nodes: BTreeMap<NodeId, bool>,
+    /// Whether it stays at this one.
+    pub(super) stays_here: bool,
+}
+
+impl Targets {
+    /// Whether the session stays at `node`; `None` when the change does not go there.
+    pub(super) fn stays_at(&self, node: &NodeId) -> Option<bool> {
+        self.nodes.get(node).copied()
+    }
+}
+
 impl Placement {
     pub(super) fn new(now: Now) -> Self {
         Self {
@@ -113,39 +129,34 @@ impl Engine {
             || (view.is_growing() && view.holders_to_be(key, route).contains(node))
     }
 
-    /// Whether the session stays at `node`, should it be there, once those that are coming have come.
-    pub(super) fn stays_at(&self, node: &NodeId, key: &SessionKey, record: &Record) -> bool {
-        let Some(placement) = self.placement.as_ref().filter(|_| !key.is_reserved()) else {
-            return true;
-        };
-        let route = record.route.as_ref().map(|r| &*r.value);
-        !record.is_alive() || placement.view().holders_to_be(key, route).contains(node)
-    }
-
     /// Whether this node is to hold the session.
     pub(super) fn is_held_here(&self, key: &SessionKey, record: &Record) -> bool {
         self.is_shared(&self.config.node, key, record)
     }
 
-    /// The nodes a change is to be sent to: those that are to hold the session after it, and those that held it
-    /// before it was bound to another worker; `None` for all.
-    pub(super) fn targets(
-        &self,
-        key: &SessionKey,
-        before: &Whereabouts,
-        after: &Record,
-    ) -> Option<Vec<NodeId>> {
+    /// Where a change that was just joined goes; `None` for every node. A session that was at `before` goes to those
+    /// that are to hold it now, and to those that held it before it was bound to another worker.
+    pub(super) fn targets(&self, key: &SessionKey, before: &Whereabouts) -> Option<Targets> {
         let placement = self.placement.as_ref().filter(|_| !key.is_reserved())?;
-        let view = placement.view();
+        let (view, after) = (placement.view(), self.table.get(key)?);
         let route = after.route.as_ref().map(|r| &*r.value);
-        let mut targets: Vec<NodeId> = view.holders(key, route).iter().cloned().collect();
-        if view.is_growing() {
-            targets.extend(view.holders_to_be(key, route).iter().cloned());
-        }
+        let stay = view.holders_to_be(key, route);
+        let stays_at = |node: &NodeId| !after.is_alive() || stay.contains(node);
+        let mut nodes: Vec<NodeId> = view.holders(key, route).iter().cloned().collect();
+        nodes.extend(stay.iter().filter(|_| view.is_growing()).cloned());
         if before.route.as_deref() != route {
-            targets.extend(view.holders(key, before.route.as_deref()).iter().cloned());
+            nodes.extend(view.holders(key, before.route.as_deref()).iter().cloned());
         }
-        Some(targets)
+        Some(Targets {
+            stays_here: stays_at(&self.config.node),
+            nodes: nodes
+                .into_iter()
+                .map(|node| {
+                    let stays = stays_at(&node);
+                    (node, stays)
+                })
+                .collect(),
+        })
     }
 
     /// The digests of the buckets, counting what this node and `node` both hold.

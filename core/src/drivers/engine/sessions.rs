@@ -307,22 +307,16 @@ impl Engine {
         self.follow_view(now);
         let before = self.whereabouts(key);
         self.join(key, &delta, now);
-        let targets = self
-            .table
-            .get(key)
-            .and_then(|record| self.targets(key, &before, record));
-        let known = self.table.get(key);
-        let stays_at = |node: &NodeId| known.is_none_or(|record| self.stays_at(node, key, record));
-        let passing = !stays_at(&self.config.node);
-        let copies: Vec<NodeId> = match &targets {
-            Some(targets) => targets.iter().filter(|node| stays_at(node)).cloned().collect(),
-            None => Vec::new(),
-        };
+        let targets = self.targets(key, &before);
+        let passing = targets.as_ref().is_some_and(|targets| !targets.stays_here);
         let mut places = SmallVec::<[_; 2]>::new();
         for (node, peer) in &mut self.peers {
-            if targets.as_ref().is_some_and(|targets| !targets.contains(node)) {
+            let stays = targets
+                .as_ref()
+                .map_or(Some(true), |targets| targets.stays_at(node));
+            let Some(stays) = stays else {
                 continue; // it holds no copy
-            }
+            };
             let member = self
                 .roster
                 .get(node)
@@ -338,7 +332,7 @@ impl Engine {
             }
             // Only members are copies; a peer that is merely linked may not be one yet, and one that holds the session
             // only until a better placed one does will not be one any more.
-            if member.is_some() && (targets.is_none() || copies.contains(node)) {
+            if member.is_some() && stays {
                 places.push((node.clone(), place));
             }
         }
