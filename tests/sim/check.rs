@@ -270,7 +270,7 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
 }
 
 /// What every node holds of a session, for people.
-fn everywhere(world: &World, session: Option<usize>) -> String {
+pub fn everywhere(world: &World, session: Option<usize>) -> String {
     let Some(session) = session else {
         return String::new();
     };

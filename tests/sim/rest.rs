@@ -5,7 +5,7 @@ use limpet_core::replication::placement::View;
 use limpet_core::session::Record;
 use limpet_core::store::Memory;
 
-use crate::check::{EPSILON_MS, sound};
+use crate::check::{EPSILON_MS, everywhere, sound};
 use crate::history::{NAMES, Run, Write};
 use crate::host::name_of;
 use crate::view;
@@ -30,10 +30,11 @@ pub fn is_converged(world: &World) -> Result<(), String> {
             }
         }
         if !world.plan.everywhere() {
-            if engine.misplaced() > 0 {
+            if let Some(key) = engine.misplaced().next() {
+                let held = everywhere(world, Some(world.history.named(key)));
                 return Err(format!(
-                    "n{index} holds {} sessions that belong elsewhere",
-                    engine.misplaced()
+                    "n{index} holds {} sessions that belong elsewhere, {key:?} among them: {held}",
+                    engine.misplaced().count()
                 ));
             }
             continue;
@@ -190,7 +191,12 @@ fn stays_over(world: &World, engine: &Engine) -> Option<Wrong> {
     let key = &history.keys[returned.session];
     Some((
         "C3",
-        format!("{key:?} was ended at {:?} and is back", returned.stamp),
+        format!(
+            "{key:?} was ended at {:?}, which {:?} knew, and is back: {}",
+            returned.stamp,
+            returned.holders,
+            everywhere(world, Some(returned.session))
+        ),
     ))
 }
 

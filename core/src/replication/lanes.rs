@@ -78,6 +78,13 @@ impl Outboxes {
         None
     }
 
+    /// Whether there is room for a change that can as well be told later: half of the bound is left to those that
+    /// cannot.
+    #[must_use]
+    pub fn has_room_for(&self, key: &SessionKey, delta: &Record) -> bool {
+        self.bytes() + delta.size() + key.id().len() <= self.bytes_max / 2
+    }
+
     /// Bytes waiting or sent without an answer.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -72,6 +72,17 @@ impl View {
         self.choose(key, route, self.ready.iter().chain(&self.coming))
     }
 
+    /// The nodes that hold sessions.
+    pub fn ready(&self) -> impl Iterator<Item = &NodeId> {
+        self.ready.iter()
+    }
+
+    /// Whether `node` is one of them.
+    #[must_use]
+    pub fn is_ready(&self, node: &NodeId) -> bool {
+        self.ready.binary_search(node).is_ok()
+    }
+
     /// Whether anybody is coming.
     #[must_use]
     pub fn is_growing(&self) -> bool {

@@ -83,6 +83,18 @@ impl Record {
         }
     }
 
+    /// What it says of where its session is: that it is over, or which worker it is bound to.
+    #[must_use]
+    pub fn whereabouts(&self) -> Self {
+        Self {
+            deleted: self.deleted,
+            moved: self.moved.clone(),
+            ended: self.ended.clone(),
+            route: self.route.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Joins `other` into this record; says whether anything changed.
     pub fn join(&mut self, other: &Self) -> bool {
         self.join_sharing(other, &mut Arc::clone)

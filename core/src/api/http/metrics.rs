@@ -95,7 +95,7 @@ pub(super) fn render(engine: &Engine, traffic: &BTreeMap<NodeId, Arc<Traffic>>) 
     page.gauge(
         "limpet_sessions_misplaced",
         "sessions that wait to be handed over to the nodes that should hold them",
-        engine.misplaced() as u64,
+        engine.misplaced().count() as u64,
     );
     page.counter("limpet_deltas_sent_total", "changes sent to peers", c.deltas_sent);
     page.counter(

@@ -69,6 +69,12 @@ impl Contacts {
         self.with.get(node).map(|contact| contact.trust)
     }
 
+    /// Since when there is a memory both here and at `node`, in milliseconds since 1970.
+    pub(super) fn met_ms(&self, node: &NodeId) -> u64 {
+        let theirs = self.with.get(node).map_or(0, |contact| contact.born_ms);
+        theirs.max(self.born_ms)
+    }
+
     fn set(&mut self, node: &NodeId, trust: Trust) {
         if let Some(contact) = self.with.get_mut(node) {
             contact.trust = trust;

@@ -161,6 +161,9 @@ impl Engine {
         record: Option<Box<Record>>,
         now: Now,
     ) {
+        if self.hear_taken(node, request, key, record.as_deref(), now) {
+            return;
+        }
         let Some(fetch) = self.fetches.0.get_mut(&request) else {
             return; // too late
         };

@@ -1,8 +1,8 @@
 //! Sessions this node holds and should not, in `backup` mode: written here by a caller whose core is no holder, or
 //! held before somebody better placed came. They stay until every node that should hold them says that it does.
 //!
-//! One round at a time: the sessions are offered to their holders; what a holder lacks it is sent, and the session
-//! is offered again later; what all of them have is forgotten here.
+//! One round at a time: the sessions are offered to their holders; what a holder lacks it takes ([`super::taking`]),
+//! and the session is offered again later; what all of them have is forgotten here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::base::id::{NodeId, SessionKey};
 use crate::replication::acks::Standing;
 use crate::replication::lanes::Place;
 use crate::replication::message::{Message, Offered};
-use crate::session::Record;
+use crate::session::{Record, Stamp};
 
 /// How many sessions one round offers.
 const ROUND: usize = 512;
@@ -56,10 +56,12 @@ impl Handover {
         self.waiting.insert(key);
     }
 
-    /// A session ended here that was held by `holders`.
-    pub(super) fn add_end(&mut self, key: SessionKey, holders: Vec<NodeId>) {
-        let untold = holders.into_iter().map(|node| (node, None));
-        self.ends.entry(key).or_default().extend(untold);
+    /// `holders` are to be told that a session has ended.
+    pub(super) fn add_end(&mut self, key: SessionKey, holders: impl IntoIterator<Item = NodeId>) {
+        let told = self.ends.entry(key).or_default();
+        for node in holders {
+            told.entry(node).or_insert(None);
+        }
     }
 
     /// A session was fetched: it stays for a moment.
@@ -69,15 +71,12 @@ impl Handover {
 }
 
 impl Engine {
-    /// How many sessions wait to be handed over to the nodes that should hold them.
-    #[must_use]
-    pub fn misplaced(&self) -> usize {
-        let offered = self
-            .handover
-            .round
-            .as_ref()
-            .map_or(0, |round| round.offered.len());
-        self.handover.waiting.len() + offered
+    /// The sessions that wait to be handed over to the nodes that should hold them.
+    pub fn misplaced(&self) -> impl Iterator<Item = &SessionKey> {
+        let round = self.handover.round.iter();
+        round
+            .flat_map(|round| round.offered.keys())
+            .chain(&self.handover.waiting)
     }
 
     /// Begins a round when there is something to hand over, and ends one that was not answered.
@@ -99,6 +98,40 @@ impl Engine {
         }
     }
 
+    /// The sessions that are over by these changes, and are not known to be here.
+    pub(super) fn ends_in(&self, changes: &[(SessionKey, Record)]) -> Vec<SessionKey> {
+        if self.placement.is_none() {
+            return Vec::new();
+        }
+        let named = changes.iter().flat_map(|(key, record)| {
+            let over = (record.deleted, key.clone());
+            let old = record.origin.as_ref().and_then(|origin| {
+                let old = SessionKey::received(key.app(), &origin.value)?;
+                Some((origin.stamp, old))
+            });
+            (!record.is_alive()).then_some(over).into_iter().chain(old)
+        });
+        let unknown = named.filter(|(over, key)| {
+            let known = self.table.get(key).map_or(Stamp::ZERO, |record| record.deleted);
+            *over > known
+        });
+        unknown.map(|(_, key)| key).collect()
+    }
+
+    /// `from` has told the ends of these sessions. If this node is none of those that hold them, it sees to it that
+    /// they know: it was told because another one is held here, or because fewer nodes can be seen from there.
+    pub(super) fn pass_ends_on(&mut self, from: &NodeId, ended: Vec<SessionKey>) {
+        let Some(placement) = &self.placement else { return };
+        for key in ended {
+            let holders = placement.view().holders(&key, None);
+            if !holders.contains(&self.config.node) {
+                let others = holders.iter().filter(|node| *node != from);
+                let others: Vec<_> = others.cloned().collect();
+                self.handover.add_end(key, others);
+            }
+        }
+    }
+
     /// Tells the ends that were made here to those who held the sessions, as soon as they can be reached: the change
     /// itself may have been dropped with a member that was down.
     pub(super) fn tell_ends(&mut self, now: Now) {
@@ -109,9 +142,17 @@ impl Engine {
         let mut left = BTreeMap::new();
         let ends = std::mem::take(&mut self.handover.ends);
         for (key, mut holders) in ends {
-            let Some(record) = self.table.get(&key).filter(|record| !record.is_alive()).cloned() else {
+            let Some(record) = self
+                .table
+                .get(&key)
+                .filter(|record| !record.is_alive())
+                .map(Record::whereabouts)
+            else {
                 continue; // begun again, or forgotten
             };
+            let view = self.placement.as_ref().map(|placement| placement.view());
+            // Whoever is gone is told when it comes back (see [`super::placement`]).
+            holders.retain(|node, _| view.is_some_and(|view| view.is_ready(node)));
             holders.retain(|node, told| {
                 let standing = told.and_then(|place| Some(self.peers.get(node)?.standing(place)));
                 match standing {
@@ -120,7 +161,7 @@ impl Engine {
                     _ => *told = None,
                 }
                 if self.can_answer(node) {
-                    *told = self.push(node, &key, &record);
+                    *told = self.push_if_room(node, &key, &record);
                 }
                 true
             });
@@ -174,7 +215,7 @@ impl Engine {
     }
 
     /// Joins a part of the table of `node`. What it holds as its own and is not, because the session was bound to
-    /// another worker or ended while it was away, it is told.
+    /// another worker or ended while it was away, it is told, now or when tables are compared the next time.
     pub(super) fn apply_table(
         &mut self,
         node: &NodeId,
@@ -190,40 +231,35 @@ impl Engine {
         for key in keys {
             let known = self.table.get(&key);
             let strays = |record: &&Record| !record.is_alive() || !self.is_shared(node, &key, record);
-            if let Some(record) = known.filter(strays).cloned() {
-                self.push(node, &key, &record);
+            if let Some(record) = known.filter(strays).map(Record::whereabouts) {
+                self.push_if_room(node, &key, &record);
             }
         }
         refused
     }
 
-    /// `node` holds sessions that are not its own: it is told which of them are not here as it has them.
+    /// `node` holds sessions that are not its own: it is told which of them are not here as it has them, and they are
+    /// taken from there.
     pub(super) fn hear_offer(&mut self, node: &NodeId, request: u64, sessions: Vec<Offered>, now: Now) {
-        let mut lacking = Vec::new();
+        let (mut offered, mut lacking) = (BTreeSet::new(), BTreeMap::new());
         for Offered { key, digest, used } in sessions {
-            match self.table.get(&key).cloned() {
-                Some(known) if known.digest() == digest => {
-                    if let Some(used) = used {
-                        self.join(&key, &Record::use_of(used), now);
-                    }
-                    continue;
+            let known = self.table.get(&key).map(Record::digest);
+            let taken = self.takings.has(node, &key, digest);
+            if known.is_some_and(|known| known == digest || taken) {
+                if let Some(used) = used {
+                    self.join(&key, &Record::use_of(used), now);
                 }
-                // What was changed, or ended, on either side is to be known on both before one of them forgets.
-                Some(known) => drop(self.push(node, &key, &known)),
-                None => {}
+            } else {
+                lacking.insert(key.clone(), digest);
             }
-            lacking.push(key);
+            offered.insert(key);
         }
-        self.say(
-            node,
-            Message::Lacking {
-                request,
-                sessions: lacking,
-            },
-        );
+        let sessions = lacking.keys().cloned().collect();
+        self.say(node, Message::Lacking { request, sessions });
+        self.take(node, &offered, lacking, now);
     }
 
-    /// A holder says which of the sessions it was offered it lacks. It is sent them.
+    /// A holder says which of the sessions it was offered it lacks, and takes them.
     pub(super) fn hear_lacking(&mut self, node: &NodeId, request: u64, sessions: Vec<SessionKey>, now: Now) {
         let Some(round) = self
             .handover
@@ -237,14 +273,8 @@ impl Engine {
             return;
         }
         let asked = sessions.into_iter().filter(|key| round.offered.contains_key(key));
-        let lacking: Vec<SessionKey> = asked.collect();
-        round.lacked.extend(lacking.iter().cloned());
+        round.lacked.extend(asked.collect::<Vec<_>>());
         let answered = round.unanswered.is_empty();
-        for key in &lacking {
-            if let Some(record) = self.table.get(key).cloned() {
-                self.push(node, key, &record);
-            }
-        }
         if answered && let Some(round) = self.handover.round.take() {
             self.end_round(round, now);
         }

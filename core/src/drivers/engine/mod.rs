@@ -7,7 +7,7 @@
 //! sessions, rename, expiry      what callers do with sessions, and how sessions end
 //! peers, repair                 messages to and from other nodes; tables compared and mended
 //! joining, donating             the table for a node that has none, from both sides
-//! placement, handover, fetch    which node holds what, in backup mode; what is elsewhere
+//! placement, handover, taking, fetch    which node holds what, in backup mode; what is elsewhere
 //! members, doubts, silence, names, hints, contact    who is there, is it really gone, whose name is it,
 //!                               whom to dial, and is it to be believed
 //! clocks                        whose clock is wrong
@@ -37,6 +37,7 @@ pub mod repair;
 pub mod selfcheck;
 pub mod sessions;
 mod silence;
+mod taking;
 pub mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,6 +196,7 @@ pub struct Engine {
     placement: Option<placement::Placement>,
     view_stale: bool,
     handover: handover::Handover,
+    takings: taking::Takings,
     fetches: fetch::Fetches,
     swim: Swim,
     roster: Roster,
@@ -262,6 +264,7 @@ impl Engine {
             },
             view_stale: true,
             handover: handover::Handover::default(),
+            takings: taking::Takings::default(),
             fetches: fetch::Fetches::default(),
             swim: Swim::new(identity, config.swim, config.seed),
             roster: Roster::default(),
@@ -348,6 +351,7 @@ impl Engine {
         self.refresh_placement();
         self.tell_ends(now);
         self.progress_handover(now);
+        self.progress_takings(now);
         self.progress_fetches(now);
         self.progress_repair(now);
         self.rotate_keys(now);

@@ -377,7 +377,9 @@ impl Engine {
             Message::Announce(announce) => self.hear_announce(node, announce, now),
             Message::Deltas { slot, changes } => {
                 self.counters.deltas_received += changes.len() as u64;
+                let ended = self.ends_in(&changes);
                 let refused = self.apply(node, changes, now);
+                self.pass_ends_on(node, ended);
                 let heard = self
                     .heard
                     .entry(node.clone())

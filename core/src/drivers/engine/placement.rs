@@ -2,17 +2,20 @@
 //!
 //! In `delta` mode the answer is everything. In `backup` mode it follows from the members and workers this node
 //! knows, a [`View`]; the digests that two nodes compare count only what both hold. When the view changes they are
-//! made anew, a few buckets at a time, and what this node holds and should not is handed over ([`super::handover`]).
+//! made anew, a few buckets at a time, what this node holds and should not is handed over ([`super::handover`]), and
+//! nodes that have come back are told which sessions have ended meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::expiry::ms;
 use super::repair::COMPARED_PER_INTERVAL;
 use super::{Engine, Mode, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{BUCKETS, NodeId, SessionKey};
-use crate::replication::placement::View;
+use crate::base::limits::MEMBERS_MAX;
+use crate::replication::placement::{Holders, View};
 use crate::session::Record;
 
 /// How many buckets a tick looks through after the view has changed.
@@ -30,6 +33,11 @@ pub(super) struct Placement {
     buckets: Vec<Shared>,
     /// Buckets from this one on were last looked through under an earlier view.
     stale_from: usize,
+    /// Nodes that are not in the view any more (of more than [`MEMBERS_MAX`] the first), and from when on they may have missed the end of a session, in
+    /// milliseconds since 1970.
+    left_ms: BTreeMap<NodeId, u64>,
+    /// The same for those that have come (back) into it, until all buckets are looked through.
+    came_ms: BTreeMap<NodeId, u64>,
 }
 
 /// The digests of one bucket.
@@ -103,6 +111,8 @@ impl Placement {
             changed: now.mono,
             buckets: (0..BUCKETS).map(|_| Shared::default()).collect(),
             stale_from: BUCKETS,
+            left_ms: BTreeMap::new(),
+            came_ms: BTreeMap::new(),
         }
     }
 
@@ -203,7 +213,7 @@ impl Engine {
         } else if before.digest != 0 {
             let holders = placement.view().holders(key, before.route.as_deref());
             if !holders.contains(&self.config.node) {
-                let holders = holders.iter().cloned().collect();
+                let holders: Vec<_> = holders.iter().cloned().collect();
                 self.handover.add_end(key.clone(), holders);
             }
         }
@@ -236,6 +246,7 @@ impl Engine {
             Some((worker.route.clone(), node))
         });
         let view = View::new(ready, coming, owners.collect(), copies);
+        let slack = ms(self.config.clocks.max_skew + 2 * self.config.swim.drop_time);
         let Some(placement) = self
             .placement
             .as_mut()
@@ -243,6 +254,20 @@ impl Engine {
         else {
             return;
         };
+        for node in placement.view.ready().filter(|node| !view.is_ready(node)) {
+            if placement.left_ms.len() < MEMBERS_MAX {
+                placement.left_ms.entry(node.clone()).or_insert(now.wall_ms);
+            }
+        }
+        let came = |node: &&NodeId| !placement.view.is_ready(node) && **node != self.config.node;
+        let came: Vec<_> = view.ready().filter(came).cloned().collect();
+        for node in came {
+            let left_ms = placement.left_ms.remove(&node);
+            let since = left_ms.unwrap_or_else(|| self.contacts.met_ms(&node));
+            let since = since.saturating_sub(slack);
+            let came = placement.came_ms.entry(node).or_insert(since);
+            *came = since.min(*came);
+        }
         placement.view = Arc::new(view);
         placement.changed = now.mono;
         placement.stale_from = 0;
@@ -270,7 +295,26 @@ impl Engine {
                 view: view.clone(),
                 ..Shared::default()
             };
-            for (key, record) in bucket.iter().filter(|(_, record)| record.is_alive()) {
+            for (key, record) in bucket.iter() {
+                if !record.is_alive() {
+                    let over_ms = record.deleted.wall_ms();
+                    let missed =
+                        |node: &&NodeId| placement.came_ms.get(*node).is_some_and(|ms| *ms <= over_ms);
+                    let holders = placement
+                        .came_ms
+                        .first_key_value()
+                        .map(|_| view.holders(key, None));
+                    let missed: Vec<_> = holders
+                        .iter()
+                        .flat_map(Holders::iter)
+                        .filter(missed)
+                        .cloned()
+                        .collect();
+                    if !missed.is_empty() {
+                        self.handover.add_end(key.clone(), missed);
+                    }
+                    continue;
+                }
                 let route = record.route.as_ref().map(|r| &*r.value);
                 shared.toggle(own, key, route, record.digest());
                 if !key.is_reserved() && !view.holders(key, route).contains(own) {
@@ -279,5 +323,8 @@ impl Engine {
             }
         }
         placement.stale_from = until.max(placement.stale_from);
+        if placement.stale_from >= BUCKETS {
+            placement.came_ms.clear();
+        }
     }
 }

@@ -2,7 +2,8 @@
 //! session, so that a request that was under way with it does.
 //!
 //! All of it is one change to one session, the new one, which names the id it had. Every node that hears of the new
-//! id ends the old one by itself, so no node ever knows of one without the other.
+//! id ends the old one by itself, so no node ever knows of one without the other. In `backup` mode others hold the old
+//! id, and are told of its end beside it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -52,7 +53,17 @@ impl Engine {
             ..Record::default()
         };
         self.counters.renamed += 1;
-        Ok(self.commit(to, moved, life, now))
+        self.follow_view(now);
+        let before = self.whereabouts(from);
+        let mut written = self.commit(to, moved, life, now);
+        if self.placement.is_some() {
+            // The nodes that hold the old id are others.
+            let end = Record::moved(over, to.id().into());
+            written
+                .slots
+                .merge(self.commit_from(from, &before, end, over, now).slots);
+        }
+        Ok(written)
     }
 
     /// The id the session of `key` has by now.

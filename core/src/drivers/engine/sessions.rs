@@ -5,6 +5,7 @@ use std::sync::Arc;
 use limpet_wire::report::{ATTRIBUTES_MAX, IdleLimit, NAME_MAX, VALUE_MAX};
 use smallvec::SmallVec;
 
+use super::placement::Whereabouts;
 use super::{Engine, Output, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
@@ -306,8 +307,20 @@ impl Engine {
     pub(super) fn commit(&mut self, key: &SessionKey, delta: Record, stamp: Stamp, now: Now) -> Written {
         self.follow_view(now);
         let before = self.whereabouts(key);
+        self.commit_from(key, &before, delta, stamp, now)
+    }
+
+    /// The same for a session that was at `before`.
+    pub(super) fn commit_from(
+        &mut self,
+        key: &SessionKey,
+        before: &Whereabouts,
+        delta: Record,
+        stamp: Stamp,
+        now: Now,
+    ) -> Written {
         self.join(key, &delta, now);
-        let targets = self.targets(key, &before);
+        let targets = self.targets(key, before);
         let passing = targets.as_ref().is_some_and(|targets| !targets.stays_here);
         let mut places = SmallVec::<[_; 2]>::new();
         for (node, peer) in &mut self.peers {
@@ -353,6 +366,13 @@ impl Engine {
             None => self.acks.dropped_all(node),
         }
         place
+    }
+
+    /// The same for what can as well be told later: only where there is room for it.
+    pub(super) fn push_if_room(&mut self, node: &NodeId, key: &SessionKey, record: &Record) -> Option<Place> {
+        let peer = self.peers.get(node)?;
+        let fits = peer.outboxes.has_room_for(key, record);
+        fits.then(|| self.push(node, key, record)).flatten()
     }
 
     /// Joins a record, whoever it comes from.

@@ -45,6 +45,13 @@ impl Cluster {
         holders.map(|engine| engine.node().to_string()).collect()
     }
 
+    /// The nodes in the order in which they hold a session that is bound to none.
+    fn ranked(id: &str) -> [&'static str; 5] {
+        let mut ranked = NODES;
+        limpet_wire::placement::rank(&mut ranked, "default", id);
+        ranked
+    }
+
     /// Its process is gone: its address refuses connections.
     pub(super) fn stop(&mut self, name: &str) {
         let gone = node(name);
@@ -120,9 +127,7 @@ fn a_session_in_use_where_it_is_not_held_is_given_to_its_new_holders_all_the_sam
     let mut cluster = cluster(1);
     cluster.patch("c", "S1", set("v", "1"));
     cluster.run(Duration::from_secs(1));
-    let mut ranked = NODES;
-    limpet_wire::placement::rank(&mut ranked, "default", "S1");
-    let [first, second, .., at] = ranked;
+    let [first, second, .., at] = Cluster::ranked("S1");
     assert!(cluster.bring(at, "S1"));
     cluster.stop(first);
     cluster.stop(second);
@@ -255,7 +260,7 @@ fn changes_on_both_sides_of_a_cut_are_together_at_the_holders_when_it_heals() {
         assert_eq!(right.len(), 1, "{id}: {right:?}");
     }
     for engine in cluster.engines.values() {
-        assert_eq!(engine.misplaced(), 0, "at {}", engine.node());
+        assert_eq!(engine.misplaced().count(), 0, "at {}", engine.node());
     }
 }
 
@@ -300,4 +305,113 @@ fn a_node_that_only_passes_a_session_on_counts_itself_as_no_copy() {
         engine.wait_for(Level::All, Duration::from_secs(1), slots, now),
         Err(2)
     );
+}
+
+/// One such session does not fit into an outbox, and many smaller ones do not fit together.
+#[test]
+fn sessions_that_do_not_fit_into_an_outbox_are_handed_over_all_the_same() {
+    let mut cluster = Cluster::new();
+    cluster.mode = Mode::Backup { copies: 1 };
+    cluster.queue_bytes = 4000;
+    let mut cluster = cluster.begin(&NODES);
+    for n in 0..30 {
+        let id = format!("S{n}");
+        let [.., at] = Cluster::ranked(&id);
+        let size = if n % 3 == 0 { 6000 } else { 1000 };
+        assert!(cluster.bring(at, &id));
+        cluster.patch(at, &id, set("v", &"x".repeat(size)));
+    }
+    cluster.run(Duration::from_secs(30));
+    for n in 0..30 {
+        let id = format!("S{n}");
+        let [first, second, ..] = Cluster::ranked(&id);
+        let holders: BTreeSet<_> = cluster.holders(&id).into_iter().collect();
+        assert_eq!(holders, [first, second].map(str::to_owned).into(), "{id}");
+        assert_eq!(cluster.value(first, &id, "v"), cluster.value(second, &id, "v"));
+    }
+}
+
+#[test]
+fn a_session_in_use_is_forgotten_elsewhere_though_its_holders_know_more_each_time() {
+    let mut cluster = cluster(1);
+    let [first, second, .., at] = Cluster::ranked("S1");
+    cluster.patch(first, "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    assert!(cluster.bring(at, "S1"));
+    for n in 0..40 {
+        cluster.run(Duration::from_millis(200));
+        cluster.patch(first, "S1", set("n", &n.to_string()));
+    }
+    let holders: BTreeSet<_> = cluster.holders("S1").into_iter().collect();
+    assert_eq!(holders, [first, second].map(str::to_owned).into());
+}
+
+#[test]
+fn the_id_a_session_had_is_over_at_once_at_all_its_holders() {
+    let mut cluster = cluster(1);
+    for n in 0..20 {
+        let (id, new) = (format!("S{n}"), format!("N{n}"));
+        let [first, ..] = Cluster::ranked(&id);
+        cluster.patch(first, &id, set("v", "1"));
+        cluster.settle();
+        let now = cluster.now();
+        let engine = cluster.engines.get_mut(&node(first)).unwrap();
+        let slots = engine.rename(&key(&id), &key(&new), now).unwrap().slots;
+        assert!(
+            slots.groups().len() <= 2,
+            "the holders of one id, and those of the other"
+        );
+        cluster.settle();
+        assert_eq!(cluster.holders(&id), Vec::<String>::new(), "{id}");
+    }
+}
+
+/// The node that gave the session another id cannot reach its holders, and is gone before it can. Those that hold the
+/// new id know of it.
+#[test]
+fn whoever_hears_of_an_end_tells_it_to_those_who_hold_the_session() {
+    let mut cluster = cluster(1);
+    let [first, second, .., at] = Cluster::ranked("S1");
+    cluster.patch(first, "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    assert!(cluster.bring(at, "S1"));
+    let others = |id: &String| {
+        let [a, b, ..] = Cluster::ranked(id);
+        ![first, second, at].iter().any(|node| [a, b].contains(node))
+    };
+    let new = (0..).map(|n| format!("N{n}")).find(others).unwrap();
+    cluster.part(&[at], &[first, second]);
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node(at)).unwrap();
+    engine.rename(&key("S1"), &key(&new), now).unwrap();
+    cluster.settle();
+    cluster.stop(at);
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(cluster.holders("S1"), Vec::<String>::new());
+    assert_eq!(cluster.holders(&new).len(), 2);
+}
+
+/// On their side of a cut two nodes are the holders of a session that others hold when all are there.
+#[test]
+fn an_end_made_by_the_holders_of_one_side_of_a_cut_reaches_those_of_the_whole_cluster() {
+    let mut cluster = cluster(1);
+    let [first, second, third, fourth, fifth] = Cluster::ranked("S1");
+    cluster.patch(first, "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    assert!(cluster.bring(fourth, "S1"));
+    cluster.part(&[fourth, fifth], &[first, second, third]);
+    cluster.run(Duration::from_secs(20));
+    assert!(cluster.bring(fifth, "S1"));
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node(fifth)).unwrap();
+    engine.delete(&key("S1"), now).unwrap();
+    cluster.run(Duration::from_secs(20));
+    assert_eq!(cluster.holders("S1"), {
+        let mut holders = [first.to_owned(), second.to_owned()];
+        holders.sort_unstable();
+        holders
+    });
+    cluster.heal();
+    cluster.run(Duration::from_secs(10));
+    assert_eq!(cluster.holders("S1"), Vec::<String>::new());
 }

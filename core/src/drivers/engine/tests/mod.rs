@@ -40,6 +40,7 @@ struct Cluster {
     fetched: BTreeMap<(NodeId, fetch::FetchId), bool>,
     mode: Mode,
     tombstone_life: Duration,
+    queue_bytes: usize,
     /// How far the wall clocks of some nodes are ahead.
     skew_ms: BTreeMap<NodeId, u64>,
     elapsed: Duration,
@@ -82,6 +83,7 @@ impl Cluster {
             fetched: BTreeMap::new(),
             mode: Mode::Delta,
             tombstone_life: Duration::from_secs(24 * 3600),
+            queue_bytes: 1 << 20,
             skew_ms: BTreeMap::new(),
             elapsed: Duration::ZERO,
         }
@@ -149,7 +151,7 @@ impl Cluster {
             mode: self.mode,
             donor_transfers: 2,
             repair_interval: Duration::from_secs(5),
-            queue_bytes: 1 << 20,
+            queue_bytes: self.queue_bytes,
             state_transfer_timeout: Duration::from_secs(60),
             max_inactive: IdleLimit::Millis(1_800_000),
             max_active: None,
