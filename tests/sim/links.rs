@@ -305,12 +305,24 @@ impl World {
             return; // woken when some of it has arrived
         }
         let peer = name_of(to);
+        let mut changes = Vec::new();
         let messages = self
-            .call(from, |engine, _| engine.next_messages(&peer, lane))
+            .call(from, |engine, _| {
+                let messages = engine.next_messages(&peer, lane);
+                engine.next_changes(&peer, lane, &mut changes);
+                messages
+            })
             .unwrap_or_default();
-        let wrote = !messages.is_empty();
+        let wrote = !messages.is_empty() || !changes.is_empty();
         for message in messages {
             self.put(id, &message);
+        }
+        if !changes.is_empty() {
+            match message::decode(&changes) {
+                Ok(message) => self.numbers.sent(&message, changes.len()),
+                Err(error) => self.fail("C11", format!("changes cannot be decoded: {error}")),
+            }
+            self.net.send(id, changes, self.now);
         }
         if wrote {
             self.schedule_delivery(id);

@@ -202,8 +202,31 @@ pub fn encode(message: &Message) -> Result<Vec<u8>, MessageError> {
 /// # Errors
 /// When it would pass [`FRAME_MAX`]; nothing is appended then.
 pub fn encode_into(message: &Message, into: &mut Vec<u8>) -> Result<(), MessageError> {
+    bounded(into, |into| append(message, into))
+}
+
+/// Appends [`Message::Deltas`] of changes that lie wherever they lie.
+///
+/// # Errors
+/// When it would pass [`FRAME_MAX`]; nothing is appended then.
+pub fn encode_deltas<'a>(
+    slot: Slot,
+    changes: impl ExactSizeIterator<Item = (&'a SessionKey, &'a Record)>,
+    into: &mut Vec<u8>,
+) -> Result<(), MessageError> {
+    bounded(into, |into| {
+        append_deltas(slot, changes, into);
+        Ok(())
+    })
+}
+
+/// Appends a message, unless it is too large or cannot be spelled.
+fn bounded(
+    into: &mut Vec<u8>,
+    append: impl FnOnce(&mut Vec<u8>) -> Result<(), MessageError>,
+) -> Result<(), MessageError> {
     let begin = into.len();
-    let result = append(message, into);
+    let result = append(into);
     let len = into.len() - begin;
     if result.is_err() || len > FRAME_MAX {
         into.truncate(begin);
@@ -216,14 +239,23 @@ pub fn encode_into(message: &Message, into: &mut Vec<u8>) -> Result<(), MessageE
     Ok(())
 }
 
+fn append_deltas<'a>(
+    slot: Slot,
+    changes: impl ExactSizeIterator<Item = (&'a SessionKey, &'a Record)>,
+    into: &mut Vec<u8>,
+) {
+    into.extend([PROTOCOL, DELTAS]);
+    compact::number(slot, into);
+    records::write(changes, into);
+}
+
 fn append(message: &Message, into: &mut Vec<u8>) -> Result<(), MessageError> {
+    if let Message::Deltas { slot, changes } = message {
+        append_deltas(*slot, changes.iter().map(|(key, record)| (key, record)), into);
+        return Ok(());
+    }
     into.push(PROTOCOL);
     match message {
-        Message::Deltas { slot, changes } => {
-            into.push(DELTAS);
-            compact::number(*slot, into);
-            records::write(changes.iter().map(|(key, record)| (key, record)), into);
-        }
         Message::Chunk {
             request,
             records,

@@ -28,11 +28,18 @@ struct Pending {
     size: usize,
 }
 
+/// Room for how many changes is kept while there are none. What a peer that was slow for a moment has left behind goes
+/// back.
+const SPARE: usize = 1024;
+
 /// See the module page.
 #[derive(Debug)]
 pub struct Outbox {
-    waiting: VecDeque<Pending>,
-    sent: VecDeque<Pending>,
+    /// First what was sent without an answer, then what waits; slots follow each other without a gap.
+    pending: VecDeque<Pending>,
+    /// How many of them were sent.
+    sent: usize,
+    /// The slots of those that wait; of several of one session, the youngest.
     by_key: BySession<Slot>,
     next: Slot,
     acked: Slot,
@@ -46,8 +53,8 @@ impl Outbox {
     #[must_use]
     pub fn new(first: Slot) -> Self {
         Self {
-            waiting: VecDeque::new(),
-            sent: VecDeque::new(),
+            pending: VecDeque::new(),
+            sent: 0,
             by_key: BySession::default(),
             next: first,
             acked: 0,
@@ -66,7 +73,7 @@ impl Outbox {
         let size = delta.size() + key.id().len();
         self.bytes += size;
         self.by_key.insert(key.clone(), slot);
-        self.waiting.push_back(Pending {
+        self.pending.push_back(Pending {
             slot,
             key: key.clone(),
             delta: delta.clone(),
@@ -78,8 +85,8 @@ impl Outbox {
     /// Joins a change into one of the same session that has not been sent.
     fn join(&mut self, key: &SessionKey, delta: &Record) -> Option<Slot> {
         let slot = self.by_key.get(key).copied()?;
-        let first = self.waiting.front()?.slot;
-        let pending = self.waiting.get_mut(usize::try_from(slot - first).ok()?)?;
+        let first = self.pending.front()?.slot;
+        let pending = self.pending.get_mut(usize::try_from(slot - first).ok()?)?;
         if pending.delta.origin.is_some() && delta.deleted > pending.delta.deleted {
             return None; // the end of the new id must not take with it that the old one is over
         }
@@ -92,29 +99,39 @@ impl Outbox {
 
     /// Forgets everything that was not acknowledged; says how many changes that is.
     pub fn drop_all(&mut self) -> u64 {
-        let dropped = (self.waiting.len() + self.sent.len()) as u64;
-        self.waiting.clear();
-        self.sent.clear();
-        self.by_key.clear();
+        let dropped = self.pending.len() as u64;
+        self.pending = VecDeque::new();
+        self.sent = 0;
+        self.by_key = BySession::default();
         self.bytes = 0;
         self.floor = self.next;
         dropped
     }
 
-    /// The next batch of about `bytes` bytes, in order, and the slot its acknowledgement will name.
-    pub fn batch(&mut self, bytes: usize) -> Option<(Slot, Vec<(SessionKey, Record)>)> {
-        let (mut batch, mut taken, mut last) = (Vec::new(), 0, 0);
-        while taken < bytes {
-            let Some(pending) = self.waiting.pop_front() else {
+    /// The next batch of about `bytes` bytes, in order, and the slot its acknowledgement will name. It counts as sent.
+    pub fn batch(
+        &mut self,
+        bytes: usize,
+    ) -> Option<(Slot, impl ExactSizeIterator<Item = (&SessionKey, &Record)>)> {
+        let (first, mut taken) = (self.sent, 0);
+        for pending in self.pending.range(first..) {
+            if taken >= bytes {
                 break;
-            };
-            self.by_key.remove(&pending.key);
+            }
             taken += pending.size;
-            last = pending.slot;
-            batch.push((pending.key.clone(), pending.delta.clone()));
-            self.sent.push_back(pending);
+            self.sent += 1;
         }
-        (!batch.is_empty()).then_some((last, batch))
+        if self.sent < self.pending.len() {
+            for pending in self.pending.range(first..self.sent) {
+                self.by_key.remove(&pending.key);
+            }
+        } else {
+            self.by_key.clear();
+            self.by_key.shrink_to(SPARE);
+        }
+        let batch = self.pending.range(first..self.sent);
+        let last = batch.clone().next_back()?.slot;
+        Some((last, batch.map(|pending| (&pending.key, &pending.delta))))
     }
 
     /// The peer has received every slot up to `slot`. A number it cannot know is ignored.
@@ -123,22 +140,22 @@ impl Outbox {
             return;
         }
         self.acked = self.acked.max(slot);
-        while self.sent.front().is_some_and(|pending| pending.slot <= slot) {
-            if let Some(pending) = self.sent.pop_front() {
-                self.bytes -= pending.size;
-            }
+        while self.sent > 0
+            && let Some(pending) = self.pending.pop_front_if(|pending| pending.slot <= slot)
+        {
+            self.sent -= 1;
+            self.bytes -= pending.size;
+        }
+        if self.pending.is_empty() {
+            self.pending.shrink_to(SPARE);
         }
     }
 
     /// The link is new: what was sent without an answer is to be sent again, before anything else.
     pub fn rewind(&mut self) {
-        while let Some(pending) = self.sent.pop_back() {
-            self.waiting.push_front(pending);
-        }
-        // Slots leave only from the front, so those waiting are contiguous again. Of several slots of one session
-        // the youngest is the one to join.
+        self.sent = 0;
         self.by_key = self
-            .waiting
+            .pending
             .iter()
             .map(|pending| (pending.key.clone(), pending.slot))
             .collect();
@@ -159,7 +176,7 @@ impl Outbox {
     /// Whether something waits to be sent.
     #[must_use]
     pub fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        self.sent < self.pending.len()
     }
 
     /// Bytes waiting or sent without an answer.
@@ -171,8 +188,7 @@ impl Outbox {
     /// How many changes wait or were sent without an answer, and their bytes, counted again.
     #[must_use]
     pub fn recount(&self) -> (usize, usize) {
-        let all = self.waiting.iter().chain(&self.sent);
-        all.fold((0, 0), |(count, bytes), pending| {
+        self.pending.iter().fold((0, 0), |(count, bytes), pending| {
             (count + 1, bytes + pending.delta.size() + pending.key.id().len())
         })
     }
@@ -191,6 +207,12 @@ mod tests {
 
     fn key(id: &str) -> SessionKey {
         SessionKey::parse("default", id).unwrap()
+    }
+
+    fn batch(outbox: &mut Outbox, bytes: usize) -> Option<(Slot, Vec<(SessionKey, Record)>)> {
+        let (slot, batch) = outbox.batch(bytes)?;
+        let owned = batch.map(|(key, delta)| (key.clone(), delta.clone()));
+        Some((slot, owned.collect()))
     }
 
     fn write(time: u64, len: usize) -> Record {
@@ -214,7 +236,10 @@ mod tests {
         let mut outbox = Outbox::new(1);
         let first = outbox.push(&key("S1"), &write(1, 8));
         assert_eq!(outbox.push(&key("S1"), &write(2, 8)), first);
-        assert_eq!(outbox.batch(usize::MAX).unwrap().1, [(key("S1"), write(2, 8))]);
+        assert_eq!(
+            batch(&mut outbox, usize::MAX).unwrap().1,
+            [(key("S1"), write(2, 8))]
+        );
         assert_ne!(outbox.push(&key("S1"), &write(3, 8)), first);
     }
 
@@ -223,13 +248,13 @@ mod tests {
         let mut outbox = Outbox::new(1);
         outbox.push(&key("S1"), &write(1, 8));
         outbox.push(&key("S2"), &write(2, 8));
-        let (slot, _) = outbox.batch(1).unwrap();
-        outbox.batch(1).unwrap();
+        let (slot, _) = batch(&mut outbox, 1).unwrap();
+        batch(&mut outbox, 1).unwrap();
         outbox.push(&key("S2"), &write(3, 8));
         outbox.acknowledge(slot);
         outbox.rewind();
         outbox.push(&key("S2"), &write(4, 8));
-        let (_, batch) = outbox.batch(usize::MAX).unwrap();
+        let (_, batch) = batch(&mut outbox, usize::MAX).unwrap();
         assert_eq!(batch, [(key("S2"), write(2, 8)), (key("S2"), write(4, 8))]);
     }
 
@@ -245,7 +270,7 @@ mod tests {
     fn an_acknowledgement_of_what_was_dropped_is_ignored() {
         let mut outbox = Outbox::new(1);
         let slot = outbox.push(&key("S1"), &write(1, 8));
-        outbox.batch(usize::MAX).unwrap();
+        batch(&mut outbox, usize::MAX).unwrap();
         assert_eq!(outbox.drop_all(), 1);
         outbox.acknowledge(slot);
         assert!(outbox.acked() < outbox.floor() && slot < outbox.floor());
@@ -263,7 +288,7 @@ mod tests {
                 outbox.rewind();
             }
         }
-        while let Some((slot, _)) = outbox.batch(300) {
+        while let Some((slot, _)) = batch(&mut outbox, 300) {
             outbox.acknowledge(slot);
         }
         assert_eq!(outbox.bytes(), 0);

@@ -108,14 +108,18 @@ impl Node {
     /// Everything that waits for `to` on a lane.
     fn speak(&mut self, to: usize, lane: Lane, on: Listening) {
         loop {
-            let messages = self.engine.next_messages(&name_of(to), lane);
-            if messages.is_empty() {
+            let peer = name_of(to);
+            let messages = self.engine.next_messages(&peer, lane);
+            let encoded = |message| message::encode(message).expect("it can be said");
+            let mut said: Vec<_> = messages.iter().map(encoded).collect();
+            let mut changes = Vec::new();
+            if self.engine.next_changes(&peer, lane, &mut changes).is_some() {
+                said.push(changes);
+            }
+            if said.is_empty() {
                 return;
             }
-            for message in messages {
-                let bytes = message::encode(&message).expect("it can be said");
-                self.outbox.push((to, on, bytes));
-            }
+            self.outbox.extend(said.into_iter().map(|bytes| (to, on, bytes)));
         }
     }
 }

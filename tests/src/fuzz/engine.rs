@@ -63,6 +63,10 @@ fn hears_in(mode: Mode, mut bytes: &[u8]) {
         for message in engine.next_messages(&peer, CONTROL) {
             message::encode(&message).expect("what it says can be said");
         }
+        let mut changes = Vec::new();
+        if engine.next_changes(&peer, CONTROL, &mut changes).is_some() {
+            message::decode(&changes).expect("what it says can be read");
+        }
         mono += Duration::from_millis(50);
         engine.tick(at(mono));
         engine.take_outputs();

@@ -114,7 +114,6 @@ impl Engine {
     /// Makes sure the end of a record that changed is looked at in time.
     pub(super) fn watch_end(&mut self, key: &SessionKey, change: Change, before: Option<u64>, now: Now) {
         let Some(record) = self.table.get(key) else { return };
-        let at = self.look_at(key, record, now);
         let ended = change.was_alive && !change.is_alive;
         let began = !change.was_alive && change.is_alive;
         let moved_forward = match (before, self.expires_ms(record)) {
@@ -123,9 +122,9 @@ impl Engine {
             _ => false,
         };
         if change.new {
-            self.ends.add(at, key.clone());
+            self.ends.add(self.look_at(key, record, now), key.clone());
         } else if moved_forward || ended || began {
-            self.ends.add_once(at, key.clone());
+            self.ends.add_once(self.look_at(key, record, now), key.clone());
         }
     }
 

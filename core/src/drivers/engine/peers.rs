@@ -12,7 +12,7 @@ use crate::base::limits::{BATCH_BYTES, CONTROL_QUEUE_MAX, WORKERS_MAX};
 use crate::membership::Identity;
 use crate::replication::acks::Standing;
 use crate::replication::lanes::{CONTROL, Lane, Outboxes, Place};
-use crate::replication::message::{Announce, Message};
+use crate::replication::message::{self, Announce, Message};
 use crate::replication::outbox::{Slot, first_slot};
 use crate::replication::transfer::Pull;
 use crate::session::Record;
@@ -327,8 +327,8 @@ impl Engine {
         }
     }
 
-    /// What to send to `node` next on its link of `lane`: everything short, then one chunk it asked for, then one
-    /// batch of changes. Empty when nothing waits or the link is down.
+    /// What to send to `node` next on its link of `lane`, before [`Self::next_changes`]: everything short, then one
+    /// chunk it asked for. Empty when nothing waits or the link is down.
     pub fn next_messages(&mut self, node: &NodeId, lane: Lane) -> Vec<Message> {
         let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_up(lane)) else {
             return Vec::new();
@@ -344,15 +344,19 @@ impl Engine {
         {
             messages.push(self.chunk(node, &pull));
         }
-        let outbox = self
-            .peers
-            .get_mut(node)
-            .and_then(|peer| peer.outboxes.lane_mut(lane));
-        if let Some((slot, changes)) = outbox.and_then(|outbox| outbox.batch(BATCH_BYTES)) {
-            self.counters.deltas_sent += changes.len() as u64;
-            messages.push(Message::Deltas { slot, changes });
-        }
         messages
+    }
+
+    /// The next batch of changes for `node` on its link of `lane`: appends it to `into`, encoded as
+    /// [`Message::Deltas`], and returns its slot. They are many, and so are spelled from where they lie.
+    pub fn next_changes(&mut self, node: &NodeId, lane: Lane, into: &mut Vec<u8>) -> Option<Slot> {
+        let peer = self.peers.get_mut(node).filter(|peer| peer.is_up(lane))?;
+        let (slot, changes) = peer.outboxes.lane_mut(lane)?.batch(BATCH_BYTES)?;
+        self.counters.deltas_sent += changes.len() as u64;
+        if let Err(error) = message::encode_deltas(slot, changes, into) {
+            tracing::error!(peer = %node, %error, "changes were not sent");
+        }
+        Some(slot)
     }
 
     /// A message of `node` arrived on the link `on`. Says whether that link is still the one to listen to.

@@ -26,9 +26,11 @@ use crate::net::hello::{Hello, Verdict};
 use crate::net::identity;
 use crate::net::tls::SERVER_NAME;
 use crate::replication::lanes::{CONTROL, Lane};
-use crate::replication::message::{self, Message};
+use crate::replication::message;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much of a buffer stays for the next messages.
+const BUFFER_KEPT: usize = 1 << 20;
 /// How long a process whose name another one claims may take to show that it is alive.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -236,20 +238,21 @@ async fn say_all<W>(
 where
     W: tokio::io::AsyncWrite + Unpin,
 {
-    let (mut buffer, mut shrink, traffic) = (Vec::new(), Shrink::new(compression), node.traffic.of(peer));
+    let (mut buffer, mut changes) = (Vec::new(), Vec::new());
+    let (mut shrink, traffic) = (Shrink::new(compression), node.traffic.of(peer));
     loop {
         // Whatever is ready to run may have more to say; this costs no wait when nothing is.
         tokio::task::yield_now().await;
-        let messages = node.with(|engine, _| engine.next_messages(peer, lane));
-        if messages.is_empty() {
+        let (messages, slot) = node.with(|engine, _| {
+            let messages = engine.next_messages(peer, lane);
+            (messages, engine.next_changes(peer, lane, &mut changes))
+        });
+        if messages.is_empty() && slot.is_none() {
             signal.wake.notified().await;
             continue;
         }
-        let (count, mut bytes, mut batch) = (messages.len(), 0, None);
+        let (mut count, mut bytes) = (messages.len(), 0);
         for message in messages {
-            if let Message::Deltas { slot, .. } = &message {
-                batch = Some(*slot);
-            }
             let frame = frame::begin(&mut buffer);
             match message::encode_into(&message, &mut buffer) {
                 Ok(()) => bytes += frame.end(&mut shrink, &mut buffer),
@@ -259,8 +262,14 @@ where
                 }
             }
         }
+        if !changes.is_empty() {
+            let frame = frame::begin(&mut buffer);
+            buffer.append(&mut changes);
+            bytes += frame.end(&mut shrink, &mut buffer);
+            count += 1;
+        }
         traffic.sent.add(count, bytes, buffer.len());
-        if let Some(slot) = batch {
+        if let Some(slot) = slot {
             traffic.batch_sent(lane, slot, Instant::now());
         }
         if let Err(error) = write.write_all(&buffer).await {
@@ -270,6 +279,7 @@ where
             return error;
         }
         buffer.clear();
-        buffer.shrink_to(1 << 20);
+        buffer.shrink_to(BUFFER_KEPT);
+        changes.shrink_to(BUFFER_KEPT);
     }
 }

@@ -157,7 +157,7 @@ fn a_node_that_hears_only_of_the_new_id_knows_the_end_of_the_old_one() {
         .at("a", |engine, now| engine.rename(&key("old"), &key("new"), now))
         .unwrap();
     let messages: Vec<_> = (0..LANES)
-        .flat_map(|lane| cluster.at("a", |engine, _| engine.next_messages(&node("b"), lane)))
+        .flat_map(|lane| cluster.at("a", |engine, _| engine.says(&node("b"), lane)))
         .collect();
     let changes: Vec<_> = messages
         .iter()

@@ -30,7 +30,7 @@ fn an_acknowledgement_that_got_lost_is_said_again_on_the_next_link() {
     for lane in 0..LANES {
         let on = cluster.links[&(node("a"), node("b"), lane)];
         let messages = cluster.engines.get_mut(&node("a")).unwrap();
-        for message in messages.next_messages(&node("b"), lane) {
+        for message in messages.says(&node("b"), lane) {
             let b = cluster.engines.get_mut(&node("b")).unwrap();
             b.hear(&node("a"), on, message, now);
         }
@@ -173,7 +173,7 @@ fn a_node_whose_clock_runs_behind_is_not_ready_with_a_part_of_the_table() {
     let b = node("b");
     let carry = |cluster: &mut Cluster| {
         for ((from, to, lane), on) in cluster.links.clone() {
-            for message in cluster.engines.get_mut(&from).unwrap().next_messages(&to, lane) {
+            for message in cluster.engines.get_mut(&from).unwrap().says(&to, lane) {
                 let now = if to == b { late } else { cluster.now() };
                 cluster
                     .engines

@@ -16,7 +16,7 @@ fn id_on(lane: Lane) -> String {
 fn carry(cluster: &mut Cluster, lane: Lane) {
     let (a, b, now) = (node("a"), node("b"), cluster.now());
     let on = cluster.links[&(a.clone(), b.clone(), lane)];
-    for message in cluster.engines.get_mut(&a).unwrap().next_messages(&b, lane) {
+    for message in cluster.engines.get_mut(&a).unwrap().says(&b, lane) {
         cluster.engines.get_mut(&b).unwrap().hear(&a, on, message, now);
     }
 }
@@ -25,7 +25,7 @@ fn carry(cluster: &mut Cluster, lane: Lane) {
 fn answer(cluster: &mut Cluster) {
     let (a, b, now) = (node("a"), node("b"), cluster.now());
     let on = cluster.links[&(b.clone(), a.clone(), CONTROL)];
-    for message in cluster.engines.get_mut(&b).unwrap().next_messages(&a, CONTROL) {
+    for message in cluster.engines.get_mut(&b).unwrap().says(&a, CONTROL) {
         cluster.engines.get_mut(&a).unwrap().hear(&b, on, message, now);
     }
 }
@@ -47,7 +47,7 @@ fn one_sessions_changes_take_one_lane_and_arrive_in_order() {
             cluster.patch("a", &format!("S{n}"), set("v", &round.to_string()));
         }
         for lane in 0..LANES {
-            for message in cluster.engines.get_mut(&a).unwrap().next_messages(&b, lane) {
+            for message in cluster.engines.get_mut(&a).unwrap().says(&b, lane) {
                 let Message::Deltas { changes, .. } = message else {
                     continue;
                 };
@@ -111,7 +111,7 @@ fn a_lane_that_broke_sends_again_what_was_not_acknowledged() {
     let (a, b) = (node("a"), node("b"));
     let slots = cluster.patch("a", &id_on(1), set("v", "1"));
     let waiter = wait(&mut cluster, slots);
-    let lost = cluster.engines.get_mut(&a).unwrap().next_messages(&b, 1);
+    let lost = cluster.engines.get_mut(&a).unwrap().says(&b, 1);
     assert!(!lost.is_empty());
     let now = cluster.now();
     cluster.engines.get_mut(&a).unwrap().link_down(&b, 1, false, now);
@@ -161,7 +161,7 @@ fn a_lane_without_the_first_is_closed() {
         outputs.iter().any(|output| matches!(output, Output::Close(_, 1))),
         "{outputs:?}"
     );
-    assert!(engine.next_messages(&b, 1).is_empty());
+    assert!(engine.says(&b, 1).is_empty());
 }
 
 #[test]

@@ -72,6 +72,18 @@ fn worker(name: &str) -> DeclaredWorker {
     }
 }
 
+impl Engine {
+    /// Everything it has to say to `node` on `lane` now, changes included.
+    fn says(&mut self, node: &NodeId, lane: Lane) -> Vec<message::Message> {
+        let mut messages = self.next_messages(node, lane);
+        let mut changes = Vec::new();
+        if self.next_changes(node, lane, &mut changes).is_some() {
+            messages.push(message::decode(&changes).unwrap());
+        }
+        messages
+    }
+}
+
 impl Cluster {
     fn new() -> Self {
         Self {
@@ -256,7 +268,7 @@ impl Cluster {
             let links: Vec<_> = self.links.iter().map(|(link, on)| (link.clone(), *on)).collect();
             for ((from, to, lane), on) in links {
                 let (now_from, now) = (self.now_at(&from), self.now_at(&to));
-                for message in self.engines.get_mut(&from).unwrap().next_messages(&to, lane) {
+                for message in self.engines.get_mut(&from).unwrap().says(&to, lane) {
                     let arrived = message::decode(&message::encode(&message).unwrap()).unwrap();
                     assert_eq!(arrived, message, "a message changed on its way");
                     moved = true;

@@ -23,7 +23,7 @@ fn round(cluster: &mut Cluster, from: &str, to: &str) -> Vec<Message> {
         let Some(on) = cluster.links.get(&(from.clone(), to.clone(), lane)).copied() else {
             continue;
         };
-        for message in cluster.engines.get_mut(&from).unwrap().next_messages(&to, lane) {
+        for message in cluster.engines.get_mut(&from).unwrap().says(&to, lane) {
             let hearing = cluster.engines.get_mut(&to).unwrap();
             hearing.hear(&from, on, message.clone(), now);
             said.push(message);
@@ -128,7 +128,7 @@ fn a_chunk_keeps_nothing_else_waiting() {
         for name in ["b", "c", "d"] {
             let to = node(name);
             for lane in 0..LANES - 1 {
-                let messages = cluster.engines.get_mut(&a).unwrap().next_messages(&to, lane);
+                let messages = cluster.engines.get_mut(&a).unwrap().says(&to, lane);
                 let now = cluster.now();
                 let on = cluster.links[&(a.clone(), to.clone(), lane)];
                 for message in messages {
@@ -237,7 +237,7 @@ fn nothing_is_pulled_where_only_changes_on_their_way_differ() {
             let now = cluster.now();
             let held = cluster.engines.get_mut(&from).unwrap();
             let (deltas, control): (Vec<_>, Vec<_>) = held
-                .next_messages(&to, CONTROL)
+                .says(&to, CONTROL)
                 .into_iter()
                 .partition(|message| matches!(message, Message::Deltas { .. }));
             for message in control.into_iter().chain(deltas) {
@@ -270,7 +270,7 @@ fn a_node_compares_with_a_few_peers_at_a_time_and_in_turn_with_all() {
         let mut this_time = 0;
         for name in &names {
             let engine = cluster.engines.get_mut(&node("n00")).unwrap();
-            let summaries = engine.next_messages(&node(name), CONTROL);
+            let summaries = engine.says(&node(name), CONTROL);
             if summaries.iter().any(|m| matches!(m, Message::Summary(_))) {
                 this_time += 1;
                 told.insert(*name);
