@@ -7,6 +7,8 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState}
 use std::sync::{Arc, LazyLock};
 
 use limpet_wire::report::{ID_MAX, NAME_MAX};
+use smallvec::SmallVec;
+use triomphe::ThinArc;
 
 /// Apps whose name begins with this are the cluster's own; no caller may name one.
 pub const RESERVED_APP: char = '$';
@@ -65,29 +67,38 @@ impl fmt::Display for NodeId {
 
 /// Which session: the app it belongs to and its id without a route. Ordered by app, then id.
 ///
-/// Looked up many times for each change, so it is one piece of memory and knows its hash.
+/// Looked up many times for each change and held in several places, so it is one pointer to one piece of memory, and
+/// knows its hash.
 #[derive(Clone)]
-pub struct SessionKey {
-    /// App and id, with a zero byte between, which neither can contain.
-    text: Arc<str>,
+pub struct SessionKey(ThinArc<Head, u8>);
+
+/// What a key knows of its text: app and id, with a zero byte between, which neither can contain.
+#[derive(Debug, Clone, Copy)]
+struct Head {
     /// By a function of this process's own: whoever chooses ids cannot choose which of them collide.
     hash: u32,
     bucket: u16,
     app_len: u16,
 }
 
+/// How long a key's text may be for it to be put together on the stack.
+const SHORT: usize = 256;
+
 impl SessionKey {
     /// The key of `id` in `app`, whatever they are.
     #[must_use]
     pub fn new(app: &str, id: &str) -> Self {
         static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        let text: Arc<str> = format!("{app}\0{id}").into();
-        Self {
+        let mut text = SmallVec::<[u8; SHORT]>::new();
+        text.extend_from_slice(app.as_bytes());
+        text.push(0);
+        text.extend_from_slice(id.as_bytes());
+        let head = Head {
             hash: HASHER.hash_one(&*text) as u32, // any half of it will do
             bucket: bucket_of(&text),
             app_len: u16::try_from(app.len()).unwrap_or(u16::MAX),
-            text,
-        }
+        };
+        Self(ThinArc::from_header_and_slice(head, &text))
     }
 
     /// A key a caller may use.
@@ -119,38 +130,56 @@ impl SessionKey {
     /// The app.
     #[must_use]
     pub fn app(&self) -> &str {
-        self.text.get(..usize::from(self.app_len)).unwrap_or_default()
+        let app = self.0.slice.get(..usize::from(self.head().app_len));
+        spelled(app.unwrap_or_default())
     }
 
     /// The id.
     #[must_use]
     pub fn id(&self) -> &str {
-        self.text.get(usize::from(self.app_len) + 1..).unwrap_or_default()
+        let id = self.0.slice.get(usize::from(self.head().app_len) + 1..);
+        spelled(id.unwrap_or_default())
     }
 
     /// The bucket the session lies in, the same on every node: FNV-1a over app, a zero byte and id.
     #[must_use]
     pub fn bucket(&self) -> usize {
-        self.bucket.into()
+        self.head().bucket.into()
+    }
+
+    /// Its hash in this process's tables.
+    #[must_use]
+    pub fn own_hash(&self) -> u64 {
+        u64::from(self.head().hash).wrapping_mul(0x9e37_79b9_7f4a_7c15) // tables look at both ends of it
     }
 
     /// Whether this is one of the cluster's own.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        self.text.starts_with(RESERVED_APP)
+        self.0.slice.starts_with(&[RESERVED_APP as u8])
+    }
+
+    fn head(&self) -> Head {
+        self.0.header.header
     }
 }
 
-fn bucket_of(text: &str) -> u16 {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| {
-        (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+/// Text that was text before it became bytes.
+fn spelled(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+fn bucket_of(text: &[u8]) -> u16 {
+    let hash = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| {
+        (hash ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     u16::try_from((hash ^ (hash >> 32)) & (BUCKETS as u64 - 1)).unwrap_or(0)
 }
 
 impl PartialEq for SessionKey {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.text == other.text
+        self.0.as_ptr() == other.0.as_ptr()
+            || (self.head().hash == other.head().hash && self.0.slice == other.0.slice)
     }
 }
 
@@ -164,13 +193,13 @@ impl PartialOrd for SessionKey {
 
 impl Ord for SessionKey {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.text.cmp(&other.text) // the zero byte sorts before everything a name can hold
+        self.0.slice.cmp(&other.0.slice) // the zero byte sorts before everything a name can hold
     }
 }
 
 impl Hash for SessionKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u32(self.hash);
+        state.write_u64(self.own_hash());
     }
 }
 
@@ -199,8 +228,8 @@ impl Hasher for OwnHash {
             .fold(self.0, |sum, byte| sum.rotate_left(8) ^ u64::from(*byte));
     }
 
-    fn write_u32(&mut self, hash: u32) {
-        self.0 = u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15); // maps look at both ends of it
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 

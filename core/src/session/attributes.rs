@@ -1,5 +1,6 @@
 //! The attributes of one session: a sorted list, because a session has few of them and there are many sessions.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -7,7 +8,40 @@ use smallvec::SmallVec;
 use super::{Register, Stamp};
 
 /// Bytes of an attribute: one piece of memory, shared by the table and every outbox.
-pub type Value = Arc<[u8]>;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value(triomphe::Arc<[u8]>);
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Value {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self(triomphe::Arc::from_header_and_slice((), bytes).into())
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Value {
+    fn from(bytes: [u8; N]) -> Self {
+        Self::from(&bytes[..])
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::from(&*bytes)
+    }
+}
 
 /// An attribute's value, or `None` once removed.
 pub type Attribute = Option<Value>;

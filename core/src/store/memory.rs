@@ -7,17 +7,26 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::base::id::{BUCKETS, BySession, SessionKey};
+use hashbrown::{HashTable, hash_table};
+
+use crate::base::id::{BUCKETS, SessionKey};
 use crate::session::Record;
 
 /// How many names of attributes and routes are kept once for all sessions.
 const NAMES_MAX: usize = 4096;
 
+/// A session at rest.
+#[derive(Debug)]
+struct Entry {
+    key: SessionKey,
+    record: Record,
+}
+
 /// A part of the table.
 #[derive(Debug, Default)]
 pub struct Bucket {
-    /// Boxed, because a map has room for more than it holds.
-    records: BySession<Box<Record>>,
+    /// Boxed, because a table has room for more than it holds.
+    entries: HashTable<Box<Entry>>,
     digest: u64,
 }
 
@@ -30,7 +39,41 @@ impl Bucket {
 
     /// Its records, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&SessionKey, &Record)> {
-        self.records.iter().map(|(key, record)| (key, &**record))
+        self.entries.iter().map(|entry| (&entry.key, &entry.record))
+    }
+
+    fn get(&self, key: &SessionKey) -> Option<&Record> {
+        let entry = self.entries.find(key.own_hash(), |entry| entry.key == *key)?;
+        Some(&entry.record)
+    }
+
+    fn get_mut(&mut self, key: &SessionKey) -> Option<&mut Record> {
+        let entry = self.entries.find_mut(key.own_hash(), |entry| entry.key == *key)?;
+        Some(&mut entry.record)
+    }
+
+    /// The record of `key`, made if there is none; says whether it was.
+    fn get_or_make(&mut self, key: &SessionKey) -> (bool, &mut Record) {
+        let hash = |entry: &Box<Entry>| entry.key.own_hash();
+        match self
+            .entries
+            .entry(key.own_hash(), |entry| entry.key == *key, hash)
+        {
+            hash_table::Entry::Occupied(known) => (false, &mut known.into_mut().record),
+            hash_table::Entry::Vacant(free) => {
+                let entry = Entry {
+                    key: key.clone(),
+                    record: Record::default(),
+                };
+                (true, &mut free.insert(Box::new(entry)).into_mut().record)
+            }
+        }
+    }
+
+    fn remove_if(&mut self, key: &SessionKey, wanted: impl FnOnce(&Record) -> bool) -> Option<Record> {
+        let found = self.entries.find_entry(key.own_hash(), |entry| entry.key == *key);
+        let found = found.ok().filter(|found| wanted(&found.get().record))?;
+        Some(found.remove().0.record)
     }
 
     /// Its records in the order of their keys, after `after`.
@@ -96,11 +139,7 @@ impl Memory {
     /// The record of `key`, which may be a tombstone.
     #[must_use]
     pub fn get(&self, key: &SessionKey) -> Option<&Record> {
-        self.buckets
-            .get(key.bucket())?
-            .records
-            .get(key)
-            .map(|record| &**record)
+        self.buckets.get(key.bucket())?.get(key)
     }
 
     /// Joins `delta` into the record of `key`.
@@ -113,16 +152,13 @@ impl Memory {
                 is_alive: false,
             };
         };
-        let (new, record) = match bucket.records.get_mut(key) {
-            Some(record) => (false, record),
-            None => (true, bucket.records.entry(key.clone()).or_default()),
-        };
+        let (new, record) = bucket.get_or_make(key);
         let (was_alive, before, size) = (record.is_alive(), record.digest(), record.size());
         let names = &mut self.names;
         let changed = record.join_sharing(delta, &mut |name| shared(names, name));
-        let is_alive = record.is_alive();
-        bucket.digest ^= before ^ record.digest();
+        let (is_alive, after) = (record.is_alive(), record.digest());
         self.bytes = self.bytes + record.size() - if new { 0 } else { size };
+        bucket.digest ^= before ^ after;
         self.records += usize::from(new);
         self.alive = self.alive + usize::from(is_alive) - usize::from(was_alive);
         Change {
@@ -138,9 +174,7 @@ impl Memory {
         let Some(bucket) = self.buckets.get_mut(key.bucket()) else {
             return;
         };
-        if bucket.records.get(key).is_some_and(|record| !record.is_alive())
-            && let Some(record) = bucket.records.remove(key)
-        {
+        if let Some(record) = bucket.remove_if(key, |record| !record.is_alive()) {
             self.records -= 1;
             self.bytes -= record.size();
         }
@@ -151,7 +185,7 @@ impl Memory {
         let Some(bucket) = self.buckets.get_mut(key.bucket()) else {
             return;
         };
-        if let Some(record) = bucket.records.get_mut(key) {
+        if let Some(record) = bucket.get_mut(key) {
             self.bytes -= record.size();
             record.shed();
             self.bytes += record.size();
@@ -161,7 +195,7 @@ impl Memory {
     /// Removes a record, whatever it is: other nodes hold it.
     pub fn remove(&mut self, key: &SessionKey) {
         if let Some(bucket) = self.buckets.get_mut(key.bucket())
-            && let Some(record) = bucket.records.remove(key)
+            && let Some(record) = bucket.remove_if(key, |_| true)
         {
             bucket.digest ^= record.digest();
             self.alive -= usize::from(record.is_alive());
