@@ -54,11 +54,12 @@ impl Bucket {
 
     /// The record of `key`, made if there is none; says whether it was.
     fn get_or_make(&mut self, key: &SessionKey) -> (bool, &mut Record) {
-        let hash = |entry: &Box<Entry>| entry.key.own_hash();
-        match self
-            .entries
-            .entry(key.own_hash(), |entry| entry.key == *key, hash)
-        {
+        let place = self.entries.entry(
+            key.own_hash(),
+            |entry| entry.key == *key,
+            |entry| entry.key.own_hash(),
+        );
+        match place {
             hash_table::Entry::Occupied(known) => (false, &mut known.into_mut().record),
             hash_table::Entry::Vacant(free) => {
                 let entry = Entry {
