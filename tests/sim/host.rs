@@ -71,6 +71,8 @@ pub struct Host {
     pub began: u64,
     /// When its memory began.
     pub began_memory: u64,
+    /// How often the process has started over.
+    pub started_over: u64,
     pub paused: bool,
     pub clock: WallClock,
     /// What happened to it while it was paused.
@@ -127,6 +129,7 @@ impl Host {
             memory: 0,
             began: 0,
             began_memory: 0,
+            started_over: 0,
             paused: false,
             clock: WallClock::default(),
             deferred: VecDeque::new(),
@@ -155,6 +158,7 @@ impl Host {
         self.memory += 1;
         self.began = at_us;
         self.began_memory = at_us;
+        self.started_over = 0;
         self.keepers = seeds
             .iter()
             .map(|seed| ((*seed, For::Seed), Keeper::default()))

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use limpet_core::drivers::engine::{Engine, Output, Phase};
+use limpet_core::drivers::engine::{Engine, Output};
 use limpet_core::drivers::node::TICK;
 use limpet_core::membership::{Identity, Timer};
 
@@ -294,8 +294,9 @@ impl World {
         let engine = host.engine.as_mut()?;
         let result = call(engine, now);
         let outputs = engine.take_outputs();
-        let joins = matches!(engine.phase(), Phase::Joining { .. });
-        if joins && std::mem::take(&mut host.was_ready) {
+        let started_over = engine.counters().started_over;
+        if std::mem::replace(&mut host.started_over, started_over) < started_over {
+            host.was_ready = false;
             self.started_over(index);
         }
         outputs

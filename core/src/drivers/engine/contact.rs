@@ -36,8 +36,12 @@ enum Trust {
     Close,
     /// It was missed from this moment on, in milliseconds since 1970.
     Missed(u64),
-    /// It is to start over; believed all the same from this moment on.
-    Doubted(Duration),
+    /// It is to start over; believed all the same from the moment `until` on.
+    Doubted {
+        /// From when on it was missed, in milliseconds since 1970.
+        since: u64,
+        until: Duration,
+    },
 }
 
 /// The contact with every node that was ever met.
@@ -100,7 +104,7 @@ impl Engine {
         match self.contacts.trust(node) {
             None | Some(Trust::Close) => true,
             Some(Trust::Missed(_)) => false,
-            Some(Trust::Doubted(until)) => {
+            Some(Trust::Doubted { until, .. }) => {
                 let overruled = now.mono >= until;
                 if overruled {
                     self.contacts.set(node, Trust::Close);
@@ -168,8 +172,8 @@ impl Engine {
     /// Since when `node` is missed; never, if it is not.
     fn away_ms(&self, node: &NodeId) -> u64 {
         match self.contacts.trust(node) {
-            Some(Trust::Missed(since)) => since,
-            Some(_) => u64::MAX,
+            Some(Trust::Missed(since) | Trust::Doubted { since, .. }) => since,
+            Some(Trust::Close) => u64::MAX,
             // One that was never met: whoever misses most of its own cluster has been away from it as well.
             None if self.group() < self.contacts.missed().count() => {
                 self.contacts.missed().min().unwrap_or(u64::MAX)
@@ -178,32 +182,46 @@ impl Engine {
         }
     }
 
+    /// Since when one of the two has missed the other, by what both say; never, if neither has. Memories that have not
+    /// met have missed each other since the later one began, unless that one, joining, has met this.
+    fn away_by_both(&mut self, node: &NodeId, announce: &Announce) -> u64 {
+        let knows_this = announce.misses_born_ms == self.contacts.born_ms;
+        // A process that stood still does not know yet that it was away; the other side does.
+        let away_there = if knows_this { announce.away_ms } else { u64::MAX };
+        let known = self.contacts.with.get(node).copied();
+        if known.is_some_and(|known| known.born_ms == announce.born_ms) {
+            return self.away_ms(node).min(away_there);
+        }
+        let joined_here = knows_this && announce.born_ms > self.contacts.born_ms;
+        let away = match known {
+            _ if joined_here => away_there,
+            Some(_) => announce.born_ms.max(self.contacts.born_ms), // a later run has nothing of before
+            None => self
+                .away_ms(node)
+                .min(away_there)
+                .min(announce.born_ms.max(self.contacts.born_ms)),
+        };
+        if known.is_some() || self.contacts.with.len() < MEMBERS_MAX {
+            let contact = Contact {
+                born_ms: announce.born_ms,
+                trust: if away == u64::MAX {
+                    Trust::Close
+                } else {
+                    Trust::Missed(away)
+                },
+            };
+            self.contacts.with.insert(node.clone(), contact);
+        }
+        away
+    }
+
     /// `node` says what it is: may it be believed again? Says whether this node has started over instead.
     pub(super) fn hear_contact(&mut self, node: &NodeId, announce: &Announce, now: Now) -> bool {
         if matches!(self.phase, Phase::Joining { .. }) {
             self.contacts.forget_end(announce.forgot_ms);
         }
-        let known = self.contacts.with.get(node).copied();
-        let away_there = if announce.misses_born_ms == self.contacts.born_ms {
-            announce.away_ms
-        } else {
-            u64::MAX
-        };
-        // A process that stood still does not know yet that it was away; the other side does.
-        let away = self.away_ms(node).min(away_there);
-        let met_before = match known {
-            Some(known) => known.born_ms == announce.born_ms, // a later run has nothing of before
-            None => away != u64::MAX,
-        };
-        if !met_before || known.is_none() {
-            let (born_ms, trust) = (announce.born_ms, Trust::Close);
-            if known.is_some() || self.contacts.with.len() < MEMBERS_MAX {
-                self.contacts
-                    .with
-                    .insert(node.clone(), Contact { born_ms, trust });
-            }
-        }
-        if !met_before || away == u64::MAX && self.contacts.trust(node) == Some(Trust::Close) {
+        let away = self.away_by_both(node, announce);
+        if away == u64::MAX {
             return false;
         }
         let nothing_to_lose = self.phase != Phase::Ready || !announce.ready;
@@ -233,10 +251,10 @@ impl Engine {
             self.start_over(now);
             true
         } else {
-            if !matches!(self.contacts.trust(node), Some(Trust::Doubted(_))) {
+            if !matches!(self.contacts.trust(node), Some(Trust::Doubted { .. })) {
                 tracing::warn!(peer = %node, "was away for longer than the ends of sessions are remembered");
-                let until = now.mono + OVERRULED_AFTER;
-                self.contacts.set(node, Trust::Doubted(until));
+                let (since, until) = (away, now.mono + OVERRULED_AFTER);
+                self.contacts.set(node, Trust::Doubted { since, until });
             }
             false
         }

@@ -211,6 +211,13 @@ impl Engine {
                 continue;
             }
             let Some(last) = record.used else {
+                if now.mono < self.forgets_from {
+                    // Whoever has not heard of it is told by comparing tables, which a node does that is ready.
+                    if lasting {
+                        self.ends.add(idle_ms + LOOK_LATER_MS, key);
+                    }
+                    continue;
+                }
                 if record.deleted != Stamp::ZERO {
                     self.contacts.forget_end(record.deleted.wall_ms());
                 }

@@ -127,6 +127,7 @@ impl Engine {
         self.joined_from.clear();
         self.refused_by_clock = false;
         self.next_repair = now.mono + self.config.repair_interval;
+        self.forgets_from = now.mono + 2 * self.config.repair_interval;
         tracing::info!(sessions = self.sessions(), received, "ready");
         self.rotate_keys(now);
         self.announce();

@@ -212,6 +212,8 @@ pub struct Engine {
     next_slots: Slot,
     lost_ms: BTreeMap<NodeId, u64>,
     contacts: contact::Contacts,
+    /// When a node that is ready may begin to forget ends.
+    forgets_from: Duration,
     refused_by_clock: bool,
     seeds_untried: BTreeSet<String>,
     acks: Acks,
@@ -279,6 +281,7 @@ impl Engine {
             next_slots: 0,
             lost_ms: BTreeMap::new(),
             contacts: contact::Contacts::new(now.wall_ms),
+            forgets_from: Duration::MAX,
             refused_by_clock: false,
             seeds_untried: config.seeds.clone(),
             acks: Acks::default(),

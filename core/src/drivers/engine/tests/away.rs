@@ -43,18 +43,8 @@ fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_missed_it()
         assert_eq!(started_over(&cluster, at), u64::from(at == "c"), "{at}");
     }
     cluster.assert_converged();
-    let sl = cluster.patch("c", "later", set("v", "1"));
-    eprintln!(
-        "{sl:?} {:?} {:?}",
-        cluster.links,
-        cluster.engines[&node("a")].contacts
-    );
+    cluster.patch("c", "later", set("v", "1"));
     cluster.settle();
-    eprintln!(
-        "{sl:?} {:?} {:?}",
-        cluster.links,
-        cluster.engines[&node("a")].table().get(&key("later"))
-    );
     assert_eq!(cluster.value("a", "later", "v").as_deref(), Some("1"));
 }
 
@@ -186,4 +176,51 @@ fn whoever_listened_goes_on_hearing_of_a_node_that_started_over() {
     cluster.settle();
     let told = cluster.engines.get_mut(&node("c")).unwrap().take_events();
     assert!(!told.is_empty(), "a session that began is not told of");
+}
+
+/// The new run of c has all it knows from b, which was cut off as well.
+#[test]
+fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_began_behind_the_cut() {
+    let mut cluster = cluster(&["a", "b", "c"]);
+    cluster.patch("a", "gone", set("v", "1"));
+    cluster.patch("a", "kept", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["a"], &["b", "c"]);
+    cluster.run(Duration::from_secs(10));
+    delete(&mut cluster, "a", "gone");
+    cluster.start("c");
+    cluster.run(Duration::from_secs(100));
+    assert_eq!(cluster.engines[&node("a")].table().tombstones(), 0);
+    assert!(cluster.value("c", "gone", "v").is_some(), "as far as c knows");
+    cluster.stop("b");
+    cluster.heal();
+    cluster.run(Duration::from_secs(30));
+    for at in ["a", "c"] {
+        assert_eq!(cluster.value(at, "gone", "v"), None, "at {at}");
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+    }
+    cluster.assert_converged();
+}
+
+/// While it is not ready it tells nobody of the ends it knows.
+#[test]
+fn a_joining_node_forgets_no_ends() {
+    let mut cluster = cluster(&["a"]);
+    cluster.patch("a", "S1", set("v", "1"));
+    let donor = cluster.engines.get_mut(&node("a")).unwrap();
+    donor.config.donor_transfers = 0;
+    cluster.start("b");
+    cluster.run(Duration::from_secs(5));
+    delete(&mut cluster, "a", "S1");
+    cluster.run(Duration::from_secs(90));
+    let tombstones = |cluster: &Cluster, at: &str| cluster.engines[&node(at)].table().tombstones();
+    assert_eq!(tombstones(&cluster, "a"), 0);
+    assert_eq!(tombstones(&cluster, "b"), 1);
+    let donor = cluster.engines.get_mut(&node("a")).unwrap();
+    donor.config.donor_transfers = 2;
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.engines[&node("b")].phase(), &Phase::Ready);
+    assert_eq!(tombstones(&cluster, "b"), 1);
+    cluster.run(Duration::from_secs(20));
+    assert_eq!(tombstones(&cluster, "b"), 0);
 }
