@@ -34,11 +34,12 @@ test: deps lint build
 	cargo test --workspace --no-fail-fast
 
 # A failing seed prints the line that has it again: make sim SEEDS=1 FROM=1234
+# LIMPET_SIM_MODE=backup or forgetful in front of it simulates clusters of those kinds.
 SEEDS ?= 1000
 FROM  ?= 0
 sim:
 	LIMPET_SIM_SEEDS=$(SEEDS) LIMPET_SIM_FROM=$(FROM) \
-		cargo test -p limpet-tests --test sim run::seeds -- --nocapture
+		cargo test -p limpet-tests --test sim run::seeds -- --exact --nocapture
 
 # What goes wrong is kept in a file that the failure names; it belongs into tests/fuzz/corpus.
 SECONDS ?= 60

@@ -34,8 +34,8 @@ pub enum Asked {
     Rename,
 }
 
-/// How often a session is asked for that turns out to have another id.
-const FETCH_ROUNDS: u32 = 4;
+/// How often a session is asked for, which may turn out to have another id.
+const FETCH_ROUNDS: u32 = 2;
 
 /// One client.
 #[derive(Debug)]
@@ -170,7 +170,9 @@ pub fn fetched(world: &mut World, home: usize, id: u64, answered: bool) {
     let key = world.history.keys[session].clone();
     let there = world.call(home, |engine, now| engine.session(&key, now).is_some()) == Some(true);
     if answered || there {
-        bring(world, index, place, asked, rounds);
+        // What turned out to have another id by now is asked for under that one.
+        let renamed = current(world, home, session) != session;
+        bring(world, index, place, asked, if renamed { rounds } else { 0 });
     }
 }
 

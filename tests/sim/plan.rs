@@ -36,6 +36,40 @@ impl Plan {
     }
 }
 
+/// What kind of cluster is simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `delta` mode, and ends are remembered for a day.
+    Delta,
+    /// `backup` mode.
+    Backup,
+    /// `delta` mode, and ends are forgotten within seconds.
+    Forgetful,
+}
+
+impl Kind {
+    /// The kind that the environment asks for.
+    pub fn asked_for() -> Self {
+        match std::env::var(MODE).as_deref() {
+            Err(_) | Ok("" | "delta") => Self::Delta,
+            Ok("backup") => Self::Backup,
+            Ok("forgetful") => Self::Forgetful,
+            Ok(other) => panic!("{MODE}: delta, backup or forgetful are expected, not {other:?}"),
+        }
+    }
+
+    /// How it is asked for, before `make`.
+    pub fn words(self) -> String {
+        match self {
+            Self::Delta => String::new(),
+            Self::Backup => format!("{MODE}=backup "),
+            Self::Forgetful => format!("{MODE}=forgetful "),
+        }
+    }
+}
+
+const MODE: &str = "LIMPET_SIM_MODE";
+
 /// How far clocks are off.
 #[derive(Debug, Clone, Copy)]
 pub struct Clocks {
@@ -142,8 +176,8 @@ pub struct Load {
 }
 
 impl Plan {
-    /// What `seed` draws.
-    pub fn of(seed: u64) -> Self {
+    /// What `seed` draws for a cluster of this kind.
+    pub fn of(seed: u64, kind: Kind) -> Self {
         let mut draw = Draw::of(seed, "plan");
         let draw = &mut draw;
         // Small clusters are quick and already have every pair of roles; large ones have the odd shapes.
@@ -159,9 +193,6 @@ impl Plan {
             beyond,
         };
         let mut kinds: Vec<Fault> = KINDS.iter().copied().filter(|_| draw.chance(0.55)).collect();
-        // Backup mode, and ends that are forgotten within seconds, are simulated where they are asked for.
-        let asked_for = |mode| std::env::var("LIMPET_SIM_MODE").is_ok_and(|asked| asked == mode);
-        let backup = asked_for("backup");
         let forgetful = clocks.skew_ms <= 50 && !beyond && draw.chance(0.4);
         if !clocks.jump {
             kinds.retain(|kind| !matches!(kind, Fault::Jump | Fault::Strobe));
@@ -180,7 +211,7 @@ impl Plan {
                     drop_time: draw.pick(&[Duration::from_millis(1500), Duration::from_secs(3)]),
                 },
                 links: draw.pick(&[1, 2, 2, 3, 5]),
-                mode: if backup {
+                mode: if kind == Kind::Backup {
                     Mode::Backup {
                         copies: draw.between(1, 3) as usize,
                     }
@@ -191,7 +222,7 @@ impl Plan {
                 repair_interval: draw.pick(&[Duration::from_secs(2), Duration::from_secs(5)]),
                 tombstone_life: forgetful
                     .then(|| draw.time(6_000, 14_000))
-                    .filter(|_| asked_for("forgetful"))
+                    .filter(|_| kind == Kind::Forgetful)
                     .unwrap_or(Duration::from_secs(24 * 3600)),
                 rename_forward: draw.pick(&[Duration::from_secs(1), Duration::from_secs(30)]),
                 queue_bytes: draw.pick(&[3_000, 20_000, 200_000, 1 << 26]),

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::plan::Plan;
+use crate::plan::{Kind, Plan};
 use crate::report::{Numbers, Reached};
 use crate::rest;
 use crate::world::World;
@@ -15,6 +15,8 @@ use crate::world::World;
 const FAILURE_SHOWN: usize = 400;
 /// How many seeds a test run has.
 const SEEDS: u64 = 300;
+/// How many it has of each of the other kinds of clusters.
+const SEEDS_OF_OTHERS: u64 = 100;
 /// A range of at least so many seeds has to reach every rare branch.
 const SEEDS_FOR_ALL: u64 = 300;
 /// How long clients go on in the core after the faults.
@@ -33,8 +35,8 @@ struct Outcome {
     numbers: Numbers,
 }
 
-fn run(seed: u64) -> Outcome {
-    let plan = Plan::of(seed);
+fn run(seed: u64, kind: Kind) -> Outcome {
+    let plan = Plan::of(seed, kind);
     let safety = plan.safety.as_micros() as u64;
     let mut world = World::new(plan);
     let told = catch_unwind(AssertUnwindSafe(|| {
@@ -105,6 +107,21 @@ pub fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn seeds() {
     let (from, seeds) = (number("LIMPET_SIM_FROM", 0), number("LIMPET_SIM_SEEDS", SEEDS));
+    range(Kind::asked_for(), from, seeds);
+}
+
+#[test]
+fn seeds_in_backup_mode() {
+    range(Kind::Backup, 0, SEEDS_OF_OTHERS);
+}
+
+#[test]
+fn seeds_where_ends_are_forgotten_within_seconds() {
+    range(Kind::Forgetful, 0, SEEDS_OF_OTHERS);
+}
+
+/// Runs `seeds` seeds from `from` on, all of which have to pass.
+fn range(kind: Kind, from: u64, seeds: u64) {
     let began = Instant::now();
     let next = AtomicU64::new(from);
     let sum = Mutex::new((Reached::default(), Numbers::default(), Vec::new()));
@@ -116,13 +133,13 @@ fn seeds() {
                     if seed >= from + seeds {
                         return;
                     }
-                    let outcome = run(seed);
+                    let outcome = run(seed, kind);
                     let mut sum = sum.lock().expect("nobody panics with it");
                     sum.0.add(&outcome.reached);
                     sum.1.add(&outcome.numbers);
                     if let Some(failure) = outcome.failure {
                         let brief: String = failure.chars().take(FAILURE_SHOWN).collect();
-                        println!("make sim SEEDS=1 FROM={seed}   # {brief}");
+                        println!("{}make sim SEEDS=1 FROM={seed}   # {brief}", kind.words());
                         if seeds == 1 {
                             println!("{failure}\n{}", outcome.tail);
                         }
@@ -152,6 +169,7 @@ fn seeds() {
 #[test]
 fn a_seed_gives_the_same_run_every_time() {
     for seed in [3, 17, 40, 77] {
-        assert_eq!(run(seed).hash, run(seed).hash, "seed {seed}");
+        let hash = || run(seed, Kind::Delta).hash;
+        assert_eq!(hash(), hash(), "seed {seed}");
     }
 }
