@@ -87,7 +87,7 @@ impl Outbox {
         let slot = self.by_key.get(key).copied()?;
         let first = self.pending.front()?.slot;
         let pending = self.pending.get_mut(usize::try_from(slot - first).ok()?)?;
-        if pending.delta.origin.is_some() && delta.deleted > pending.delta.deleted {
+        if pending.delta.past.origin.is_some() && delta.past.deleted > pending.delta.past.deleted {
             return None; // the end of the new id must not take with it that the old one is over
         }
         pending.delta.join(delta);

@@ -17,7 +17,7 @@ use limpet_wire::report::IdleLimit;
 
 use super::compact::{Malformed, Reader, StampsIn, StampsOut, WordsIn, WordsOut, bytes, difference, number};
 use crate::base::id::SessionKey;
-use crate::session::{Attribute, Moved, Record, Register, Stamp, Used};
+use crate::session::{Attribute, Endings, Moved, Record, Register, Stamp, Used};
 
 /// The most records one message carries; one with more is no message of ours.
 const RECORDS_MAX: usize = 1 << 16;
@@ -70,7 +70,7 @@ impl Common {
         attribute
             .or_else(|| record.max_inactive.as_ref().map(Self::of))
             .or_else(|| record.route.as_ref().map(Self::of))
-            .or_else(|| record.origin.as_deref().map(Self::of))
+            .or_else(|| record.past.origin.as_ref().map(Self::of))
     }
 
     /// The use that needs no words.
@@ -113,13 +113,13 @@ impl<'a> Writer<'a, '_> {
         let first_node =
             common.is_some_and(|c| self.stamps.is_first(c.life) && self.stamps.is_first(c.stamp));
         let parts = [
-            (DELETED, record.deleted != Stamp::ZERO),
-            (MOVED, record.moved.is_some()),
-            (ENDED, record.ended.is_some()),
+            (DELETED, record.past.deleted != Stamp::ZERO),
+            (MOVED, record.past.moved.is_some()),
+            (ENDED, record.past.ended.is_some()),
             (USED, record.used.is_some() && !used_then),
             (IDLE, record.max_inactive.is_some()),
             (ROUTE, record.route.is_some()),
-            (ORIGIN, record.origin.is_some()),
+            (ORIGIN, record.past.origin.is_some()),
         ];
         let more = flags(parts);
         self.into.push(flags([
@@ -161,14 +161,14 @@ impl<'a> Writer<'a, '_> {
     }
 
     fn parts(&mut self, record: &'a Record, common: Option<Common>, used_then: bool) {
-        if record.deleted != Stamp::ZERO {
-            self.stamps.write(record.deleted, false, self.into);
+        if record.past.deleted != Stamp::ZERO {
+            self.stamps.write(record.past.deleted, false, self.into);
         }
-        if let Some(moved) = &record.moved {
+        if let Some(moved) = &record.past.moved {
             bytes(moved.to.as_bytes(), self.into);
         }
-        if let Some(ended) = &record.ended {
-            self.used(**ended);
+        if let Some(ended) = &record.past.ended {
+            self.used(*ended);
         }
         if let Some(used) = record.used.filter(|_| !used_then) {
             self.used(used);
@@ -187,7 +187,7 @@ impl<'a> Writer<'a, '_> {
             self.head(route, common, 0);
             self.words.write(&route.value, self.into);
         }
-        if let Some(origin) = &record.origin {
+        if let Some(origin) = &record.past.origin {
             self.head(origin, common, 0);
             bytes(origin.value.as_bytes(), self.into);
         }
@@ -359,16 +359,16 @@ impl RecordReader<'_, '_> {
     }
 
     fn parts(&mut self, more: u8, common: Option<Common>) -> Result<Record, Malformed> {
-        let mut record = Record::default();
+        let (mut record, mut past) = (Record::default(), Endings::default());
         if more & DELETED != 0 {
-            record.deleted = self.stamps.read(false, self.from)?;
+            past.deleted = self.stamps.read(false, self.from)?;
         }
         if more & MOVED != 0 {
-            let (over, to) = (record.deleted, self.from.text()?.into());
-            record.moved = Some(Box::new(Moved { over, to }));
+            let (over, to) = (past.deleted, self.from.text()?.into());
+            past.moved = Some(Moved { over, to });
         }
         if more & ENDED != 0 {
-            record.ended = Some(Box::new(self.used()?));
+            past.ended = Some(self.used()?);
         }
         if more & USED != 0 {
             record.used = Some(self.used()?);
@@ -388,8 +388,9 @@ impl RecordReader<'_, '_> {
         }
         if more & ORIGIN != 0 {
             let own = self.own(common)?;
-            record.origin = Some(Box::new(register(own, self.from.text()?.into())));
+            past.origin = Some(register(own, self.from.text()?.into()));
         }
+        record.past = past.into();
         Ok(record)
     }
 
@@ -429,18 +430,18 @@ fn register<T>(Common { life, stamp }: Common, value: T) -> Register<T> {
 /// The record as a join would have left it.
 fn normal(record: Record) -> Record {
     let meta = [
-        record.ended.as_ref().map(|used| used.life),
+        record.past.ended.as_ref().map(|used| used.life),
         record.used.map(|used| used.life),
         record.max_inactive.as_ref().map(|r| r.life),
         record.route.as_ref().map(|r| r.life),
-        record.origin.as_ref().map(|r| r.life),
+        record.past.origin.as_ref().map(|r| r.life),
     ];
     let attributes = record.attributes.registers().map(|r| r.life);
     let earliest = meta.into_iter().flatten().chain(attributes).min();
-    if record.moved.is_none() && earliest.is_none_or(|life| life > record.deleted) {
+    if record.past.moved.is_none() && earliest.is_none_or(|life| life > record.past.deleted) {
         return record;
     }
-    let mut joined = Record::tombstone(record.deleted);
+    let mut joined = Record::tombstone(record.past.deleted);
     joined.join(&record);
     joined
 }

@@ -13,7 +13,7 @@ mod register;
 mod stamp;
 
 pub use attributes::{Attribute, Attributes, Value};
-pub use ending::{Moved, Used};
+pub use ending::{Endings, Moved, Past, Used};
 pub use hlc::{Hlc, TooFarAhead};
 pub use names::{BadPattern, NameFilter};
 pub use record::Record;

@@ -1,13 +1,13 @@
 //! A session with everything that ever decides about it, or a part of one: a delta.
 //!
 //! ```text
-//! deleted        the greatest stamp of a deletion: every life up to it is over
-//! moved          the id it was given instead, if that was how it ended
-//! ended          the last use after which it was found idle for too long
+//! past           deleted   the greatest stamp of a deletion: every life up to it is over
+//!                moved     the id it was given instead, if that was how it ended
+//!                ended     the last use after which it was found idle for too long
+//!                origin    the id it had before
 //! used           the last use
 //! max_inactive   idle lifetime
 //! route          the worker it is bound to
-//! origin         the id it had before
 //! attributes     name → bytes, or removed
 //! ```
 //! Each is a maximum, so the whole is one too. Whatever belongs to a life counts as a use at its beginning, so the
@@ -22,25 +22,19 @@ use std::sync::Arc;
 use limpet_wire::report::IdleLimit;
 
 use super::register::join_into;
-use super::{Attribute, Attributes, Moved, Register, Stamp, Used, Value};
+use super::{Attribute, Attributes, Endings, Moved, Past, Register, Stamp, Used, Value};
 
-/// See the module page. There are many of them, so what few have is boxed.
+/// See the module page. There are many of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// Every life up to this stamp is over; [`Stamp::ZERO`] when none ever ended.
-    pub deleted: Stamp,
-    /// The id that took its place; only while it was this that ended it.
-    pub moved: Option<Box<Moved>>,
-    /// The use after which it was found idle for too long.
-    pub ended: Option<Box<Used>>,
+    /// How lives of it ended, and which id it had before.
+    pub past: Past,
     /// Last use.
     pub used: Option<Used>,
     /// Idle lifetime.
     pub max_inactive: Option<Register<IdleLimit>>,
     /// The bound worker.
     pub route: Option<Register<Arc<str>>>,
-    /// The id it had before, in the same app. Its stamp is the end of the old id.
-    pub origin: Option<Box<Register<Arc<str>>>>,
     /// The attributes, removed ones included.
     pub attributes: Attributes,
 }
@@ -49,19 +43,19 @@ impl Record {
     /// A record that says only: every life up to `stamp` is over.
     #[must_use]
     pub fn tombstone(stamp: Stamp) -> Self {
-        Self {
+        Self::of_past(Endings {
             deleted: stamp,
-            ..Self::default()
-        }
+            ..Endings::default()
+        })
     }
 
     /// A record that says only: it was last used like this, and found idle since.
     #[must_use]
     pub fn idle_since(last: Used) -> Self {
-        Self {
-            ended: Some(Box::new(last)),
-            ..Self::default()
-        }
+        Self::of_past(Endings {
+            ended: Some(last),
+            ..Endings::default()
+        })
     }
 
     /// A record that says only: it was used.
@@ -76,9 +70,16 @@ impl Record {
     /// A record that says only: its session has the id `to` from `over` on.
     #[must_use]
     pub fn moved(over: Stamp, to: Arc<str>) -> Self {
-        Self {
+        Self::of_past(Endings {
             deleted: over,
-            moved: Some(Box::new(Moved { over, to })),
+            moved: Some(Moved { over, to }),
+            ..Endings::default()
+        })
+    }
+
+    fn of_past(endings: Endings) -> Self {
+        Self {
+            past: endings.into(),
             ..Self::default()
         }
     }
@@ -87,12 +88,17 @@ impl Record {
     #[must_use]
     pub fn whereabouts(&self) -> Self {
         Self {
-            deleted: self.deleted,
-            moved: self.moved.clone(),
-            ended: self.ended.clone(),
+            past: self.ends(),
             route: self.route.clone(),
             ..Self::default()
         }
+    }
+
+    /// Its past but for the id it had before.
+    fn ends(&self) -> Past {
+        let mut ends = self.past.clone();
+        ends.change(|past| past.origin = None);
+        ends
     }
 
     /// Joins `other` into this record; says whether anything changed.
@@ -103,22 +109,8 @@ impl Record {
     /// Joins `other`; names and routes that are new to this record are taken from `share`, so that equal ones of
     /// many records can be one.
     pub fn join_sharing(&mut self, other: &Self, share: &mut impl FnMut(&Arc<str>) -> Arc<str>) -> bool {
-        let mut changed = false;
-        if other.deleted > self.deleted {
-            self.deleted = other.deleted;
-            self.normalise();
-            changed = true;
-        }
-        let deleted = self.deleted;
-        if other.moved > self.moved && other.moved.as_ref().is_some_and(|moved| moved.over == deleted) {
-            self.moved.clone_from(&other.moved);
-            changed = true;
-        }
-        let mut ended = self.ended.as_deref().copied();
-        if raise(&mut ended, other.ended.as_deref().copied(), deleted) {
-            self.ended = ended.map(Box::new);
-            changed = true;
-        }
+        let mut changed = !other.past.is_empty() && self.join_past(&other.past);
+        let deleted = self.past.deleted;
         changed |= raise(&mut self.used, other.used.max(other.begun()), deleted);
         changed |= join_into(&mut self.max_inactive, other.max_inactive.as_ref(), deleted);
         if join_into(&mut self.route, other.route.as_ref(), deleted) {
@@ -127,11 +119,30 @@ impl Record {
                 route.value = share(&route.value);
             }
         }
-        changed |= join_into(&mut self.origin, other.origin.as_ref(), deleted);
         for (name, theirs) in other.attributes.iter() {
             changed |= theirs.life > deleted && self.attributes.join(name, theirs, share);
         }
         changed
+    }
+
+    fn join_past(&mut self, theirs: &Endings) -> bool {
+        let over = theirs.deleted > self.past.deleted;
+        if over {
+            self.past.change(|past| past.deleted = theirs.deleted);
+            self.normalise();
+        }
+        let joined = self.past.change(|past| {
+            let deleted = past.deleted;
+            let moved =
+                theirs.moved > past.moved && theirs.moved.as_ref().is_some_and(|moved| moved.over == deleted);
+            if moved {
+                past.moved.clone_from(&theirs.moved);
+            }
+            let ended = raise(&mut past.ended, theirs.ended, deleted);
+            let origin = join_into(&mut past.origin, theirs.origin.as_ref(), deleted);
+            moved || ended || origin
+        });
+        over || joined
     }
 
     /// The beginning of the latest life that any part but the uses belongs to, as a use.
@@ -139,7 +150,7 @@ impl Record {
         let meta = [
             self.max_inactive.as_ref().map(|r| r.life),
             self.route.as_ref().map(|r| r.life),
-            self.origin.as_ref().map(|r| r.life),
+            self.past.origin.as_ref().map(|r| r.life),
         ];
         let lives = meta
             .into_iter()
@@ -152,13 +163,15 @@ impl Record {
     }
 
     fn normalise(&mut self) {
-        let deleted = self.deleted;
-        self.moved.take_if(|moved| moved.over != deleted);
-        self.ended.take_if(|ended| ended.life <= deleted);
+        let deleted = self.past.deleted;
+        self.past.change(|past| {
+            past.moved.take_if(|moved| moved.over != deleted);
+            past.ended.take_if(|ended| ended.life <= deleted);
+            past.origin.take_if(|r| r.life <= deleted);
+        });
         self.used.take_if(|used| used.life <= deleted);
         self.max_inactive.take_if(|r| r.life <= deleted);
         self.route.take_if(|r| r.life <= deleted);
-        self.origin.take_if(|r| r.life <= deleted);
         self.attributes.forget_until(deleted);
     }
 
@@ -167,9 +180,7 @@ impl Record {
     pub fn shed(&mut self) {
         if self.is_over() {
             *self = Self {
-                deleted: self.deleted,
-                moved: self.moved.take(),
-                ended: self.ended.take(),
+                past: self.ends(),
                 ..Self::default()
             };
         }
@@ -193,9 +204,7 @@ impl Record {
 
     /// Whether it was found idle and no later use is known.
     fn is_over(&self) -> bool {
-        self.ended
-            .as_deref()
-            .is_some_and(|ended| Some(*ended) >= self.used)
+        self.past.ended.is_some_and(|ended| Some(ended) >= self.used)
     }
 
     /// Whether there is a session, as opposed to a tombstone or nothing.
@@ -234,18 +243,18 @@ impl Record {
         let meta = [
             self.max_inactive.as_ref().map(|r| r.stamp),
             self.route.as_ref().map(|r| r.stamp),
-            self.origin.as_ref().map(|r| r.stamp),
+            self.past.origin.as_ref().map(|r| r.stamp),
         ];
         meta.into_iter()
             .flatten()
             .chain(self.attributes.registers().map(|r| r.stamp))
-            .fold(self.deleted, Stamp::max)
+            .fold(self.past.deleted, Stamp::max)
     }
 
     /// The latest moment of any kind, which a clock must have observed before it writes after this record.
     #[must_use]
     pub fn latest(&self) -> Stamp {
-        let uses = [self.used, self.ended.as_deref().copied()].into_iter().flatten();
+        let uses = [self.used, self.past.ended].into_iter().flatten();
         uses.map(|used| used.life.max(Stamp::at(used.at_ms)))
             .chain(self.life())
             .fold(self.version(), Stamp::max)
@@ -294,7 +303,7 @@ impl Record {
         if let Some(r) = &self.route {
             add("\0route", r.stamp);
         }
-        if let Some(r) = &self.origin {
+        if let Some(r) = &self.past.origin {
             add("\0origin", r.stamp);
         }
         for (name, r) in self.attributes.iter() {
@@ -363,12 +372,13 @@ mod tests {
             record.join(&Record {
                 attributes,
                 used: touch.as_ref().map(uses),
-                ended: end.as_ref().map(uses).map(Box::new),
-                moved: over.map(|over| {
-                    Box::new(Moved {
+                past: Past::from(Endings {
+                    ended: end.as_ref().map(uses),
+                    moved: over.map(|over| Moved {
                         over,
                         to: "new".into(),
-                    })
+                    }),
+                    ..Endings::default()
                 }),
                 ..Record::default()
             });
@@ -490,8 +500,8 @@ mod tests {
     fn a_later_end_under_the_old_id_forgets_where_it_went() {
         let mut old = Record::moved(Stamp { time: 3, node: 1 }, "new".into());
         old.join(&Record::tombstone(Stamp { time: 4, node: 1 }));
-        assert_eq!(old.moved, None);
+        assert_eq!(old.past.moved, None);
         old.join(&Record::moved(Stamp { time: 3, node: 1 }, "new".into()));
-        assert_eq!(old.moved, None);
+        assert_eq!(old.past.moved, None);
     }
 }

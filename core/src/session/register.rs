@@ -16,36 +16,26 @@ pub struct Register<T> {
     pub value: T,
 }
 
-/// What decides between two values: the later life, then the later write.
-pub(super) trait Ranked {
-    /// See [`Ranked`].
-    fn rank(&self) -> (Stamp, Stamp);
-}
-
-impl<T> Ranked for Register<T> {
-    fn rank(&self) -> (Stamp, Stamp) {
-        (self.life, self.stamp)
-    }
-}
-
-impl<T> Ranked for Box<Register<T>> {
-    fn rank(&self) -> (Stamp, Stamp) {
-        (**self).rank()
-    }
-}
-
 impl<T> Register<T> {
     /// Whether `self` replaces `other`.
     pub fn beats(&self, other: &Self) -> bool {
         self.rank() > other.rank()
     }
+
+    /// What decides between two values: the later life, then the later write.
+    const fn rank(&self) -> (Stamp, Stamp) {
+        (self.life, self.stamp)
+    }
 }
 
 /// Joins `theirs` into `mine`, unless it belongs to a life that ended at `deleted`. Says whether `mine` changed.
-pub(super) fn join_into<R: Ranked + Clone>(mine: &mut Option<R>, theirs: Option<&R>, deleted: Stamp) -> bool {
+pub(super) fn join_into<T: Clone>(
+    mine: &mut Option<Register<T>>,
+    theirs: Option<&Register<T>>,
+    deleted: Stamp,
+) -> bool {
     let Some(theirs) = theirs else { return false };
-    let (life, _) = theirs.rank();
-    let wins = life > deleted && mine.as_ref().is_none_or(|mine| theirs.rank() > mine.rank());
+    let wins = theirs.life > deleted && mine.as_ref().is_none_or(|mine| theirs.beats(mine));
     if wins {
         *mine = Some(theirs.clone());
     }

@@ -9,7 +9,7 @@ use limpet_core::net::hello::{Hello, Verdict};
 use limpet_core::replication::digest::Buckets;
 use limpet_core::replication::message::{self, Announce, DeclaredWorker, Message, Offered};
 use limpet_core::replication::transfer::{Cursor, Pull};
-use limpet_core::session::{Attributes, Moved, Record, Register, Stamp, Used};
+use limpet_core::session::{Attributes, Endings, Moved, Past, Record, Register, Stamp, Used};
 use limpet_wire::codec;
 use limpet_wire::report::{IdleLimit, Operation, Reply, Report};
 use limpet_wire::table::{TableVersion, Worker, WorkerStatus, WorkerTable};
@@ -227,17 +227,23 @@ fn records() -> Vec<(SessionKey, Record)> {
         ..Record::default()
     };
     let renamed = Record {
-        deleted: life,
-        origin: Some(Box::new(register(later, later, "S1".into()))),
+        past: Past::from(Endings {
+            deleted: life,
+            origin: Some(register(later, later, "S1".into())),
+            ..Endings::default()
+        }),
         max_inactive: Some(register(later, later, IdleLimit::Forever)),
         ..Record::default()
     };
     let mut moved = Record::moved(later, "S4".into());
     moved.join(&Record {
-        moved: Some(Box::new(Moved {
-            over: later,
-            to: "S4".into(),
-        })),
+        past: Past::from(Endings {
+            moved: Some(Moved {
+                over: later,
+                to: "S4".into(),
+            }),
+            ..Endings::default()
+        }),
         ..Record::default()
     });
     vec![

@@ -69,8 +69,8 @@ impl Engine {
             return false;
         };
         let skew_ms = expiry::ms(self.config.clocks.max_skew);
-        record.ended.as_deref().copied() >= known.used
-            && record.ended.as_ref().map(|ended| ended.life) == known.life()
+        record.past.ended >= known.used
+            && record.past.ended.map(|ended| ended.life) == known.life()
             && self
                 .expires_ms(known)
                 .is_none_or(|end| end > self.idle.read(now).saturating_add(skew_ms))

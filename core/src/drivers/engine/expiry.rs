@@ -137,9 +137,10 @@ impl Engine {
                 return idle_ms.saturating_add(ms(LINGER));
             }
             let over_ms = record
+                .past
                 .deleted
                 .wall_ms()
-                .max(record.ended.as_ref().map_or(0, |last| last.at_ms));
+                .max(record.past.ended.map_or(0, |last| last.at_ms));
             return over_ms.saturating_add(ms(self.config.tombstone_life));
         }
         match self.expires_ms(record) {
@@ -218,8 +219,8 @@ impl Engine {
                     }
                     continue;
                 }
-                if record.deleted != Stamp::ZERO {
-                    self.contacts.forget_end(record.deleted.wall_ms());
+                if record.past.deleted != Stamp::ZERO {
+                    self.contacts.forget_end(record.past.deleted.wall_ms());
                 }
                 self.table.forget(&key);
                 continue;
@@ -241,8 +242,8 @@ impl Engine {
     pub(super) fn contradict(&mut self, node: &NodeId, key: &SessionKey, heard: &Record) {
         let Some(record) = self.table.get(key) else { return };
         let of_this_life = heard
+            .past
             .ended
-            .as_ref()
             .is_some_and(|ended| Some(ended.life) == record.life());
         if of_this_life && !heard.is_alive() && record.is_alive() && record.is_complete() {
             let record = record.clone();

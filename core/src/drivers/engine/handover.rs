@@ -104,15 +104,18 @@ impl Engine {
             return Vec::new();
         }
         let named = changes.iter().flat_map(|(key, record)| {
-            let over = (record.deleted, key.clone());
-            let old = record.origin.as_ref().and_then(|origin| {
+            let over = (record.past.deleted, key.clone());
+            let old = record.past.origin.as_ref().and_then(|origin| {
                 let old = SessionKey::received(key.app(), &origin.value)?;
                 Some((origin.stamp, old))
             });
             (!record.is_alive()).then_some(over).into_iter().chain(old)
         });
         let unknown = named.filter(|(over, key)| {
-            let known = self.table.get(key).map_or(Stamp::ZERO, |record| record.deleted);
+            let known = self
+                .table
+                .get(key)
+                .map_or(Stamp::ZERO, |record| record.past.deleted);
             *over > known
         });
         unknown.map(|(_, key)| key).collect()

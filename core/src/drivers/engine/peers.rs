@@ -500,8 +500,8 @@ impl Engine {
             if self.is_premature_end(&key, &record, now) {
                 self.counters.ends_refused += 1;
                 tracing::debug!(peer = %from, "says of a session that it is idle which is not");
-                if let Some(ended) = record.ended.take() {
-                    self.use_again(from, &key, *ended, now);
+                if let Some(ended) = record.past.change(|past| past.ended.take()) {
+                    self.use_again(from, &key, ended, now);
                 }
             }
             self.join(&key, &record, now);

@@ -297,7 +297,7 @@ impl Engine {
             };
             for (key, record) in bucket.iter() {
                 if !record.is_alive() {
-                    let over_ms = record.deleted.wall_ms();
+                    let over_ms = record.past.deleted.wall_ms();
                     let missed =
                         |node: &&NodeId| placement.came_ms.get(*node).is_some_and(|ms| *ms <= over_ms);
                     let holders = placement

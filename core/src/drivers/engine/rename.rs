@@ -12,7 +12,7 @@ use super::sessions::{Refused, Written};
 use super::{Engine, expiry};
 use crate::base::clock::Now;
 use crate::base::id::SessionKey;
-use crate::session::{Record, Register, Used};
+use crate::session::{Endings, Past, Record, Register, Used};
 
 /// How often in a row an id may have been changed and still be followed.
 const HOPS: usize = 8;
@@ -35,22 +35,24 @@ impl Engine {
         let life = self.hlc.stamp(now.wall_ms);
         let at_ms = self.use_ms(from, now);
         let moved = Record {
-            deleted: over,
+            past: Past::from(Endings {
+                deleted: over,
+                origin: Some(Register {
+                    life,
+                    stamp: over,
+                    value: from.id().into(),
+                }),
+                ..Endings::default()
+            }),
             used: Some(Used { life, at_ms }),
             max_inactive: old.max_inactive.map(|r| begin(life, r)),
             route: old.route.map(|r| begin(life, r)),
-            origin: Some(Box::new(Register {
-                life,
-                stamp: over,
-                value: from.id().into(),
-            })),
             attributes: old
                 .attributes
                 .iter()
                 .filter(|(_, register)| register.value.is_some())
                 .map(|(name, register)| (name.clone(), begin(life, register.clone())))
                 .collect(),
-            ..Record::default()
         };
         self.counters.renamed += 1;
         self.follow_view(now);
@@ -82,7 +84,7 @@ impl Engine {
     /// The id that took the place of `key` not long ago.
     fn moved_to(&self, key: &SessionKey, now: Now) -> Option<Arc<str>> {
         let record = self.table.get(key).filter(|record| !record.is_alive())?;
-        let moved = record.moved.as_ref()?;
+        let moved = record.past.moved.as_ref()?;
         let until = moved.over.wall_ms() + expiry::ms(self.config.rename_forward);
         (now.wall_ms < until).then(|| moved.to.clone())
     }

@@ -195,10 +195,8 @@ impl Engine {
         }
         if let Some(known) = self.table.get(key) {
             // Its time is up, whether somebody has said so yet or not: this begins another life.
-            delta.deleted = known
-                .life()
-                .max(known.ended.as_ref().map(|ended| ended.life))
-                .unwrap_or_default();
+            let over = known.life().max(known.past.ended.map(|ended| ended.life));
+            delta.past.change(|past| past.deleted = over.unwrap_or_default());
         }
         let idle = if key.is_reserved() {
             IdleLimit::Forever
@@ -381,7 +379,7 @@ impl Engine {
         let whereabouts = self.whereabouts(key);
         let known = self.before_change(key);
         let change = self.table.join(key, delta);
-        if let Some(origin) = &delta.origin {
+        if let Some(origin) = &delta.past.origin {
             // Even if the new id is over by now, and this says nothing of it any more.
             self.end_old_id(key, origin, now);
         }

@@ -9,7 +9,7 @@ use limpet_wire::report::IdleLimit;
 use super::*;
 use crate::replication::digest::Buckets;
 use crate::replication::transfer::Pull;
-use crate::session::{Moved, Register, Stamp, Value};
+use crate::session::{Endings, Moved, Past, Register, Stamp, Value};
 
 fn stamps() -> impl Strategy<Value = Stamp> {
     (1_u64..=u64::MAX, any::<u64>()).prop_map(|(time, node)| Stamp { time, node })
@@ -72,13 +72,15 @@ pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
         |((deleted, moved, ended, used), (max_inactive, route, origin, attributes))| {
             let mut record = Record::tombstone(deleted);
             record.join(&Record {
-                deleted: Stamp::ZERO,
-                moved: moved.map(|to| Box::new(Moved { over: deleted, to })),
-                ended: ended.map(Box::new),
+                past: Past::from(Endings {
+                    deleted: Stamp::ZERO,
+                    moved: moved.map(|to| Moved { over: deleted, to }),
+                    ended,
+                    origin,
+                }),
                 used,
                 max_inactive,
                 route,
-                origin: origin.map(Box::new),
                 attributes: attributes.into_iter().collect(),
             });
             record

@@ -130,8 +130,8 @@ proptest! {
             for (_, record) in read {
                 let mut joined = Record::default();
                 joined.join(&record);
-                prop_assert_eq!(joined.deleted, record.deleted);
-                prop_assert!(record.life().is_none_or(|life| life > record.deleted));
+                prop_assert_eq!(joined.past.deleted, record.past.deleted);
+                prop_assert!(record.life().is_none_or(|life| life > record.past.deleted));
             }
         }
     }
