@@ -466,12 +466,13 @@ impl World {
         let Some(conn) = self.net.conns.get_mut(&id) else {
             return;
         };
-        conn.read = false;
-        conn.flights.clear();
+        conn.unread();
         let (from, to) = (conn.from, conn.to);
         let delay = self.net.delay(to, from);
         if self.net.passes(to, from) {
             self.after(delay, Event::Broken(id));
+        } else {
+            self.wake_conn(id); // whatever it says next is answered in the same way
         }
     }
 

@@ -66,6 +66,15 @@ pub struct Conn {
     pub held: Option<Vec<u8>>,
 }
 
+impl Conn {
+    /// Nobody reads it any more, and what was on its way is lost. Its writer does not know that yet.
+    pub fn unread(&mut self) {
+        self.read = false;
+        self.flights.clear();
+        self.bytes = 0;
+    }
+}
+
 /// How much a connection holds before its writer has to wait.
 pub const SOCKET_BYTES: usize = 64 << 10;
 /// How long a connection whose packets vanish lives.

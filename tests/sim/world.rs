@@ -369,12 +369,13 @@ impl World {
             if conn.from == index {
                 self.net.cut_short(id);
             } else if conn.to == index {
-                conn.read = false;
-                conn.flights.clear();
+                conn.unread();
                 if !dark && conn.up {
                     let (from, to) = (conn.from, conn.to);
                     let delay = self.net.delay(to, from);
                     self.after(delay, Event::Broken(id));
+                } else {
+                    self.wake_conn(id);
                 }
             }
         }

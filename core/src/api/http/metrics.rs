@@ -130,7 +130,7 @@ pub(super) fn render(engine: &Engine, traffic: &BTreeMap<NodeId, Arc<Traffic>>) 
     );
     page.gauge(
         "limpet_joined_without_members",
-        "members without a link when this node became ready, so not compared with",
+        "members without a link or an answer when this node became ready, so not compared with",
         c.joined_without_members,
     );
     page.counter(

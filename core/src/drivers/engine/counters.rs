@@ -39,7 +39,8 @@ pub struct Counters {
     pub repairs: u64,
     /// Requests for parts of the table this node was too busy to answer.
     pub transfers_refused: u64,
-    /// Members that could not be reached when this node became ready, so that tables were not compared with them.
+    /// Members that could not be reached, or did not answer, when this node became ready, so that tables were not
+    /// compared with them.
     pub joined_without_members: u64,
     /// Buckets found different when tables were last compared.
     pub mismatched_buckets: u64,

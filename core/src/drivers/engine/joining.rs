@@ -5,6 +5,9 @@
 //! ```
 //! Other members may have changed something just before they linked to this node and just after a donor had sent that
 //! bucket; so every member that can be reached is compared with before the node calls itself ready.
+//!
+//! None of this waits for ever: a node that gets nothing for `state_transfer_timeout` is ready with what it has, says so
+//! and counts whom it did without.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,6 +15,7 @@ use std::time::Duration;
 use super::{Engine, Mode, Peer, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
+use crate::membership::Member;
 use crate::replication::digest::Buckets;
 use crate::replication::message::Message;
 use crate::replication::transfer::{Cursor, Source};
@@ -64,6 +68,10 @@ impl Engine {
             self.announce();
         }
         self.drop_lost_donors(now);
+        if now.mono.saturating_sub(since) >= self.config.state_transfer_timeout {
+            self.start_short(now);
+            return;
+        }
         match self.joining {
             Step::Checking(_) => self.check_next(now),
             Step::Fetching if self.transfers.is_complete() => self.begin_check(now),
@@ -71,7 +79,7 @@ impl Engine {
             Step::Waiting | Step::Fetching => {
                 let donors = self.donors();
                 if donors.is_empty() {
-                    self.start_without(since, now);
+                    self.start_without(now);
                     return;
                 }
                 let begins = matches!(self.joining, Step::Waiting);
@@ -101,21 +109,40 @@ impl Engine {
         }
     }
 
-    /// Nobody has the table: is this node the one to begin with an empty one?
-    fn start_without(&mut self, since: Duration, now: Now) {
-        let known: Vec<_> = self.roster.iter().filter(|(_, m)| m.active || m.linked).collect();
-        let alone = known.is_empty() && self.seeds_untried.is_empty();
-        let first_of_equals = self.seeds_untried.is_empty()
-            && known.iter().all(|(node, member)| {
-                let announced = self.peers.get(*node).is_some_and(|peer| peer.announced);
-                member.linked && announced && !member.ready && *node > &self.config.node
-            });
-        let waited = now.mono.saturating_sub(since) >= self.config.state_transfer_timeout;
-        if waited && !alone {
-            tracing::error!("nobody who has the sessions answered in time; starts without them");
-        }
-        if alone || first_of_equals || waited {
+    /// Nobody has the table: is this node the one to begin with an empty one? It is if nobody else is there, or all are
+    /// joining as well and it is the first of them by name.
+    fn start_without(&mut self, now: Now) {
+        let comes_after = |node: &NodeId, member: &Member| {
+            let announced = self.peers.get(node).is_some_and(|peer| peer.announced);
+            member.linked && announced && !member.ready && *node > self.config.node
+        };
+        let is_there = |member: &Member| member.active || member.linked;
+        let first = self
+            .roster
+            .iter()
+            .all(|(node, member)| !is_there(member) || comes_after(node, member));
+        if first && self.seeds_untried.is_empty() {
             self.become_ready(now);
+        }
+    }
+
+    /// Whoever has the table sends nothing of it, and was waited for long enough: better what is here than nothing.
+    fn start_short(&mut self, now: Now) {
+        let silent = self.donors();
+        let received = self.transfers.received();
+        self.counters.joined_without_members += silent.len() as u64;
+        tracing::error!(
+            ?silent,
+            received,
+            "nobody sends the sessions that are missing; starts without them"
+        );
+        self.become_ready(now);
+    }
+
+    /// Something of the table came: whoever sent it is worth waiting for.
+    fn table_goes_on(&mut self, now: Now) {
+        if let Phase::Joining { since } = &mut self.phase {
+            *since = now.mono;
         }
     }
 
@@ -148,6 +175,7 @@ impl Engine {
         if !self.transfers.expects(node, request) {
             return; // a late answer of a donor that was replaced
         }
+        self.table_goes_on(now);
         let count = records.len();
         let joining = matches!(self.phase, Phase::Joining { .. });
         let refused = if joining {
@@ -216,6 +244,7 @@ impl Engine {
         if check.members.remove(node) && differing != Buckets::NONE {
             self.transfers.want(Source::Only(node.clone()), differing);
         }
+        self.table_goes_on(now);
         self.check_next(now);
     }
 

@@ -174,7 +174,7 @@ pub enum Output {
 pub enum Phase {
     /// It does not have the whole table yet.
     Joining {
-        /// When it began.
+        /// Since when nothing of it has come.
         since: Duration,
     },
     /// It has.

@@ -192,6 +192,27 @@ fn a_member_that_cannot_be_reached_is_waited_for_a_while_and_then_counted() {
 }
 
 #[test]
+fn a_donor_whose_answers_do_not_arrive_is_given_up_after_a_while() {
+    let mut cluster = Cluster::of(&["a"]);
+    fill(&mut cluster, "a", 4000);
+    cluster.start("b");
+    round(&mut cluster, "a", "b");
+    round(&mut cluster, "b", "a");
+    round(&mut cluster, "a", "b");
+    // From now on a hears b, and cannot answer.
+    cluster.unlink(&node("a"), &node("b"));
+    cluster.cut.insert((node("a"), node("b")));
+    cluster.run(Duration::from_secs(55));
+    assert!(!is_ready(&cluster, "b"));
+    cluster.run(Duration::from_secs(10));
+    assert!(is_ready(&cluster, "b"));
+    assert_eq!(cluster.engines[&node("b")].counters().joined_without_members, 1);
+    cluster.heal();
+    cluster.run(Duration::from_secs(10));
+    cluster.assert_converged();
+}
+
+#[test]
 fn an_overflow_is_repaired_at_once() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.run(Duration::from_secs(6));
