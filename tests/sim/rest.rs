@@ -13,7 +13,7 @@ use crate::world::World;
 
 type Wrong = (&'static str, String);
 
-/// C1, first half: whether the core has come to rest: all ready, all linked both ways, all digests equal.
+/// C1, first half: whether the core has come to rest: all ready, all linked both ways, all told, all digests equal.
 pub fn is_converged(world: &World) -> Result<(), String> {
     let mut first: Option<(usize, Vec<u64>)> = None;
     for index in &world.core {
@@ -27,6 +27,11 @@ pub fn is_converged(world: &World) -> Result<(), String> {
             let member = engine.roster().get(&world.hosts[*other].id);
             if !member.is_some_and(|member| member.active && member.linked && member.ready) {
                 return Err(format!("n{index} takes n{other} for {member:?}"));
+            }
+            let peer = engine.peers().get(&world.hosts[*other].id);
+            let untold = peer.map_or(0, |peer| peer.outboxes().bytes());
+            if untold > 0 {
+                return Err(format!("n{index} has {untold} bytes for n{other}"));
             }
         }
         if !world.plan.everywhere() {

@@ -2,7 +2,7 @@
 //!
 //! A session's changes always take the same link, its *lane*, so their order is kept; changes of other sessions do
 //! not wait for them. Past the bound everything is dropped and the peer is *behind*: it is then repaired from the
-//! table.
+//! table. Since when it may have missed something is known, for what a table's digest does not tell.
 
 use super::outbox::{Outbox, Slot};
 use crate::base::id::SessionKey;
@@ -32,8 +32,18 @@ pub fn lane_of(key: &SessionKey, lanes: usize) -> Lane {
 pub struct Outboxes {
     lanes: Vec<Outbox>,
     bytes_max: usize,
-    behind: bool,
+    /// Since when changes were dropped, if they were.
+    behind_ms: Option<u64>,
     dropped: u64,
+    mark: Option<Mark>,
+    told_ms: u64,
+}
+
+/// Where each lane was at some time.
+#[derive(Debug)]
+struct Mark {
+    at_ms: u64,
+    next: Vec<Slot>,
 }
 
 impl Outboxes {
@@ -43,8 +53,10 @@ impl Outboxes {
         Self {
             lanes: (0..lanes.max(1)).map(|_| Outbox::new(first)).collect(),
             bytes_max,
-            behind: false,
+            behind_ms: None,
             dropped: 0,
+            mark: None,
+            told_ms: 0,
         }
     }
 
@@ -74,7 +86,7 @@ impl Outboxes {
             return Some((lane, slot));
         }
         self.dropped += self.lanes.iter_mut().map(Outbox::drop_all).sum::<u64>();
-        self.behind = true;
+        self.behind_ms = self.behind_ms.or(Some(self.told_ms));
         None
     }
 
@@ -83,6 +95,29 @@ impl Outboxes {
     #[must_use]
     pub fn has_room_for(&self, key: &SessionKey, delta: &Record) -> bool {
         self.bytes() + delta.size() + key.id().len() <= self.bytes_max / 2
+    }
+
+    /// It is `now_ms`. Called from time to time, so that [`Self::told_ms`] follows.
+    pub fn note_time(&mut self, now_ms: u64) {
+        let lanes = &self.lanes;
+        let is_told = |mark: &Mark| {
+            lanes
+                .iter()
+                .zip(&mark.next)
+                .all(|(outbox, next)| outbox.is_told(*next))
+        };
+        if self.mark.as_ref().is_none_or(is_told) {
+            let next = lanes.iter().map(Outbox::next).collect();
+            if let Some(told) = self.mark.replace(Mark { at_ms: now_ms, next }) {
+                self.told_ms = told.at_ms;
+            }
+        }
+    }
+
+    /// Everything pushed until then was acknowledged or dropped.
+    #[must_use]
+    pub const fn told_ms(&self) -> u64 {
+        self.told_ms
     }
 
     /// Bytes waiting or sent without an answer.
@@ -116,9 +151,9 @@ impl Outboxes {
         self.dropped
     }
 
-    /// Whether changes were dropped since this was last asked.
-    pub const fn take_behind(&mut self) -> bool {
-        std::mem::replace(&mut self.behind, false)
+    /// Whether changes were dropped since this was last asked: everything pushed until then had been acknowledged.
+    pub const fn take_behind(&mut self) -> Option<u64> {
+        self.behind_ms.take()
     }
 }
 
@@ -153,9 +188,30 @@ mod tests {
             outboxes.push(&key(&format!("S{n}")), &write(1, 200));
         }
         assert!(outboxes.bytes() <= 1000, "{}", outboxes.bytes());
-        assert!(outboxes.take_behind());
-        assert!(!outboxes.take_behind());
+        assert_eq!(outboxes.take_behind(), Some(0));
+        assert_eq!(outboxes.take_behind(), None);
         assert!(outboxes.dropped() > 0);
+    }
+
+    #[test]
+    fn they_know_since_when_something_may_have_been_missed() {
+        let mut outboxes = Outboxes::new(2, 1000, 1);
+        outboxes.note_time(10);
+        outboxes.note_time(20);
+        assert_eq!(outboxes.told_ms(), 10);
+        let (lane, slot) = outboxes.push(&key("S1"), &write(1, 10)).unwrap();
+        for at in [30, 40, 50] {
+            outboxes.note_time(at); // what was pushed between 20 and 30 is not acknowledged
+        }
+        assert_eq!(outboxes.told_ms(), 20);
+        outboxes.push(&key("big"), &write(1, 2000));
+        outboxes.note_time(60);
+        outboxes.note_time(70);
+        assert_eq!(outboxes.take_behind(), Some(20));
+        let outbox = outboxes.lane_mut(lane).unwrap();
+        outbox.acknowledge(slot);
+        outboxes.note_time(80);
+        assert_eq!(outboxes.told_ms(), 70, "what was dropped is waited for no longer");
     }
 
     #[test]

@@ -161,6 +161,13 @@ impl Outbox {
             .collect();
     }
 
+    /// Whether no slot below `next` waits for its acknowledgement any more.
+    #[must_use]
+    pub fn is_told(&self, next: Slot) -> bool {
+        let oldest = self.sent.front().or(self.waiting.front());
+        oldest.is_none_or(|pending| pending.slot >= next)
+    }
+
     /// Slots below this one were dropped, and no acknowledgement means them.
     #[must_use]
     pub const fn floor(&self) -> Slot {

@@ -1,4 +1,4 @@
-//! How sessions end by themselves, and how their use is told to others.
+//! How sessions end by themselves. How other nodes hear of their use is in [`super::uses`].
 //!
 //! A session past its idle lifetime is not served from that moment on. A moment later, so that a touch under way
 //! still counts, one node says so to all: the one whose worker it is bound to, or else the best placed one. Should
@@ -7,14 +7,13 @@
 use std::time::Duration;
 
 use limpet_wire::placement;
-use limpet_wire::report::IdleLimit;
 
 use super::{Engine, Phase};
 use crate::base::clock::Now;
-use crate::base::id::{BySession, NodeId, SessionKey};
+use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::EXPIRY_GRACE;
 use crate::session::{Record, Stamp};
-use crate::store::{Change, Deadlines};
+use crate::store::Change;
 
 /// How often to look at a session that has no end, in case it got one.
 const LOOK_AGAIN_MS: u64 = 3_600_000;
@@ -25,92 +24,11 @@ const LOOK_LATER_MS: u64 = 1000;
 /// How many ends one tick handles; the rest waits for the next.
 const ENDS_PER_TICK: usize = 10_000;
 
-/// Which sessions' use was told to other nodes lately, so that the next use is told later.
-#[derive(Debug, Default)]
-pub(super) struct Touches {
-    told_ms: BySession<u64>,
-    again: Deadlines,
-}
-
-impl Touches {
-    /// Whether a use of `key` need not be told now.
-    pub(super) fn is_told_later(&self, key: &SessionKey) -> bool {
-        self.told_ms.contains_key(key)
-    }
-
-    /// The idle lifetime of `key` has changed, so the wait for telling its use may be too long: it is looked at now.
-    pub(super) fn hurry(&mut self, key: &SessionKey, now_ms: u64) {
-        if self.told_ms.contains_key(key) {
-            self.again.add(now_ms, key.clone());
-        }
-    }
-
-    /// The use of `key` at `now_ms` is being told. The next is told after `interval`, or a third of the session's
-    /// idle lifetime if that is less, so that every node knows of it in time.
-    pub(super) fn told(&mut self, key: SessionKey, idle: Option<IdleLimit>, interval: Duration, now_ms: u64) {
-        let interval = ms(interval);
-        let wait = match idle {
-            Some(IdleLimit::Millis(idle)) => interval.min(idle / 3),
-            _ => interval,
-        };
-        self.again.add(now_ms + wait, key.clone());
-        self.told_ms.insert(key, now_ms);
-    }
-}
-
 pub(super) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Engine {
-    /// Tells the uses that were held back long enough.
-    pub(super) fn flush_touches(&mut self, now: Now) {
-        while let Some((key, _)) = self.touches.again.pop_due(self.idle.read(now)) {
-            let told = self.touches.told_ms.remove(&key).unwrap_or(0);
-            let Some(record) = self.table.get(&key) else {
-                continue;
-            };
-            let Some(used) = record.used.filter(|used| used.at_ms > told && record.is_alive()) else {
-                continue;
-            };
-            let (idle, version) = (record.max_inactive.as_ref().map(|r| r.value), record.version());
-            self.touches.told(
-                key.clone(),
-                idle,
-                self.config.touch_interval,
-                used.at_ms.max(told),
-            );
-            self.commit(&key, Record::use_of(used), version, now);
-        }
-    }
-
-    /// `node` is no member any more. Uses of sessions it is not told of are told when it comes back: they are no
-    /// part of what tables are compared by.
-    pub(super) fn note_lost(&mut self, node: &NodeId, now: Now) {
-        let held_back = self.config.swim.drop_time + self.config.touch_interval;
-        self.lost_ms
-            .entry(node.clone())
-            .or_insert(self.idle.read(now).saturating_sub(ms(held_back)));
-    }
-
-    /// Tells `node` of every use it missed while it was lost.
-    pub(super) fn tell_lost_touches(&mut self, node: &NodeId) {
-        let Some(since_ms) = self.lost_ms.remove(node) else {
-            return;
-        };
-        let missed = self.table.iter().filter_map(|(key, record)| {
-            let used = record
-                .used
-                .filter(|used| used.at_ms >= since_ms && record.is_alive())?;
-            self.is_shared(node, key, record).then(|| (key.clone(), used))
-        });
-        let mut missed: Vec<_> = missed.collect();
-        missed.sort_unstable(); // the same order in every run
-        for (key, used) in missed {
-            self.push(node, &key, &Record::use_of(used));
-        }
-    }
-
     /// Makes sure the end of a record that changed is looked at in time.
     pub(super) fn watch_end(&mut self, key: &SessionKey, change: Change, before: Option<u64>, now: Now) {
         let Some(record) = self.table.get(key) else { return };

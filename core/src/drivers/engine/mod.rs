@@ -4,7 +4,7 @@
 //! and carries out after the call.
 //!
 //! ```text
-//! sessions, rename, expiry      what callers do with sessions, and how sessions end
+//! sessions, rename, uses, expiry    what callers do with sessions, and how sessions end
 //! peers, repair                 messages to and from other nodes; tables compared and mended
 //! joining, donating             the table for a node that has none, from both sides
 //! placement, handover, taking, fetch    which node holds what, in backup mode; what is elsewhere
@@ -38,6 +38,7 @@ pub mod selfcheck;
 pub mod sessions;
 mod silence;
 mod taking;
+mod uses;
 pub mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,7 +192,7 @@ pub struct Engine {
     hlc: Hlc,
     table: Memory,
     ends: Deadlines,
-    touches: expiry::Touches,
+    touches: uses::Touches,
     idle: SteadyClock,
     placement: Option<placement::Placement>,
     view_stale: bool,
@@ -210,7 +211,7 @@ pub struct Engine {
     next_listening: u64,
     /// No slot below was given to a peer that is forgotten.
     next_slots: Slot,
-    lost_ms: BTreeMap<NodeId, u64>,
+    missed_uses: uses::MissedUses,
     contacts: contact::Contacts,
     /// When a node that is ready may begin to forget ends.
     forgets_from: Duration,
@@ -258,7 +259,7 @@ impl Engine {
             hlc: Hlc::new(config.node.tag(), skew_max_ms),
             table: Memory::default(),
             ends: Deadlines::default(),
-            touches: expiry::Touches::default(),
+            touches: uses::Touches::default(),
             idle: SteadyClock::start(now),
             placement: match config.mode {
                 Mode::Delta => None,
@@ -279,7 +280,7 @@ impl Engine {
             heard: BTreeMap::new(),
             next_listening: 0,
             next_slots: 0,
-            lost_ms: BTreeMap::new(),
+            missed_uses: uses::MissedUses::new(),
             contacts: contact::Contacts::new(now.wall_ms),
             forgets_from: Duration::MAX,
             refused_by_clock: false,
@@ -348,6 +349,7 @@ impl Engine {
         self.ask_times(now);
         self.greet_lost(now);
         self.flush_touches(now);
+        self.progress_missed_uses(now);
         self.end_due(now);
         self.progress_join(now);
         self.follow_view(now);

@@ -187,7 +187,7 @@ impl Engine {
         }
         let todo = self.swim.meet(identity);
         self.carry_out(todo, now);
-        self.tell_lost_touches(node);
+        self.tell_missed_uses(node);
         self.say_summary(node);
         self.refresh_table();
     }

@@ -137,17 +137,18 @@ impl Engine {
         self.start_transfers(now);
         let (mut behind, mut again) = (Vec::new(), Vec::new());
         for (node, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_linked()) {
-            if peer.outboxes.take_behind() {
-                behind.push(node.clone());
+            if let Some(since_ms) = peer.outboxes.take_behind() {
+                behind.push((node.clone(), since_ms));
             }
             if peer.comparison.again.take_if(|at| *at <= now.mono).is_some() {
                 peer.comparison.second = true;
                 again.push(node.clone());
             }
         }
-        for node in behind {
+        for (node, since_ms) in behind {
             tracing::warn!(peer = %node, "fell behind; changes for it were dropped and it will repair itself");
             self.counters.behind += 1;
+            self.note_missed_uses(&node, since_ms);
             self.say_summary(&node);
         }
         again.iter().for_each(|node| self.say(node, Message::Compare));
