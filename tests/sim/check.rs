@@ -193,7 +193,10 @@ fn joined(world: &mut World, index: usize) {
             write.at + HELD_US < now
                 && write.holders.contains(&world.hosts[donor].run())
                 && !world.history.was_ended(write.session, write.life)
-                && theirs.is_some_and(|engine| write.is_exactly_in(engine.table().get(key)))
+                && theirs.is_some_and(|engine| {
+                    let record = engine.table().get(key);
+                    record.is_some_and(Record::is_alive) && write.is_exactly_in(record)
+                })
                 && theirs.is_some_and(|engine| engine.session(key, world.hosts[donor].now(now)).is_some())
                 && !write.is_in(engine.table().get(key))
         });
@@ -238,8 +241,15 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
         .unwrap_or(world.now);
     let lost = history.losses_since(since);
     for write in &pending.writes {
-        history.writes[*write].holders.clone_from(&holders);
-        history.writes[*write].told = copies;
+        let write = &mut history.writes[*write];
+        let key = &history.keys[write.session];
+        let keeps = |engine: &Engine| write.is_kept_in(engine.table().get(key));
+        let keepers = world
+            .hosts
+            .iter()
+            .filter(|host| host.engine.as_ref().is_some_and(keeps));
+        write.holders = keepers.map(Host::run).collect();
+        write.told = copies;
     }
     for end in &pending.ends {
         history.ends[*end].holders.clone_from(&holders);
