@@ -44,13 +44,19 @@ impl NodeId {
         &self.0
     }
 
-    /// A number that stands for the node in stamps: FNV-1a of its name.
+    /// The number that stands for the node. See [`name_tag`].
     #[must_use]
     pub fn tag(&self) -> u64 {
-        self.0.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| {
-            (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        name_tag(&self.0)
     }
+}
+
+/// The number that stands for the node called `name` in stamps and among members: FNV-1a.
+#[must_use]
+pub fn name_tag(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| {
+        (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 impl fmt::Debug for NodeId {

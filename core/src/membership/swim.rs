@@ -93,7 +93,7 @@ impl Swim {
     #[must_use]
     pub fn latest_run(&self, node: &str) -> Option<u64> {
         let all = self.foca.iter_membership_state().map(foca::Member::id);
-        all.filter(|id| id.node == node).map(|id| id.incarnation).max()
+        all.filter(|id| *id.node == *node).map(|id| id.incarnation).max()
     }
 
     /// A link to `peer` is up: tell it we are here.

@@ -26,7 +26,7 @@ struct Member {
 impl Member {
     fn new(index: usize) -> Self {
         let identity = Identity {
-            node: name_of(index).to_string(),
+            node: name_of(index).as_str().into(),
             addr: addr_of(index),
             incarnation: BEGIN_MS,
         };

@@ -64,7 +64,7 @@ pub fn hearer() -> Identity {
 #[must_use]
 pub fn identity(node: &str, host: u8, incarnation: u64) -> Identity {
     Identity {
-        node: node.to_owned(),
+        node: node.into(),
         addr: ([10, 0, 0, host], 4000).into(),
         incarnation,
     }
@@ -86,7 +86,7 @@ pub fn swim(bytes: &[u8]) {
     for _ in 0..2 {
         swim.hear(bytes);
     }
-    assert_eq!(swim.identity().node, "a");
+    assert_eq!(swim.identity().node, "a".into());
 }
 
 /// A datagram of somebody who says where it is.

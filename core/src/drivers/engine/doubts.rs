@@ -76,11 +76,11 @@ impl Engine {
         let (name, incarnation) = (identity.node.clone(), identity.incarnation);
         let question = match why {
             Why::Refused => Word::Missed {
-                node: name,
+                node: name.into(),
                 incarnation,
             },
             Why::Silent => Word::Silent {
-                node: name,
+                node: name.into(),
                 incarnation,
             },
         };

@@ -12,7 +12,7 @@ impl Engine {
         (!self.is_leaving()).then(|| Hint {
             cluster: self.config.cluster.clone(),
             domain: domain.to_owned(),
-            node: own.node.clone(),
+            node: own.node.to_string(),
             addr: own.addr,
             sent_ms: now.wall_ms,
         })

@@ -223,8 +223,6 @@ impl Engine {
         tracing::warn!(peer = %node, left, "member down");
         self.note_missed(&node, left, now);
         self.settle_doubt(&node);
-        let told_ms = self.peers.get(&node).map_or(0, |peer| peer.outboxes.told_ms());
-        self.note_missed_uses(&node, told_ms);
         self.forget_peer(&node, now);
         self.distrust_workers(&node);
         if self.transfers.lost(&node) {

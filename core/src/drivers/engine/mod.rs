@@ -249,7 +249,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig, now: Now) -> Self {
         let identity = Identity {
-            node: config.node.as_str().to_owned(),
+            node: config.node.as_str().into(),
             addr: config.addr,
             incarnation: now.wall_ms,
         };

@@ -518,12 +518,14 @@ impl Engine {
         }
     }
 
-    /// What waits for `node` is not kept any longer. A link that is still up stays one.
+    /// What waits for `node` is not kept any longer, and repair brings it; uses are told again. A link that is still
+    /// up stays one.
     pub(super) fn forget_peer(&mut self, node: &NodeId, now: Now) {
-        if let Some(mut peer) = self.remove_peer(node)
-            && peer.is_linked()
-        {
-            self.note_peer(node, now);
+        if let Some(mut peer) = self.remove_peer(node) {
+            self.note_missed_uses(node, peer.outboxes.told_ms());
+            if peer.is_linked() {
+                self.note_peer(node, now);
+            }
             if let Some(fresh) = self.peers.get_mut(node) {
                 fresh.announced = peer.announced;
                 // What was said and asked on a link that is still up was not lost with anything.

@@ -40,7 +40,7 @@ pub(super) async fn write_hello<W: tokio::io::AsyncWrite + Unpin>(
 ) -> Result<(), LinkError> {
     let identity = node.with(|engine, _| engine.identity().clone());
     let hello = Hello {
-        node: identity.node,
+        node: identity.node.into(),
         domain: config.domain.clone(),
         incarnation: identity.incarnation,
         addr: identity.addr,
@@ -85,7 +85,7 @@ pub(super) async fn judge(node: &Arc<Node>, config: &LinkConfig, hello: &Hello, 
         return Verdict::OtherDomain;
     }
     let own = node.with(|engine, _| engine.identity().clone());
-    if hello.node == own.node {
+    if *hello.node == *own.node {
         let itself = hello.addr == own.addr && hello.incarnation == own.incarnation;
         let later = hello.incarnation > own.incarnation;
         return Verdict::NameTaken(if later || itself { own.addr } else { hello.addr });

@@ -96,7 +96,7 @@ async fn greet(
         let hello = read_hello(&mut frames).await?;
         let peer = check_hello(&hello, &certified.node)?;
         let identity = Identity {
-            node: hello.node.clone(),
+            node: hello.node.clone().into(),
             addr: hello.addr,
             incarnation: hello.incarnation,
         };

@@ -151,6 +151,23 @@ fn a_use_dropped_by_an_overflow_is_told_again() {
 }
 
 #[test]
+fn a_use_is_told_to_a_member_that_goes_on_as_a_later_run_of_itself() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(300));
+    cluster.part(&["a"], &["b"]);
+    let (a, b, now) = (node("a"), node("b"), cluster.now());
+    let engine = cluster.engines.get_mut(&a).unwrap();
+    engine.touch(&key("S1"), now).unwrap();
+    let engine = cluster.engines.get_mut(&b).unwrap();
+    engine.outrun(engine.identity().incarnation + 1, now); // it was wrongly declared down, say
+    cluster.heal();
+    cluster.run(Duration::from_secs(1));
+    let used = |at: &NodeId| cluster.engines[at].table().get(&key("S1")).unwrap().used;
+    assert_eq!(used(&a), used(&b));
+}
+
+#[test]
 fn a_use_during_a_cut_keeps_the_session_on_the_other_side_too() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.patch(
