@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use limpet_core::drivers::engine::Engine;
 use limpet_core::drivers::engine::sessions::Patch;
 use limpet_core::replication::lanes::CONTROL;
 
@@ -372,14 +373,14 @@ pub fn spare_a_core(world: &mut World) {
     }
     world.net.weather.gossip_loss = 0.0;
     world.trace.say(world.now, "core", 0, 0, 0, format!("{core:?}"));
+    for index in 0..world.plan.nodes {
+        if world.hosts[index].engine.as_ref().is_some_and(Engine::is_leaving) {
+            world.crash(index, false); // who leaves is gone soon, whatever else is wrong
+        }
+    }
     for index in core.clone() {
         world.resume(index);
-        if world.hosts[index]
-            .engine
-            .as_ref()
-            .is_none_or(limpet_core::drivers::engine::Engine::is_leaving)
-        {
-            world.crash(index, false);
+        if world.hosts[index].engine.is_none() {
             world.start(index);
         } else {
             world.paths_changed(index);
