@@ -164,8 +164,7 @@ impl Outbox {
     /// Whether no slot below `next` waits for its acknowledgement any more.
     #[must_use]
     pub fn is_told(&self, next: Slot) -> bool {
-        let oldest = self.sent.front().or(self.waiting.front());
-        oldest.is_none_or(|pending| pending.slot >= next)
+        self.pending.front().is_none_or(|oldest| oldest.slot >= next)
     }
 
     /// Slots below this one were dropped, and no acknowledgement means them.
