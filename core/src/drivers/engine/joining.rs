@@ -139,8 +139,8 @@ impl Engine {
         self.become_ready(now);
     }
 
-    /// Something of the table came: whoever sent it is worth waiting for.
-    fn table_goes_on(&mut self, now: Now) {
+    /// Something of the table came, or somebody has it and is busy: that is worth waiting for.
+    pub(super) fn table_goes_on(&mut self, now: Now) {
         if let Phase::Joining { since } = &mut self.phase {
             *since = now.mono;
         }

@@ -106,6 +106,7 @@ impl Engine {
 
     /// `node` cannot send what it was asked for now.
     pub(super) fn hear_busy(&mut self, node: &NodeId, request: u64, now: Now) {
+        self.table_goes_on(now);
         self.transfers.busy(node, request, now.mono);
         self.start_transfers(now);
     }
