@@ -84,7 +84,7 @@ pub fn arrive(world: &mut World) {
 
 /// A client's next request.
 pub fn request(world: &mut World, index: usize) {
-    if !world.open {
+    if world.closed.is_some() {
         return;
     }
     let think = world.plan.load.think.as_micros() as u64;

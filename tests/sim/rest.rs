@@ -28,10 +28,12 @@ pub fn is_converged(world: &World) -> Result<(), String> {
             if !member.is_some_and(|member| member.active && member.linked && member.ready) {
                 return Err(format!("n{index} takes n{other} for {member:?}"));
             }
+            // What clients did last is told; sessions may go on ending.
             let peer = engine.peers().get(&world.hosts[*other].id);
-            let untold = peer.map_or(0, |peer| peer.outboxes().bytes());
-            if untold > 0 {
-                return Err(format!("n{index} has {untold} bytes for n{other}"));
+            let told_ms = peer.map_or(0, |peer| peer.outboxes().told_ms());
+            let untold_ms = engine.idle_ms(world.hosts[*index].now(world.now)) - told_ms;
+            if untold_ms > world.closed.map_or(0, |at| world.now - at) / 1000 {
+                return Err(format!("n{index} has told n{other} nothing for {untold_ms} ms"));
             }
         }
         if !world.plan.everywhere() {

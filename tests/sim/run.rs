@@ -69,7 +69,7 @@ fn come_to_rest(world: &mut World) {
     crate::faults::spare_a_core(world);
     let healed = world.now;
     world.run_until(healed + AFTERWARDS_US);
-    world.open = false;
+    world.closed = Some(world.now);
     if world.plan.clocks.beyond {
         world.run_until(healed + 2 * AFTERWARDS_US);
         return;

@@ -108,8 +108,8 @@ pub struct World {
     pub hosts: Vec<Host>,
     pub net: Network,
     pub clients: Vec<Client>,
-    /// Whether clients still ask.
-    pub open: bool,
+    /// Since when clients ask no more.
+    pub closed: Option<u64>,
     /// Where clients may go; everywhere while anything may fail.
     pub core: Vec<usize>,
     pub faults: Faults,
@@ -139,7 +139,7 @@ impl World {
             hosts: (0..plan.nodes).map(Host::new).collect(),
             net: Network::new(plan.nodes, plan.weather, Draw::of(seed, "network")),
             clients: Vec::new(),
-            open: true,
+            closed: None,
             core: (0..plan.nodes).collect(),
             faults: Faults::new(&plan),
             history: History::default(),

@@ -62,6 +62,12 @@ impl Engine {
         }
     }
 
+    /// The time by which this node counts idleness, in milliseconds since 1970.
+    #[must_use]
+    pub fn idle_ms(&self, now: Now) -> u64 {
+        self.idle.read(now)
+    }
+
     /// Whether `record`, which another node sent, says that a session is over which by this node's time is far from
     /// it: one of the two clocks is wrong, and a session is not ended on such a word.
     pub(super) fn is_premature_end(&self, key: &SessionKey, record: &Record, now: Now) -> bool {
