@@ -62,7 +62,7 @@ async fn reload_all(cores: &[Core]) {
         )
         .await;
     }
-    // Links are closed from both sides; the last of them within the stated second.
+    // Links are closed from both sides, the last of them within `tls.reauthenticate`: that long has to pass.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     all_linked(cores).await;
 }

@@ -111,13 +111,10 @@ async fn f05_a_node_that_joined_under_load_is_never_behind_what_was_acknowledged
     }
     fleet.start("e", READY).await;
     fleet.kill("a");
+    let done: Vec<_> = writers.iter().map(Writer::done).collect();
     wait::until("its writer goes on elsewhere", SOON, async || {
-        let done = writers.iter().map(Writer::done).collect::<Vec<_>>();
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        writers
-            .iter()
-            .zip(done)
-            .all(|(writer, done)| writer.done() > done)
+        let mut progress = writers.iter().zip(&done);
+        progress.all(|(writer, done)| writer.done() > done + 1)
     })
     .await;
     let mut all = Vec::new();

@@ -261,7 +261,7 @@ fn burst(world: &mut World, index: usize) {
             ..Patch::default()
         };
         let at = world.now;
-        crate::client::write(world, client, session, patch, vec![0], at);
+        crate::operation::write(world, client, session, patch, vec![0], at);
     }
 }
 

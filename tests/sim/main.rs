@@ -9,12 +9,14 @@
 mod check;
 mod client;
 mod clock;
+mod dial;
 mod draw;
 mod faults;
 mod history;
 mod host;
 mod links;
 mod network;
+mod operation;
 mod plan;
 mod report;
 mod rest;

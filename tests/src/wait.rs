@@ -1,4 +1,5 @@
-//! Waiting for something to become true: ask again and again until a deadline, then say what the last answer was.
+//! Waiting for something to become true: ask again and again until a deadline, then say what the last answer was. And
+//! watching that something stays true.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,24 @@ where
     }
 }
 
-/// The same for a question that is answered yes or no.
+/// Asks for as long as `time`, and every answer is `Ok`: for what does not happen.
+///
+/// # Panics
+/// At the first answer that is not; the message names `what` and the answer.
+pub async fn stays<F>(what: &str, time: Duration, mut ask: F)
+where
+    F: AsyncFnMut() -> Result<(), String>,
+{
+    let start = Instant::now();
+    while start.elapsed() < time {
+        if let Err(answer) = ask().await {
+            panic!("{what}: no longer after {:?}: {answer}", start.elapsed());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The same as [`eventually`] for a question that is answered yes or no.
 ///
 /// # Panics
 /// As [`eventually`].

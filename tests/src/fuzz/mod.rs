@@ -5,6 +5,7 @@
 pub mod engine;
 pub mod mutate;
 pub mod seeds;
+mod spoken;
 pub mod targets;
 
 use limpet_core::base::limits::FRAME_MAX;

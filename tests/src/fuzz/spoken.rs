@@ -1,0 +1,250 @@
+//! What nodes say to each other: every message, every word of membership, records of every shape.
+
+use super::engine::WALL_MS;
+use super::targets::{hearer, identity, swim_config};
+use limpet_core::base::id::SessionKey;
+use limpet_core::membership::{Swim, Word};
+use limpet_core::replication::digest::Buckets;
+use limpet_core::replication::message::{Announce, DeclaredWorker, Message, Offered};
+use limpet_core::replication::transfer::{Cursor, Pull};
+use limpet_core::session::{Attributes, Endings, Moved, Past, Record, Register, Stamp, Used};
+use limpet_wire::report::IdleLimit;
+use std::time::Duration;
+
+fn stamp(ms: u64, node: u64) -> Stamp {
+    Stamp {
+        time: (WALL_MS + ms) << 16,
+        node,
+    }
+}
+
+fn register<T>(life: Stamp, stamp: Stamp, value: T) -> Register<T> {
+    Register { life, stamp, value }
+}
+
+fn key(id: &str) -> SessionKey {
+    SessionKey::parse("default", id).expect("a key")
+}
+
+/// Records of every shape.
+fn records() -> Vec<(SessionKey, Record)> {
+    let (life, later) = (stamp(0, 1), stamp(5, 2));
+    let used = Used {
+        life,
+        at_ms: WALL_MS + 7,
+    };
+    let session = Record {
+        used: Some(used),
+        max_inactive: Some(register(life, life, IdleLimit::Millis(1_800_000))),
+        route: Some(register(life, later, "b".into())),
+        attributes: Attributes::from_iter([
+            ("cart".into(), register(life, life, Some(b"shoes"[..].into()))),
+            ("gone".into(), register(life, later, None)),
+        ]),
+        ..Record::default()
+    };
+    let renamed = Record {
+        past: Past::from(Endings {
+            deleted: life,
+            origin: Some(register(later, later, "S1".into())),
+            ..Endings::default()
+        }),
+        max_inactive: Some(register(later, later, IdleLimit::Forever)),
+        ..Record::default()
+    };
+    let mut moved = Record::moved(later, "S4".into());
+    moved.join(&Record {
+        past: Past::from(Endings {
+            moved: Some(Moved {
+                over: later,
+                to: "S4".into(),
+            }),
+            ..Endings::default()
+        }),
+        ..Record::default()
+    });
+    vec![
+        (key("S1"), session),
+        (key("S2"), Record::use_of(used)),
+        (key("0123456789ABCDEF0123456789ABCDEF"), Record::idle_since(used)),
+        (key("S3"), Record::tombstone(later)),
+        (key("S4"), renamed),
+        (key("S1"), moved),
+    ]
+}
+
+pub(super) fn messages() -> Vec<(&'static str, Message)> {
+    let records = records();
+    let used = Used {
+        life: stamp(0, 1),
+        at_ms: WALL_MS,
+    };
+    let (_, whole) = records[0].clone();
+    let announce = Announce {
+        ready: true,
+        group: 2,
+        born_ms: WALL_MS + 1,
+        away_ms: u64::MAX,
+        workers: vec![DeclaredWorker {
+            route: "b".into(),
+            url: "http://10.0.0.2:8080".into(),
+            addr: "10.0.0.2:8080".into(),
+            weight: 3,
+            healthy: true,
+        }],
+        ..Announce::default()
+    };
+    let mut all = vec![
+        ("announce", Message::Announce(announce)),
+        (
+            "deltas",
+            Message::Deltas {
+                slot: 9,
+                changes: records.clone(),
+            },
+        ),
+        (
+            "ack",
+            Message::Ack {
+                lane: 0,
+                slot: 9,
+                refused: 8,
+            },
+        ),
+        (
+            "pull",
+            Message::Pull(Pull {
+                request: 3,
+                buckets: Buckets::range(0, 70),
+                cursor: Cursor {
+                    bucket: 1,
+                    after: Some(key("S1")),
+                },
+                bytes: 512 << 10,
+            }),
+        ),
+        (
+            "chunk",
+            Message::Chunk {
+                request: 8,
+                records: records.clone(),
+                next: Some(Cursor {
+                    bucket: 2,
+                    after: None,
+                }),
+            },
+        ),
+        ("digest", Message::Digest((0..4096).collect())),
+        ("compare", Message::Compare),
+        ("summary", Message::Summary(77)),
+        ("busy", Message::Busy { request: 8 }),
+        (
+            "offer",
+            Message::Offer {
+                request: 5,
+                sessions: vec![Offered {
+                    key: key("S1"),
+                    digest: 1,
+                    used: Some(used),
+                }],
+            },
+        ),
+        (
+            "lacking",
+            Message::Lacking {
+                request: 5,
+                sessions: vec![key("S1"), key("S9")],
+            },
+        ),
+        (
+            "fetch",
+            Message::Fetch {
+                request: 6,
+                key: key("S1"),
+            },
+        ),
+        (
+            "fetched",
+            Message::Fetched {
+                request: 6,
+                key: key("S1"),
+                record: Some(Box::new(whole)),
+            },
+        ),
+        (
+            "fetched-nothing",
+            Message::Fetched {
+                request: 6,
+                key: key("S7"),
+                record: None,
+            },
+        ),
+    ];
+    all.extend(
+        words()
+            .into_iter()
+            .map(|(name, word)| (name, Message::Gossip(word.encode()))),
+    );
+    all
+}
+
+pub(super) fn words() -> Vec<(&'static str, Word)> {
+    let mut words = vec![
+        (
+            "known",
+            Word::Known {
+                incarnation: WALL_MS + 9,
+            },
+        ),
+        (
+            "known-last",
+            Word::Known {
+                incarnation: u64::MAX,
+            },
+        ),
+        (
+            "missed",
+            Word::Missed {
+                node: "c".into(),
+                incarnation: 1,
+            },
+        ),
+        (
+            "heard",
+            Word::Heard {
+                node: "c".into(),
+                incarnation: 1,
+                alive: true,
+            },
+        ),
+        ("what-time", Word::WhatTime { asked_ms: u64::MAX }),
+        (
+            "time",
+            Word::Time {
+                asked_ms: 0,
+                now_ms: u64::MAX,
+            },
+        ),
+    ];
+    // What another member says when it meets this one, probes it and leaves.
+    let mut other = Swim::new(identity("b", 2, WALL_MS + 1), swim_config(), 9);
+    let mut met = other.meet(hearer());
+    let mut timers = std::mem::take(&mut met.timers);
+    let mut packets: Vec<Vec<u8>> = met.datagrams.into_iter().map(|(_, bytes)| bytes).collect();
+    let mut me = Swim::new(hearer(), swim_config(), 7);
+    for packet in packets.clone() {
+        for (_, answer) in me.hear(&packet).datagrams {
+            let heard = other.hear(&answer);
+            timers.extend(heard.timers);
+            packets.extend(heard.datagrams.into_iter().map(|(_, bytes)| bytes));
+        }
+    }
+    timers.sort_by_key(|(after, _): &(Duration, _)| *after);
+    for (_, timer) in timers {
+        packets.extend(other.fire(timer).datagrams.into_iter().map(|(_, bytes)| bytes));
+    }
+    packets.extend(other.leave().datagrams.into_iter().map(|(_, bytes)| bytes));
+    const NAMES: [&str; 6] = ["swim-1", "swim-2", "swim-3", "swim-4", "swim-5", "swim-6"];
+    words.extend(NAMES.into_iter().zip(packets.into_iter().map(Word::Swim)));
+    words
+}
