@@ -1,15 +1,16 @@
 //! What clients do with a session, each noted as the node answered it: change, read, use, end, give another id. Which
 //! client does what and when is [`crate::client`]'s.
 
+use limpet_core::drivers::engine::sessions::{Patch, Refused};
+use limpet_core::session::Stamp;
+use limpet_wire::report::IdleLimit;
+
 use crate::check;
 use crate::client::{current, held, wait};
 use crate::history::{End, NAMES, Write};
 use crate::report::Rare;
-use crate::view::{self};
+use crate::view;
 use crate::world::World;
-use limpet_core::drivers::engine::sessions::{Patch, Refused};
-use limpet_core::session::Stamp;
-use limpet_wire::report::IdleLimit;
 
 pub fn patch(world: &mut World, index: usize, session: usize) {
     let (home, at) = (world.clients[index].home, world.now);

@@ -1,7 +1,7 @@
 //! What nodes say to each other: every message, every word of membership, records of every shape.
 
-use super::engine::WALL_MS;
-use super::targets::{hearer, identity, swim_config};
+use std::time::Duration;
+
 use limpet_core::base::id::SessionKey;
 use limpet_core::membership::{Swim, Word};
 use limpet_core::replication::digest::Buckets;
@@ -9,7 +9,9 @@ use limpet_core::replication::message::{Announce, DeclaredWorker, Message, Offer
 use limpet_core::replication::transfer::{Cursor, Pull};
 use limpet_core::session::{Attributes, Endings, Moved, Past, Record, Register, Stamp, Used};
 use limpet_wire::report::IdleLimit;
-use std::time::Duration;
+
+use super::engine::WALL_MS;
+use super::targets::{hearer, identity, swim_config};
 
 fn stamp(ms: u64, node: u64) -> Stamp {
     Stamp {
