@@ -309,7 +309,9 @@ impl World {
         let epoch = self.hosts[index].epoch;
         match output {
             Output::Dial(addr) => self.keep(index, host::index_of(addr)),
-            Output::Wake(node, lane) => self.wake(index, host::called(&node), lane),
+            Output::Wake(node, lane) | Output::Changes(node, lane) => {
+                self.wake(index, host::called(&node), lane)
+            }
             Output::Close(node, lane) => self.close(index, host::called(&node), lane),
             Output::Timer(after, timer) => {
                 self.after(

@@ -147,6 +147,13 @@ impl SessionKey {
         spelled(id.unwrap_or_default())
     }
 
+    /// How long the id is.
+    #[must_use]
+    pub fn id_len(&self) -> usize {
+        let app_len = usize::from(self.head().app_len);
+        self.0.slice.len().saturating_sub(app_len + 1)
+    }
+
     /// The bucket the session lies in, the same on every node: FNV-1a over app, a zero byte and id.
     #[must_use]
     pub fn bucket(&self) -> usize {

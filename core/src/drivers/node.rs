@@ -40,8 +40,10 @@ pub enum LinkCommand {
 /// What a link's writer is told.
 #[derive(Debug, Default)]
 pub struct LinkSignal {
-    /// Messages wait.
+    /// Messages wait, or changes that somebody waits for.
     pub wake: Notify,
+    /// Changes wait.
+    pub changes: Notify,
     /// The link is to be closed.
     pub close: Notify,
 }
@@ -142,6 +144,11 @@ impl Node {
                     link.wake.notify_one();
                 }
             }
+            Output::Changes(node, lane) => {
+                if let Some(link) = self.links().get(&(node, lane)) {
+                    link.changes.notify_one();
+                }
+            }
             Output::Close(node, lane) => {
                 if let Some(link) = self.links().get(&(node, lane)) {
                     link.close.notify_one();
@@ -185,22 +192,20 @@ impl Node {
 
     /// Waits until `level` copies of a change are known, or `timeout` has passed; says how many are.
     pub async fn copies(&self, level: Level, timeout: Duration, slots: Slots) -> usize {
-        let receiver = {
-            // The waiter is registered before anybody can settle it: both happen under the engine's lock.
-            let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-            match engine.wait_for(level, timeout, slots, self.clock.now()) {
-                Err(copies) => return copies,
-                Ok(waiter) => {
-                    let (sender, receiver) = oneshot::channel();
-                    self.waiters
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(waiter, sender);
-                    receiver
-                }
-            }
-        };
-        receiver.await.unwrap_or(1)
+        // The waiter is registered before anybody can settle it: both happen under the engine's lock.
+        let waiting = self.with(|engine, now| {
+            let waiter = engine.wait_for(level, timeout, slots, now)?;
+            let (sender, receiver) = oneshot::channel();
+            self.waiters
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(waiter, sender);
+            Ok(receiver)
+        });
+        match waiting {
+            Ok(receiver) => receiver.await.unwrap_or(1),
+            Err(copies) => copies,
+        }
     }
 
     /// Brings here what is known of each session of `keys` elsewhere, where it has to be asked for.

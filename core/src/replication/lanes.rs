@@ -4,7 +4,7 @@
 //! not wait for them. Past the bound everything is dropped and the peer is *behind*: it is then repaired from the
 //! table. Since when it may have missed something is known, for what a table's digest does not tell.
 
-use super::outbox::{Outbox, Slot};
+use super::outbox::{self, Outbox, Slot};
 use crate::base::id::SessionKey;
 use crate::session::Record;
 
@@ -79,7 +79,7 @@ impl Outboxes {
 
     /// Adds a change; returns the place whose acknowledgement means the peer has it, or `None` if the bound was
     /// passed and everything was dropped.
-    pub fn push(&mut self, key: &SessionKey, delta: &Record) -> Option<Place> {
+    pub fn push(&mut self, key: &SessionKey, delta: Record) -> Option<Place> {
         let lane = lane_of(key, self.lanes.len());
         let slot = self.lane_mut(lane)?.push(key, delta);
         if self.bytes() <= self.bytes_max {
@@ -94,7 +94,7 @@ impl Outboxes {
     /// cannot.
     #[must_use]
     pub fn has_room_for(&self, key: &SessionKey, delta: &Record) -> bool {
-        self.bytes() + delta.size() + key.id().len() <= self.bytes_max / 2
+        self.bytes() + outbox::size(key, delta) <= self.bytes_max / 2
     }
 
     /// It is `now_ms`. Called from time to time, so that [`Self::told_ms`] follows.
@@ -185,7 +185,7 @@ mod tests {
     fn past_their_bound_they_are_empty_and_behind_once() {
         let mut outboxes = Outboxes::new(2, 1000, 1);
         for n in 0..4 {
-            outboxes.push(&key(&format!("S{n}")), &write(1, 200));
+            outboxes.push(&key(&format!("S{n}")), write(1, 200));
         }
         assert!(outboxes.bytes() <= 1000, "{}", outboxes.bytes());
         assert_eq!(outboxes.take_behind(), Some(0));
@@ -199,12 +199,12 @@ mod tests {
         outboxes.note_time(10);
         outboxes.note_time(20);
         assert_eq!(outboxes.told_ms(), 10);
-        let (lane, slot) = outboxes.push(&key("S1"), &write(1, 10)).unwrap();
+        let (lane, slot) = outboxes.push(&key("S1"), write(1, 10)).unwrap();
         for at in [30, 40, 50] {
             outboxes.note_time(at); // what was pushed between 20 and 30 is not acknowledged
         }
         assert_eq!(outboxes.told_ms(), 20);
-        outboxes.push(&key("big"), &write(1, 2000));
+        outboxes.push(&key("big"), write(1, 2000));
         outboxes.note_time(60);
         outboxes.note_time(70);
         assert_eq!(outboxes.take_behind(), Some(20));
@@ -217,8 +217,8 @@ mod tests {
     #[test]
     fn one_change_larger_than_the_bound_does_not_wedge_them() {
         let mut outboxes = Outboxes::new(1, 1000, 1);
-        assert_eq!(outboxes.push(&key("big"), &write(1, 2000)), None);
-        assert!(outboxes.push(&key("small"), &write(2, 10)).is_some());
+        assert_eq!(outboxes.push(&key("big"), write(1, 2000)), None);
+        assert!(outboxes.push(&key("small"), write(2, 10)).is_some());
         assert_eq!(
             outboxes.lane_mut(0).unwrap().batch(usize::MAX).unwrap().1.len(),
             1
@@ -230,7 +230,7 @@ mod tests {
         for lanes in [1, 2, 16] {
             let mut outboxes = Outboxes::new(lanes, 100_000, 1);
             for n in 0..2000 {
-                outboxes.push(&key(&format!("S{n}")), &write(1, 300));
+                outboxes.push(&key(&format!("S{n}")), write(1, 300));
                 assert!(outboxes.bytes() <= 100_000, "{lanes} lanes");
             }
         }
@@ -242,9 +242,9 @@ mod tests {
         let mut used = BTreeSet::new();
         for n in 0..200 {
             let key = key(&format!("S{n}"));
-            let (first, _) = outboxes.push(&key, &write(1, 8)).unwrap();
+            let (first, _) = outboxes.push(&key, write(1, 8)).unwrap();
             outboxes.lane_mut(first).unwrap().batch(usize::MAX);
-            let (second, _) = outboxes.push(&key, &write(2, 8)).unwrap();
+            let (second, _) = outboxes.push(&key, write(2, 8)).unwrap();
             assert_eq!(first, second);
             used.insert(first);
         }

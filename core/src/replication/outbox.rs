@@ -28,6 +28,11 @@ struct Pending {
     size: usize,
 }
 
+/// About how many bytes a change costs.
+pub(super) fn size(key: &SessionKey, delta: &Record) -> usize {
+    delta.size() + key.id_len()
+}
+
 /// Room for how many changes is kept while there are none. What a peer that was slow for a moment has left behind goes
 /// back.
 const SPARE: usize = 1024;
@@ -64,19 +69,19 @@ impl Outbox {
     }
 
     /// Adds a change; returns the slot whose acknowledgement means the peer has it.
-    pub fn push(&mut self, key: &SessionKey, delta: &Record) -> Slot {
-        if let Some(slot) = self.join(key, delta) {
+    pub fn push(&mut self, key: &SessionKey, delta: Record) -> Slot {
+        if let Some(slot) = self.join(key, &delta) {
             return slot;
         }
         let slot = self.next;
         self.next += 1;
-        let size = delta.size() + key.id().len();
+        let size = size(key, &delta);
         self.bytes += size;
         self.by_key.insert(key.clone(), slot);
         self.pending.push_back(Pending {
             slot,
             key: key.clone(),
-            delta: delta.clone(),
+            delta,
             size,
         });
         slot
@@ -91,7 +96,7 @@ impl Outbox {
             return None; // the end of the new id must not take with it that the old one is over
         }
         pending.delta.join(delta);
-        let size = pending.delta.size() + key.id().len();
+        let size = size(key, &pending.delta);
         self.bytes = self.bytes + size - pending.size;
         pending.size = size;
         Some(slot)
@@ -195,7 +200,7 @@ impl Outbox {
     #[must_use]
     pub fn recount(&self) -> (usize, usize) {
         self.pending.iter().fold((0, 0), |(count, bytes), pending| {
-            (count + 1, bytes + pending.delta.size() + pending.key.id().len())
+            (count + 1, bytes + size(&pending.key, &pending.delta))
         })
     }
 
@@ -240,26 +245,26 @@ mod tests {
     #[test]
     fn changes_to_one_session_share_a_slot_until_it_is_sent() {
         let mut outbox = Outbox::new(1);
-        let first = outbox.push(&key("S1"), &write(1, 8));
-        assert_eq!(outbox.push(&key("S1"), &write(2, 8)), first);
+        let first = outbox.push(&key("S1"), write(1, 8));
+        assert_eq!(outbox.push(&key("S1"), write(2, 8)), first);
         assert_eq!(
             batch(&mut outbox, usize::MAX).unwrap().1,
             [(key("S1"), write(2, 8))]
         );
-        assert_ne!(outbox.push(&key("S1"), &write(3, 8)), first);
+        assert_ne!(outbox.push(&key("S1"), write(3, 8)), first);
     }
 
     #[test]
     fn what_was_not_acknowledged_is_sent_again_in_order() {
         let mut outbox = Outbox::new(1);
-        outbox.push(&key("S1"), &write(1, 8));
-        outbox.push(&key("S2"), &write(2, 8));
+        outbox.push(&key("S1"), write(1, 8));
+        outbox.push(&key("S2"), write(2, 8));
         let (slot, _) = batch(&mut outbox, 1).unwrap();
         batch(&mut outbox, 1).unwrap();
-        outbox.push(&key("S2"), &write(3, 8));
+        outbox.push(&key("S2"), write(3, 8));
         outbox.acknowledge(slot);
         outbox.rewind();
-        outbox.push(&key("S2"), &write(4, 8));
+        outbox.push(&key("S2"), write(4, 8));
         let (_, batch) = batch(&mut outbox, usize::MAX).unwrap();
         assert_eq!(batch, [(key("S2"), write(2, 8)), (key("S2"), write(4, 8))]);
     }
@@ -267,7 +272,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_of_a_slot_never_given_is_ignored() {
         let mut outbox = Outbox::new(1);
-        outbox.push(&key("S1"), &write(1, 8));
+        outbox.push(&key("S1"), write(1, 8));
         outbox.acknowledge(99);
         assert_eq!(outbox.acked(), 0);
     }
@@ -275,7 +280,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_of_what_was_dropped_is_ignored() {
         let mut outbox = Outbox::new(1);
-        let slot = outbox.push(&key("S1"), &write(1, 8));
+        let slot = outbox.push(&key("S1"), write(1, 8));
         batch(&mut outbox, usize::MAX).unwrap();
         assert_eq!(outbox.drop_all(), 1);
         outbox.acknowledge(slot);
@@ -286,7 +291,7 @@ mod tests {
     fn bytes_return_to_zero_when_everything_is_acknowledged() {
         let mut outbox = Outbox::new(1);
         for n in 0..100 {
-            outbox.push(&key(&format!("S{}", n % 7)), &write(n, n as usize));
+            outbox.push(&key(&format!("S{}", n % 7)), write(n, n as usize));
             if n % 13 == 0 {
                 outbox.batch(50);
             }

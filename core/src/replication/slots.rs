@@ -33,15 +33,22 @@ impl Holder {
         }
     }
 
-    /// Slots rise, so of one lane the greater one stands for both; a dropped change stays dropped.
+    /// One more change. Slots rise, so of one lane the greater one stands for both; a dropped change stays dropped.
+    fn add(&mut self, place: Option<Place>) {
+        let Some((lane, slot)) = place else {
+            self.lost = true;
+            return;
+        };
+        match self.places.iter_mut().find(|(known, _)| *known == lane) {
+            Some((_, known)) => *known = slot.max(*known),
+            None => self.places.push((lane, slot)),
+        }
+    }
+
+    /// The changes of both.
     fn merge(&mut self, other: Self) {
         self.lost |= other.lost;
-        for (lane, slot) in other.places {
-            match self.places.iter_mut().find(|(known, _)| *known == lane) {
-                Some((_, known)) => *known = slot.max(*known),
-                None => self.places.push((lane, slot)),
-            }
-        }
+        other.places.into_iter().for_each(|place| self.add(Some(place)));
     }
 }
 
@@ -67,11 +74,26 @@ impl Slots {
         }
     }
 
-    /// The same, for a change this node keeps only until others have it.
-    #[must_use]
-    pub fn passing(mut self, passing: bool) -> Self {
-        self.passing = passing;
-        self
+    /// One more change: `places` as for [`Self::of`], in the order of the nodes; `passing`, whether this node keeps it
+    /// only until others have it.
+    pub fn add(&mut self, places: &[(&NodeId, Option<Place>)], passing: bool) {
+        self.passing |= passing;
+        let same = |known: &&mut Holders| {
+            let nodes = known.iter().map(|holder| &holder.node);
+            nodes.eq(places.iter().map(|(node, _)| *node))
+        };
+        match self.groups.iter_mut().find(same) {
+            Some(known) => {
+                let holders = known.iter_mut().zip(places);
+                holders.for_each(|(holder, (_, place))| holder.add(*place));
+            }
+            None => self.groups.push(
+                places
+                    .iter()
+                    .map(|(node, place)| Holder::of((*node).clone(), *place))
+                    .collect(),
+            ),
+        }
     }
 
     /// How many copies this node is.
@@ -120,6 +142,19 @@ mod tests {
         all.merge(Slots::of([(node("b"), Some((0, 12)))]));
         assert_eq!(all.groups()[0][0].places[..], [(0, 12), (1, 3)]);
         assert!(!all.groups()[0][0].lost);
+    }
+
+    #[test]
+    fn changes_that_are_added_lie_where_merged_ones_do() {
+        let places = [Some((0, 10)), Some((1, 3)), None, Some((0, 12))];
+        let (mut added, mut merged) = (Slots::default(), Slots::default());
+        for place in places {
+            added.add(&[(&node("b"), place), (&node("c"), Some((0, 1)))], false);
+            merged.merge(Slots::of([(node("b"), place), (node("c"), Some((0, 1)))]));
+        }
+        added.add(&[(&node("c"), Some((0, 2)))], true);
+        assert_eq!(added.groups()[..1], *merged.groups());
+        assert_eq!((added.groups().len(), added.copies_here()), (2, 0));
     }
 
     #[test]

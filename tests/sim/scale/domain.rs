@@ -92,7 +92,9 @@ impl Node {
     ) {
         match output {
             Output::Dial(addr) => drop(self.dials.insert(index_of(addr))),
-            Output::Wake(peer, lane) => drop(awake.insert((called(&peer), lane))),
+            Output::Wake(peer, lane) | Output::Changes(peer, lane) => {
+                awake.insert((called(&peer), lane));
+            }
             Output::Timer(after, timer) => self.timers.start(now.mono + after, timer),
             Output::Close(peer, lane) => {
                 let link = (called(&peer), lane);

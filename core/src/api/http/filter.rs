@@ -16,7 +16,6 @@ use crate::base::clock::Now;
 use crate::base::id::SessionKey;
 use crate::drivers::engine::Engine;
 use crate::drivers::engine::sessions::{Patch, Refused};
-use crate::replication::slots::Slots;
 use crate::session::NameFilter;
 
 const BINARY: &str = "application/octet-stream";
@@ -73,13 +72,14 @@ pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Res
     context.node.bring(&keys).await?;
     let slots = context.node.with(|engine, now| {
         engine.check_ready()?;
-        let (replicate, mut slots) = (&context.settings.replicate, Slots::default());
-        for (key, (index, operation)) in keys.iter().zip(operations) {
-            if let Err(error) = apply(engine, key, operation, replicate, now, &mut slots) {
-                refused.push((index, error.to_string()));
+        let replicate = &context.settings.replicate;
+        Ok::<_, Refused>(engine.gather(|engine| {
+            for (key, (index, operation)) in keys.iter().zip(operations) {
+                if let Err(error) = apply(engine, key, operation, replicate, now) {
+                    refused.push((index, error.to_string()));
+                }
             }
-        }
-        Ok::<_, Refused>(slots)
+        }))
     })?;
     refused.sort_unstable_by_key(|(index, _)| *index);
     let copies = context.node.copies(level, timeout, slots).await;
@@ -91,17 +91,16 @@ pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Res
     Ok(with_type(StatusCode::OK, BINARY, bytes))
 }
 
-/// Does what one operation says, and adds to `slots` where that lies.
+/// Does what one operation says.
 fn apply(
     engine: &mut Engine,
     key: &SessionKey,
     mut operation: Operation,
     replicate: &NameFilter,
     now: Now,
-    slots: &mut Slots,
 ) -> Result<(), Refused> {
     if operation.invalidate {
-        slots.merge(engine.delete(key, now)?.slots);
+        engine.delete(key, now)?;
         return Ok(());
     }
     let given = operation.set.len();
@@ -118,20 +117,18 @@ fn apply(
             route: operation.route,
             replace: false,
         };
-        slots.merge(engine.patch(key, patch, now)?.slots);
+        engine.patch(key, patch, now)?;
         return Ok(());
     }
     // A binding or a use of a session nobody keeps here is nothing to keep: the id may be the client's invention.
     if !exists {
         return Ok(());
     }
-    if let Some(route) = &operation.route
-        && let Some(written) = engine.bind(key, route, now)?
-    {
-        slots.merge(written.slots);
+    if let Some(route) = &operation.route {
+        engine.bind(key, route, now)?;
     }
     if operation.touch {
-        slots.merge(engine.touch(key, now)?.slots);
+        engine.touch(key, now)?;
     }
     Ok(())
 }

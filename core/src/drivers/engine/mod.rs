@@ -55,6 +55,7 @@ use crate::replication::acks::{Acks, Waiter};
 use crate::replication::lanes::Lane;
 use crate::replication::message::DeclaredWorker;
 use crate::replication::outbox::Slot;
+use crate::replication::slots::Slots;
 use crate::replication::transfer::Transfers;
 use crate::session::{Hlc, Stamp};
 use crate::store::{Deadlines, Memory};
@@ -156,8 +157,10 @@ pub struct Tunables {
 pub enum Output {
     /// Keep a link to this address.
     Dial(SocketAddr),
-    /// Messages wait for this peer's link of the lane.
+    /// Messages wait for this peer's link of the lane, or changes that somebody waits for.
     Wake(NodeId, Lane),
+    /// Changes wait for this peer's link of the lane; a moment later will do.
+    Changes(NodeId, Lane),
     /// End the link of the lane to this peer.
     Close(NodeId, Lane),
     /// Hand the timer back after the time.
@@ -218,6 +221,8 @@ pub struct Engine {
     refused_by_clock: bool,
     seeds_untried: BTreeSet<String>,
     acks: Acks,
+    /// Where changes lie that are made together. See [`Engine::gather`].
+    gathered: Option<Slots>,
     joining: Step,
     transfers: Transfers,
     /// Who pulls from this node, and since when each was last heard to.
@@ -286,6 +291,7 @@ impl Engine {
             refused_by_clock: false,
             seeds_untried: config.seeds.clone(),
             acks: Acks::default(),
+            gathered: None,
             joining: Step::Waiting,
             transfers: Transfers::new(config.seed | 1),
             serving: BTreeMap::new(),

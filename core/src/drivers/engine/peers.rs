@@ -24,6 +24,15 @@ pub struct Listening {
     number: u64,
 }
 
+/// A batch of changes that is being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    /// What acknowledges it.
+    pub slot: Slot,
+    /// Whether more changes wait than one batch carries.
+    pub more: bool,
+}
+
 /// What was heard of a node on one lane, and is to be acknowledged to it.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
@@ -348,15 +357,17 @@ impl Engine {
     }
 
     /// The next batch of changes for `node` on its link of `lane`: appends it to `into`, encoded as
-    /// [`Message::Deltas`], and returns its slot. They are many, and so are spelled from where they lie.
-    pub fn next_changes(&mut self, node: &NodeId, lane: Lane, into: &mut Vec<u8>) -> Option<Slot> {
+    /// [`Message::Deltas`]. They are many, and so are spelled from where they lie.
+    pub fn next_changes(&mut self, node: &NodeId, lane: Lane, into: &mut Vec<u8>) -> Option<Said> {
         let peer = self.peers.get_mut(node).filter(|peer| peer.is_up(lane))?;
-        let (slot, changes) = peer.outboxes.lane_mut(lane)?.batch(BATCH_BYTES)?;
+        let outbox = peer.outboxes.lane_mut(lane)?;
+        let (slot, changes) = outbox.batch(BATCH_BYTES)?;
         self.counters.deltas_sent += changes.len() as u64;
         if let Err(error) = message::encode_deltas(slot, changes, into) {
             tracing::error!(peer = %node, %error, "changes were not sent");
         }
-        Some(slot)
+        let more = outbox.has_waiting();
+        Some(Said { slot, more })
     }
 
     /// A message of `node` arrived on the link `on`. Says whether that link is still the one to listen to.

@@ -16,7 +16,7 @@ use crate::replication::slots::Slots;
 use crate::session::{NameFilter, Record, Register, Stamp, Used, Value};
 
 /// How many outputs are looked through for one that says the same.
-const WAKES_SEEN: usize = 8;
+const OUTPUTS_SEEN: usize = 8;
 
 /// A change to one session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -298,7 +298,13 @@ impl Engine {
             (Some(peer), Some(place)) => peer.standing(place),
             (Some(_), None) => Standing::Pending,
         };
-        self.acks.wait(level, now.mono + timeout, slots, standing)
+        let holders = slots.groups().iter().flatten();
+        let places = holders.flat_map(|holder| holder.places.iter().map(|(lane, _)| (&holder.node, *lane)));
+        let awaited: SmallVec<[_; 2]> = places.map(|(node, lane)| (node.clone(), lane)).collect();
+        let waiter = self.acks.wait(level, now.mono + timeout, slots, standing)?;
+        let wake = awaited.into_iter().map(|(node, lane)| Output::Wake(node, lane));
+        self.outputs.extend(wake);
+        Ok(waiter)
     }
 
     /// Joins a change of this node and puts it into every peer's outbox.
@@ -320,46 +326,60 @@ impl Engine {
         self.join(key, &delta, now);
         let targets = self.targets(key, before);
         let passing = targets.as_ref().is_some_and(|targets| !targets.stays_here);
-        let mut places = SmallVec::<[_; 2]>::new();
-        for (node, peer) in &mut self.peers {
-            let stays = targets
-                .as_ref()
-                .map_or(Some(true), |targets| targets.stays_at(node));
-            let Some(stays) = stays else {
-                continue; // it holds no copy
+        let roster = &self.roster;
+        let told = self.peers.iter_mut().filter_map(|(node, peer)| {
+            let stays = match &targets {
+                None => true,
+                Some(targets) => targets.stays_at(node)?, // or else it holds no copy
             };
-            let member = self
-                .roster
+            let member = roster
                 .get(node)
-                .filter(|member| member.active && !member.leaving);
-            if member.is_none() && !peer.is_linked() {
-                continue; // what it misses it will ask for
-            }
-            let place = peer.outboxes.push(key, &delta);
+                .is_some_and(|member| member.active && !member.leaving);
+            // What a peer misses that is neither, it will ask for. Only members are copies; a peer that is merely
+            // linked may not be one yet, and one that holds the session only until a better placed one does will not
+            // be one any more.
+            (member || peer.is_linked()).then_some((node, peer, member && stays))
+        });
+        let (mut told, mut delta) = (told.peekable(), delta);
+        let mut places = SmallVec::<[_; 2]>::new();
+        while let Some((node, peer, is_copy)) = told.next() {
+            let own = if told.peek().is_some() {
+                delta.clone()
+            } else {
+                std::mem::take(&mut delta)
+            };
+            let place = peer.outboxes.push(key, own);
             match place {
-                Some((lane, _)) if peer.is_up(lane) => wake(&mut self.outputs, node, lane),
+                Some((lane, _)) if peer.is_up(lane) => say_changed(&mut self.outputs, node, lane),
                 Some(_) => {}
                 None => self.acks.dropped_all(node),
             }
-            // Only members are copies; a peer that is merely linked may not be one yet, and one that holds the session
-            // only until a better placed one does will not be one any more.
-            if member.is_some() && stays {
-                places.push((node.clone(), place));
+            if is_copy {
+                places.push((node, place));
             }
         }
+        let mut slots = Slots::default();
+        self.gathered.as_mut().unwrap_or(&mut slots).add(&places, passing);
         Written {
             key: key.clone(),
             version: stamp,
-            slots: Slots::of(places).passing(passing),
+            slots,
         }
+    }
+
+    /// Makes several changes and says where all of them lie; what each of them says of that by itself is nothing.
+    pub fn gather(&mut self, changes: impl FnOnce(&mut Self)) -> Slots {
+        self.gathered = Some(Slots::default());
+        changes(self);
+        self.gathered.take().unwrap_or_default()
     }
 
     /// Puts a record into one peer's outbox; says where it lies there, unless it was dropped.
     pub(super) fn push(&mut self, node: &NodeId, key: &SessionKey, record: &Record) -> Option<Place> {
         let peer = self.peers.get_mut(node)?;
-        let place = peer.outboxes.push(key, record);
+        let place = peer.outboxes.push(key, record.clone());
         match place {
-            Some((lane, _)) if peer.is_up(lane) => self.outputs.push(Output::Wake(node.clone(), lane)),
+            Some((lane, _)) if peer.is_up(lane) => say_changed(&mut self.outputs, node, lane),
             Some(_) => {}
             None => self.acks.dropped_all(node),
         }
@@ -424,11 +444,11 @@ impl Engine {
     }
 }
 
-/// Says that something waits for `node`, unless that was said a moment ago: one report is many changes.
-fn wake(outputs: &mut Vec<Output>, node: &NodeId, lane: Lane) {
-    let said = |output: &Output| matches!(output, Output::Wake(other, on) if on == &lane && other == node);
-    if !outputs.iter().rev().take(WAKES_SEEN).any(said) {
-        outputs.push(Output::Wake(node.clone(), lane));
+/// Says that changes wait for `node`, unless that was said a moment ago: one report is many changes.
+fn say_changed(outputs: &mut Vec<Output>, node: &NodeId, lane: Lane) {
+    let said = |output: &Output| matches!(output, Output::Changes(other, on) if on == &lane && other == node);
+    if !outputs.iter().rev().take(OUTPUTS_SEEN).any(said) {
+        outputs.push(Output::Changes(node.clone(), lane));
     }
 }
 

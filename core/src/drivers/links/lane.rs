@@ -29,6 +29,9 @@ use crate::replication::lanes::{CONTROL, Lane};
 use crate::replication::message;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// For how long changes that nobody waits for are gathered after others were sent. A frame, its record and the system
+/// calls at both ends cost as much as many changes.
+const LINGER: Duration = Duration::from_millis(1);
 /// How much of a buffer stays for the next messages.
 const BUFFER_KEPT: usize = 1 << 20;
 /// How long a process whose name another one claims may take to show that it is alive.
@@ -243,12 +246,15 @@ where
     loop {
         // Whatever is ready to run may have more to say; this costs no wait when nothing is.
         tokio::task::yield_now().await;
-        let (messages, slot) = node.with(|engine, _| {
+        let (messages, said) = node.with(|engine, _| {
             let messages = engine.next_messages(peer, lane);
             (messages, engine.next_changes(peer, lane, &mut changes))
         });
-        if messages.is_empty() && slot.is_none() {
-            signal.wake.notified().await;
+        if messages.is_empty() && said.is_none() {
+            tokio::select! {
+                () = signal.wake.notified() => {}
+                () = signal.changes.notified() => {}
+            }
             continue;
         }
         let (mut count, mut bytes) = (messages.len(), 0);
@@ -269,8 +275,8 @@ where
             count += 1;
         }
         traffic.sent.add(count, bytes, buffer.len());
-        if let Some(slot) = slot {
-            traffic.batch_sent(lane, slot, Instant::now());
+        if let Some(said) = said {
+            traffic.batch_sent(lane, said.slot, Instant::now());
         }
         if let Err(error) = write.write_all(&buffer).await {
             return error;
@@ -281,5 +287,8 @@ where
         buffer.clear();
         buffer.shrink_to(BUFFER_KEPT);
         changes.shrink_to(BUFFER_KEPT);
+        if said.is_some_and(|said| !said.more) {
+            let _ = tokio::time::timeout(LINGER, signal.wake.notified()).await; // over, or something is urgent
+        }
     }
 }

@@ -165,6 +165,24 @@ fn a_lane_without_the_first_is_closed() {
 }
 
 #[test]
+fn a_change_somebody_waits_for_is_sent_at_once() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    let slots = cluster.patch("a", &id_on(1), set("v", "1"));
+    let engine = cluster.engines.get_mut(&node("a")).unwrap();
+    let awake = |outputs: Vec<Output>| {
+        let awake = outputs.into_iter().filter_map(|output| match output {
+            Output::Wake(to, lane) => Some((to, lane)),
+            _ => None,
+        });
+        awake.collect::<Vec<_>>()
+    };
+    assert_eq!(awake(engine.take_outputs()), [], "a moment later will do");
+    wait(&mut cluster, slots);
+    let outputs = cluster.engines.get_mut(&node("a")).unwrap().take_outputs();
+    assert_eq!(awake(outputs), [(node("b"), 1)]);
+}
+
+#[test]
 fn slots_are_never_given_twice_even_if_the_clock_is_set_back() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let slots = cluster.patch("a", &id_on(1), set("v", "1"));
