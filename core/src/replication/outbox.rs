@@ -33,6 +33,11 @@ pub(super) fn size(key: &SessionKey, delta: &Record) -> usize {
     delta.size() + key.id_len()
 }
 
+/// About how many bytes a change is spelled in: what it says, and moments and lengths.
+fn spelled_size(pending: &Pending) -> usize {
+    pending.key.id_len() + pending.delta.said() + 32
+}
+
 /// Room for how many changes is kept while there are none. What a peer that was slow for a moment has left behind goes
 /// back.
 const SPARE: usize = 1024;
@@ -113,7 +118,7 @@ impl Outbox {
         dropped
     }
 
-    /// The next batch of about `bytes` bytes, in order, and the slot its acknowledgement will name. It counts as sent.
+    /// The next batch of about `bytes` bytes as they are sent, in order, and the slot its acknowledgement will name. It counts as sent.
     pub fn batch(
         &mut self,
         bytes: usize,
@@ -123,7 +128,7 @@ impl Outbox {
             if taken >= bytes {
                 break;
             }
-            taken += pending.size;
+            taken += spelled_size(pending);
             self.sent += 1;
         }
         if self.sent < self.pending.len() {

@@ -270,6 +270,13 @@ impl Record {
             .sum::<usize>()
     }
 
+    /// The bytes of its names and values.
+    #[must_use]
+    pub fn said(&self) -> usize {
+        let attribute = |(name, r): (&Arc<str>, &Register<Attribute>)| attribute_size(name, r) - ATTRIBUTE;
+        self.attributes.iter().map(attribute).sum()
+    }
+
     /// What it would hold if `delta` were joined: attributes with a value, names, and bytes as in [`Self::size`].
     #[must_use]
     pub fn measure_with(&self, delta: &Self) -> (usize, usize, usize) {
