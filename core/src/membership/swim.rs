@@ -127,7 +127,11 @@ impl Swim {
             ..self.identity.clone()
         };
         self.identity = identity.clone();
-        self.run("outrun", |foca, runtime| foca.change_identity(identity, runtime))
+        self.run("outrun", |foca, mut runtime| {
+            foca.change_identity(identity, &mut runtime)?;
+            // With another identity it probes nobody until there is something new, and then might never hear of it.
+            foca.apply_many(std::iter::empty(), true, runtime)
+        })
     }
 
     /// A timer is due.

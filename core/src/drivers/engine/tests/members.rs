@@ -306,3 +306,17 @@ fn a_name_belongs_to_the_process_that_is_there() {
     let closed = |output: &Output| matches!(output, Output::Close(peer, CONTROL) if *peer == node("b"));
     assert!(outputs.iter().any(closed), "{outputs:?}");
 }
+
+#[test]
+fn a_node_that_took_a_later_incarnation_and_was_cut_off_at_once_finds_that_nobody_is_there() {
+    let mut cluster = Cluster::of(&["a", "b", "c"]);
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node("a")).unwrap();
+    let known = engine.identity().incarnation;
+    assert!(engine.outrun(known + 1, now));
+    cluster.part(&["a"], &["b", "c"]);
+    cluster.run(Duration::from_secs(10));
+    for of in ["b", "c"] {
+        assert_eq!(cluster.state("a", of), MemberState::Down, "{of}");
+    }
+}
