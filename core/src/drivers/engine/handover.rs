@@ -57,7 +57,10 @@ impl Handover {
     }
 
     /// `holders` are to be told that a session has ended.
-    pub(super) fn add_end(&mut self, key: SessionKey, holders: impl IntoIterator<Item = NodeId>) {
+    pub(super) fn add_end(&mut self, key: SessionKey, holders: Vec<NodeId>) {
+        if holders.is_empty() {
+            return;
+        }
         let told = self.ends.entry(key).or_default();
         for node in holders {
             told.entry(node).or_insert(None);

@@ -15,7 +15,7 @@ use super::{Engine, Mode, Phase};
 use crate::base::clock::Now;
 use crate::base::id::{BUCKETS, NodeId, SessionKey};
 use crate::base::limits::MEMBERS_MAX;
-use crate::replication::placement::{Holders, View};
+use crate::replication::placement::View;
 use crate::session::Record;
 
 /// How many buckets a tick looks through after the view has changed.
@@ -33,11 +33,57 @@ pub(super) struct Placement {
     buckets: Vec<Shared>,
     /// Buckets from this one on were last looked through under an earlier view.
     stale_from: usize,
-    /// Nodes that are not in the view any more (of more than [`MEMBERS_MAX`] the first), and from when on they may have missed the end of a session, in
-    /// milliseconds since 1970.
+    missed: Missed,
+}
+
+/// Who may have missed the end of a session. Moments are in milliseconds since 1970.
+#[derive(Debug, Default)]
+struct Missed {
+    /// Nodes that are not in the view any more, and since when; of more than [`MEMBERS_MAX`] the first.
     left_ms: BTreeMap<NodeId, u64>,
-    /// The same for those that have come (back) into it, until all buckets are looked through.
+    /// Nodes that have come (back) into it, and since when they may have missed an end; until all buckets are looked
+    /// through.
     came_ms: BTreeMap<NodeId, u64>,
+    /// Ends from then on may not have reached everybody who keeps a session for its holders.
+    recent_ms: u64,
+}
+
+impl Missed {
+    /// The earliest end somebody may have missed.
+    fn since_ms(&self) -> u64 {
+        self.came_ms.values().copied().fold(self.recent_ms, u64::min)
+    }
+
+    /// Whether `node`, which is to hold the session now, may have missed that it ended at `over_ms`: it was not there,
+    /// or the end is recent and those told of it were others.
+    fn may_be(&self, node: &NodeId, before: &View, key: &SessionKey, over_ms: u64) -> bool {
+        self.came_ms.get(node).is_some_and(|since| *since <= over_ms)
+            || over_ms >= self.recent_ms && !before.holders(key, None).contains(node)
+    }
+
+    /// The view is `view`, and was `before`; whoever is met for the first time may have missed what has ended since
+    /// `met_ms`.
+    fn follow(
+        &mut self,
+        (before, view): (&View, &View),
+        own: &NodeId,
+        met_ms: impl Fn(&NodeId) -> u64,
+        (now_ms, slack_ms): (u64, u64),
+    ) {
+        self.recent_ms = now_ms.saturating_sub(ms(SETTLING));
+        for node in before.ready().filter(|node| !view.is_ready(node)) {
+            if self.left_ms.len() < MEMBERS_MAX {
+                self.left_ms.entry(node.clone()).or_insert(now_ms);
+            }
+        }
+        let came = |node: &&NodeId| !before.is_ready(node) && *node != own;
+        for node in view.ready().filter(came) {
+            let since = self.left_ms.remove(node).unwrap_or_else(|| met_ms(node));
+            let since = since.saturating_sub(slack_ms);
+            let came = self.came_ms.entry(node.clone()).or_insert(since);
+            *came = since.min(*came);
+        }
+    }
 }
 
 /// The digests of one bucket.
@@ -111,8 +157,7 @@ impl Placement {
             changed: now.mono,
             buckets: (0..BUCKETS).map(|_| Shared::default()).collect(),
             stale_from: BUCKETS,
-            left_ms: BTreeMap::new(),
-            came_ms: BTreeMap::new(),
+            missed: Missed::default(),
         }
     }
 
@@ -150,8 +195,14 @@ impl Engine {
         let placement = self.placement.as_ref().filter(|_| !key.is_reserved())?;
         let (view, after) = (placement.view(), self.table.get(key)?);
         let route = after.route.as_ref().map(|r| &*r.value);
-        let stay = view.holders_to_be(key, route);
-        let stays_at = |node: &NodeId| !after.is_alive() || stay.contains(node);
+        // Where a session ended its holders are copies: should it begin again, others hand it over.
+        let bound = if after.is_alive() {
+            route
+        } else {
+            before.route.as_deref()
+        };
+        let stay = view.holders_to_be(key, bound);
+        let stays_at = |node: &NodeId| stay.contains(node);
         let mut nodes: Vec<NodeId> = view.holders(key, route).iter().cloned().collect();
         nodes.extend(stay.iter().filter(|_| view.is_growing()).cloned());
         if before.route.as_deref() != route {
@@ -246,7 +297,7 @@ impl Engine {
             Some((worker.route.clone(), node))
         });
         let view = View::new(ready, coming, owners.collect(), copies);
-        let slack = ms(self.config.clocks.max_skew + 2 * self.config.swim.drop_time);
+        let slack_ms = ms(self.config.clocks.max_skew + 2 * self.config.swim.drop_time);
         let Some(placement) = self
             .placement
             .as_mut()
@@ -254,20 +305,12 @@ impl Engine {
         else {
             return;
         };
-        for node in placement.view.ready().filter(|node| !view.is_ready(node)) {
-            if placement.left_ms.len() < MEMBERS_MAX {
-                placement.left_ms.entry(node.clone()).or_insert(now.wall_ms);
-            }
-        }
-        let came = |node: &&NodeId| !placement.view.is_ready(node) && **node != self.config.node;
-        let came: Vec<_> = view.ready().filter(came).cloned().collect();
-        for node in came {
-            let left_ms = placement.left_ms.remove(&node);
-            let since = left_ms.unwrap_or_else(|| self.contacts.met_ms(&node));
-            let since = since.saturating_sub(slack);
-            let came = placement.came_ms.entry(node).or_insert(since);
-            *came = since.min(*came);
-        }
+        placement.missed.follow(
+            (&placement.view, &view),
+            &self.config.node,
+            |node| self.contacts.met_ms(node),
+            (now.wall_ms, slack_ms),
+        );
         placement.view = Arc::new(view);
         placement.changed = now.mono;
         placement.stale_from = 0;
@@ -286,32 +329,27 @@ impl Engine {
         };
         let (own, view) = (&self.config.node, placement.view.clone());
         let until = placement.stale_from.saturating_add(most).min(BUCKETS);
+        let since_ms = placement.missed.since_ms();
         for index in placement.stale_from..until {
             let (Some(shared), Some(bucket)) = (placement.buckets.get_mut(index), self.table.bucket(index))
             else {
                 continue;
             };
-            *shared = Shared {
+            let fresh = Shared {
                 view: view.clone(),
                 ..Shared::default()
             };
+            let before = std::mem::replace(shared, fresh).view;
             for (key, record) in bucket.iter() {
                 if !record.is_alive() {
                     let over_ms = record.past.deleted.wall_ms();
-                    let missed =
-                        |node: &&NodeId| placement.came_ms.get(*node).is_some_and(|ms| *ms <= over_ms);
-                    let holders = placement
-                        .came_ms
-                        .first_key_value()
-                        .map(|_| view.holders(key, None));
-                    let missed: Vec<_> = holders
-                        .iter()
-                        .flat_map(Holders::iter)
-                        .filter(missed)
-                        .cloned()
-                        .collect();
-                    if !missed.is_empty() {
-                        self.handover.add_end(key.clone(), missed);
+                    if over_ms >= since_ms {
+                        let holders = view.holders(key, None);
+                        let missed = |node: &&NodeId| {
+                            *node != own && placement.missed.may_be(node, &before, key, over_ms)
+                        };
+                        let untold = holders.iter().filter(missed).cloned();
+                        self.handover.add_end(key.clone(), untold.collect());
                     }
                     continue;
                 }
@@ -324,7 +362,7 @@ impl Engine {
         }
         placement.stale_from = until.max(placement.stale_from);
         if placement.stale_from >= BUCKETS {
-            placement.came_ms.clear();
+            placement.missed.came_ms.clear();
         }
     }
 }

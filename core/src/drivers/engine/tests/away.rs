@@ -205,14 +205,16 @@ fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_began_behin
 /// While it is not ready it tells nobody of the ends it knows.
 #[test]
 fn a_joining_node_forgets_no_ends() {
-    let mut cluster = cluster(&["a"]);
+    let mut cluster = Cluster::new();
+    cluster.tombstone_life = Duration::from_secs(30);
+    let mut cluster = cluster.begin(&["a"]);
     cluster.patch("a", "S1", set("v", "1"));
     let donor = cluster.engines.get_mut(&node("a")).unwrap();
     donor.config.donor_transfers = 0;
     cluster.start("b");
     cluster.run(Duration::from_secs(5));
     delete(&mut cluster, "a", "S1");
-    cluster.run(Duration::from_secs(90));
+    cluster.run(Duration::from_secs(45));
     let tombstones = |cluster: &Cluster, at: &str| cluster.engines[&node(at)].table().tombstones();
     assert_eq!(tombstones(&cluster, "a"), 0);
     assert_eq!(tombstones(&cluster, "b"), 1);

@@ -415,3 +415,44 @@ fn an_end_made_by_the_holders_of_one_side_of_a_cut_reaches_those_of_the_whole_cl
     cluster.run(Duration::from_secs(10));
     assert_eq!(cluster.holders("S1"), Vec::<String>::new());
 }
+
+/// All who held the session know that it has ended, and are gone before whoever had fetched it does.
+#[test]
+fn an_end_reaches_those_who_become_holders_just_after_it() {
+    let mut cluster = cluster(1);
+    let [first, second, third, fourth, fifth] = Cluster::ranked("S1");
+    cluster.patch(first, "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    assert!(cluster.bring(fourth, "S1"));
+    assert!(cluster.bring(fifth, "S1"));
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node(fifth)).unwrap();
+    engine.delete(&key("S1"), now).unwrap();
+    cluster.settle();
+    cluster.stop(first);
+    cluster.stop(second);
+    assert_eq!(
+        cluster.holders("S1"),
+        [fourth.to_owned()],
+        "and {third} is another"
+    );
+    cluster.run(Duration::from_secs(10));
+    assert_eq!(cluster.holders("S1"), Vec::<String>::new());
+}
+
+/// Others are told as well, because they may have held it before it was bound, and would hand it over if it began again.
+#[test]
+fn an_end_has_as_many_copies_as_the_session_had() {
+    let mut cluster = cluster(2);
+    let [.., at] = Cluster::ranked("S1");
+    cluster.patch(at, "S1", bound(at));
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.holders("S1").len(), 3);
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node(at)).unwrap();
+    let slots = engine.delete(&key("S1"), now).unwrap().slots;
+    assert_eq!(slots.groups()[0].len(), 2);
+    assert_eq!(slots.copies_here(), 1);
+    cluster.settle();
+    assert_eq!(cluster.holders("S1"), Vec::<String>::new());
+}
