@@ -182,7 +182,8 @@ fn kept(world: &World) -> Option<Wrong> {
     Some(("C2", words))
 }
 
-/// C3: what a run of the core knew to be over, is over in all of the core.
+/// C3: what a run of the core knew to be over, is over in all of the core. In `backup` mode, what one knows by now: a node
+/// that hands a session over, which has begun again under its id, hands over with it that it was over before.
 fn stays_over(world: &World, engine: &Engine) -> Option<Wrong> {
     let history = &world.history;
     let returned = history.ends.iter().find(|end| {
@@ -193,7 +194,15 @@ fn stays_over(world: &World, engine: &Engine) -> Option<Wrong> {
             view::attributes(record).any(|(_, rank, _)| rank.0 <= end.stamp)
                 || record.life().is_some_and(|life| life <= end.stamp)
         });
-        survives(world, &end.holders) && back
+        back && if world.plan.everywhere() {
+            survives(world, &end.holders)
+        } else {
+            let mut core = world.core.iter();
+            core.any(|index| {
+                let engine = world.hosts[*index].engine.as_ref();
+                engine.is_some_and(|engine| end.is_in(engine.table().get(&history.keys[end.session])))
+            })
+        }
     })?;
     let key = &history.keys[returned.session];
     Some((
