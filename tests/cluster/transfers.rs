@@ -187,12 +187,13 @@ async fn f06_a_slow_donor_is_enough_where_there_is_no_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f07_eight_nodes_join_at_once_and_the_one_donor_goes_on_serving() {
-    const SESSIONS: u64 = 50_000;
+    let count = std::env::var("LIMPET_F07_SESSIONS").unwrap_or_else(|_| "50000".to_owned());
+    let count: u64 = count.parse().expect("LIMPET_F07_SESSIONS is a number");
     let joiners = ["b", "c", "d", "e", "f", "g", "h", "i"];
     let all: Vec<_> = std::iter::once("a").chain(joiners).collect();
     let mut fleet = Fleet::alone("f07", &all, |_| ()).await;
     fleet.assemble(&["a"]).await;
-    fleet.fill("a", "S", SESSIONS as usize, 200).await;
+    fleet.fill("a", "S", count as usize, 200).await;
     let writer = counters(&fleet, &["a"], "none");
     let start = Instant::now();
     for id in joiners {
@@ -211,7 +212,7 @@ async fn f07_eight_nodes_join_at_once_and_the_one_donor_goes_on_serving() {
     );
     assert!(longest < Duration::from_secs(2), "a write took {longest:?}");
     fleet.see_each_other(READY).await;
-    let sessions = SESSIONS + written.steps.len() as u64;
+    let sessions = count + written.steps.len() as u64;
     assert_eq!(fleet.agree(REPAIRED).await, sessions);
     for id in joiners {
         let received = fleet
@@ -227,6 +228,7 @@ async fn f07_eight_nodes_join_at_once_and_the_one_donor_goes_on_serving() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f07_a_node_that_comes_and_goes_does_not_get_the_whole_table_every_time() {
     const SESSIONS: u64 = 10_000;
+    const ROUNDS: u64 = 20;
     let fleet = Fleet::assembled("f07-flap", &["a", "b", "c"], |node| {
         node.membership = "probe_interval = \"50ms\"\ndrop_time = \"300ms\"".to_owned();
     })
@@ -236,14 +238,14 @@ async fn f07_a_node_that_comes_and_goes_does_not_get_the_whole_table_every_time(
     let first = fleet
         .metric("c", "limpet_transfer_records_received_total", "")
         .await;
-    for round in 0..5 {
+    for round in 0..ROUNDS {
         fleet.network().cut(&["c"], &["a", "b"]);
         fleet.sees("a", &["c"], &["down"], SOON).await;
         fleet.set("a", &format!("new{round}"), "x", "1", "none").await;
         fleet.network().heal();
         fleet.see_each_other(READY).await;
     }
-    assert_eq!(fleet.agree(REPAIRED).await, SESSIONS + 5);
+    assert_eq!(fleet.agree(REPAIRED).await, SESSIONS + ROUNDS);
     let again = fleet
         .metric("c", "limpet_transfer_records_received_total", "")
         .await
