@@ -75,6 +75,19 @@ impl Reached {
     }
 }
 
+/// What the figures of many runs are at most: somewhat more than they were when this was written. The same seeds have the
+/// same figures on every machine.
+const CONVERGED_MEDIAN_MS: f64 = 500.0;
+const CONVERGED_99_MS: f64 = 8000.0;
+const MESSAGES_PER_SECOND: f64 = 75.0;
+const BYTES_PER_DELTA: f64 = 350.0;
+/// Of two nodes that differ in a session, each pulls it from the other, and one of them learns nothing.
+const NEEDLESS_SHARE: f64 = 0.6;
+
+fn per(sum: u64, of: f64) -> f64 {
+    if of > 0.0 { sum as f64 / of } else { 0.0 }
+}
+
 /// Figures of a run, or of many.
 #[derive(Debug, Clone, Default)]
 pub struct Numbers {
@@ -139,15 +152,52 @@ impl Numbers {
         self.checked_reads += other.checked_reads;
     }
 
-    /// All of it in a few lines.
-    pub fn report(&self) -> String {
+    /// Within what time `part` of the cores agreed, in milliseconds.
+    fn converged(&self, part: f64) -> u64 {
         let mut times = self.converged_ms.clone();
         times.sort_unstable();
-        let at = |part: f64| {
-            let place = ((times.len() as f64 - 1.0).max(0.0) * part) as usize;
-            times.get(place).copied().unwrap_or(0)
-        };
-        let per = |sum: u64, of: f64| if of > 0.0 { sum as f64 / of } else { 0.0 };
+        let place = ((times.len() as f64 - 1.0).max(0.0) * part) as usize;
+        times.get(place).copied().unwrap_or(0)
+    }
+
+    /// What is worse in many runs together than it should be.
+    pub fn shortcomings(&self) -> Vec<String> {
+        let figures = [
+            (
+                "the median time to converge in ms",
+                self.converged(0.5) as f64,
+                CONVERGED_MEDIAN_MS,
+            ),
+            (
+                "the time in which 99 of 100 converge in ms",
+                self.converged(0.99) as f64,
+                CONVERGED_99_MS,
+            ),
+            (
+                "messages per node and second",
+                per(self.messages, self.node_seconds),
+                MESSAGES_PER_SECOND,
+            ),
+            (
+                "bytes per delta",
+                per(self.delta_bytes, self.deltas as f64),
+                BYTES_PER_DELTA,
+            ),
+            (
+                "the needless share of repair",
+                per(self.needless, self.repaired as f64),
+                NEEDLESS_SHARE,
+            ),
+        ];
+        let worse = figures.iter().filter(|(_, figure, most)| figure > most);
+        worse
+            .map(|(what, figure, most)| format!("{what}: {figure:.2}, at most {most}"))
+            .collect()
+    }
+
+    /// All of it in a few lines.
+    pub fn report(&self) -> String {
+        let at = |part: f64| self.converged(part);
         format!(
             "requests {}, answers with a count {}, faults {}, links made {}; checked {} writes, {} reads\n\
              converged after the faults in ms: median {}, 90% {}, 99% {}, longest {}\n\

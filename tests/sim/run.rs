@@ -164,6 +164,10 @@ fn range(kind: Kind, from: u64, seeds: u64) {
         let missing = reached.missing();
         assert!(missing.is_empty(), "never reached in {seeds} seeds: {missing:?}");
     }
+    if seeds >= SEEDS_FOR_ALL && kind == Kind::Delta {
+        let worse = numbers.shortcomings();
+        assert!(worse.is_empty(), "{worse:?}");
+    }
 }
 
 #[test]
