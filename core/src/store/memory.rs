@@ -143,6 +143,13 @@ impl Memory {
         self.buckets.get(key.bucket())?.get(key)
     }
 
+    /// Brings the records of `keys` near the processor. What is looked up in a row waits for memory all together; what
+    /// is changed one after the other, each for itself.
+    pub fn warm<'a>(&self, keys: impl Iterator<Item = &'a SessionKey>) {
+        let alive = keys.filter(|key| self.get(key).is_some_and(Record::is_alive));
+        std::hint::black_box(alive.count());
+    }
+
     /// Joins `delta` into the record of `key`.
     pub fn join(&mut self, key: &SessionKey, delta: &Record) -> Change {
         let Some(bucket) = self.buckets.get_mut(key.bucket()) else {

@@ -492,6 +492,7 @@ impl Engine {
     /// Joins another node's records. A record with a stamp from the far future is refused whole; says how many were.
     pub(super) fn apply(&mut self, from: &NodeId, records: Vec<(SessionKey, Record)>, now: Now) -> usize {
         let mut refused = 0;
+        self.table.warm(records.iter().map(|(key, _)| key));
         self.events.replicated = true;
         for (key, mut record) in records {
             if let Err(error) = self.hlc.observe(record.latest(), now.wall_ms) {
