@@ -4,15 +4,16 @@
 //! and carries out after the call.
 //!
 //! ```text
-//! sessions, rename, uses, expiry    what callers do with sessions, and how sessions end
-//! peers, repair                 messages to and from other nodes; tables compared and mended
-//! joining, donating             the table for a node that has none, from both sides
+//! sessions, rename               what callers do with sessions
+//! uses, expiry                   how others hear of their use, and how they end
+//! peer, peers, repair            messages to and from other nodes; tables compared and mended
+//! joining, donating              the table for a node that has none, from both sides
 //! placement, handover, taking, fetch    which node holds what, in backup mode; what is elsewhere
 //! members, doubts, silence, names, hints, contact    who is there, is it really gone, whose name is it,
-//!                               whom to dial, and is it to be believed
-//! clocks                        whose clock is wrong
-//! workers, directives, keys     what filters see: workers, what operators said of them, keys of tokens
-//! events, counters, selfcheck   what is told to whoever looks
+//!                                whom to dial, and is it to be believed
+//! clocks                         whose clock is wrong
+//! workers, directives, keys      what filters see: workers, what operators said of them, keys of tokens
+//! events, counters, selfcheck    what is told to whoever looks
 //! ```
 
 mod clocks;
@@ -30,6 +31,7 @@ mod joining;
 pub mod keys;
 pub mod members;
 mod names;
+mod peer;
 pub mod peers;
 mod placement;
 mod rename;
@@ -62,7 +64,8 @@ use crate::store::{Deadlines, Memory};
 
 pub use counters::Counters;
 use joining::Step;
-pub use peers::{Listening, Peer};
+pub use peer::Peer;
+pub use peers::Listening;
 
 /// Which nodes hold a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,7 +213,7 @@ pub struct Engine {
     names: names::Names,
     dialled: Dialled,
     peers: BTreeMap<NodeId, Peer>,
-    heard: BTreeMap<NodeId, BTreeMap<Lane, peers::Heard>>,
+    heard: BTreeMap<NodeId, BTreeMap<Lane, peer::Heard>>,
     next_listening: u64,
     /// No slot below was given to a peer that is forgotten.
     next_slots: Slot,
