@@ -157,10 +157,11 @@ impl Engine {
         }
     }
 
-    /// Forgets what was to be sent to `node`. Its slots are never given again.
+    /// Forgets what was to be sent to `node`: repair brings it, and uses are told again. Its slots are never given again.
     fn remove_peer(&mut self, node: &NodeId) -> Option<Peer> {
         let peer = self.peers.remove(node)?;
         self.next_slots = self.next_slots.max(peer.outboxes.next());
+        self.note_missed_uses(node, peer.outboxes.told_ms());
         Some(peer)
     }
 
@@ -415,11 +416,9 @@ impl Engine {
         }
     }
 
-    /// What waits for `node` is not kept any longer, and repair brings it; uses are told again. A link that is still
-    /// up stays one.
+    /// What waits for `node` is not kept any longer. A link that is still up stays one.
     pub(super) fn forget_peer(&mut self, node: &NodeId, now: Now) {
         if let Some(mut peer) = self.remove_peer(node) {
-            self.note_missed_uses(node, peer.outboxes.told_ms());
             if peer.is_linked() {
                 self.note_peer(node, now);
             }
