@@ -150,7 +150,9 @@ fn kept(world: &World) -> Option<Wrong> {
     // What is over where it was held need not be known to have been elsewhere: that tables agree is enough.
     let there = |write: &Write, table: &Memory| {
         // Ends are forgotten after a while, and the id may be used again.
-        let over = history.was_ended(write.session, write.life) || history.shortest[write.session].is_some();
+        let over = history.was_ended(write.session, write.life)
+            || history.shortest[write.session].is_some()
+            || world.plan.options.end_on_leave;
         over && world.plan.options.tombstone_life <= world.plan.safety
             || write.is_in(table.get(&history.keys[write.session]))
     };
