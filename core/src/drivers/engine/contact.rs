@@ -154,13 +154,17 @@ impl Engine {
             born_ms: self.contacts.born_ms,
             misses_born_ms: self.contacts.with.get(node).map_or(0, |contact| contact.born_ms),
             away_ms: self.away_ms(node),
-            // Whoever stood still yields to everybody.
-            group: if self.contacts.stood_still {
-                0
-            } else {
-                u32::try_from(self.group()).unwrap_or(u32::MAX)
-            },
+            group: self.weight(),
             workers: self.workers.clone(),
+        }
+    }
+
+    /// How much what this node has counts against another's: whoever stood still yields to everybody.
+    fn weight(&self) -> u32 {
+        if self.contacts.stood_still {
+            0
+        } else {
+            u32::try_from(self.group()).unwrap_or(u32::MAX)
         }
     }
 
@@ -220,6 +224,8 @@ impl Engine {
         if matches!(self.phase, Phase::Joining { .. }) {
             self.contacts.forget_end(announce.forgot_ms);
         }
+        let known = self.contacts.with.get(node);
+        let met = known.is_some_and(|known| known.born_ms == announce.born_ms);
         let away = self.away_by_both(node, announce);
         if away == u64::MAX {
             return false;
@@ -229,17 +235,19 @@ impl Engine {
         let missed_an_end = |forgot: u64| forgot > 0 && forgot.saturating_add(skew_ms) >= away;
         let here = missed_an_end(announce.forgot_ms);
         let there = missed_an_end(self.contacts.forgot_ms);
-        let mine = (self.group(), std::cmp::Reverse(&self.config.node));
-        let theirs = (
-            usize::try_from(announce.group).unwrap_or(0),
-            std::cmp::Reverse(node),
-        );
+        let mine = (self.weight(), std::cmp::Reverse(&self.config.node));
+        let theirs = (announce.group, std::cmp::Reverse(node));
         let yields = match (self.contacts.stood_still, announce.group == 0) {
             (true, false) => true,
             (false, true) => false,
             _ => here && (!there || mine < theirs),
         };
-        if nothing_to_lose || !(here || there) {
+        let joining = matches!(self.phase, Phase::Joining { .. });
+        if joining && announce.ready && here && met && self.table.iter().next().is_some() {
+            tracing::warn!(peer = %node, "was away too long while it got its table; begins anew");
+            self.start_over(now);
+            true
+        } else if nothing_to_lose || !(here || there) {
             self.contacts.set(node, Trust::Close);
             self.contacts.stood_still = false;
             false

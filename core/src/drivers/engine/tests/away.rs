@@ -226,3 +226,61 @@ fn a_joining_node_forgets_no_ends() {
     cluster.run(Duration::from_secs(20));
     assert_eq!(tombstones(&cluster, "b"), 0);
 }
+
+#[test]
+fn of_two_that_both_stood_still_one_takes_the_table_of_the_other() {
+    let mut cluster = Cluster::new();
+    cluster.tombstone_life = Duration::from_secs(20);
+    let mut cluster = cluster.begin(&["a", "b"]);
+    for id in ["S1", "kept"] {
+        cluster.patch("a", id, set("v", "1"));
+    }
+    delete(&mut cluster, "a", "S1");
+    cluster.run(Duration::from_secs(25));
+    cluster.part(&["a"], &["b"]);
+    let stopped = std::mem::take(&mut cluster.engines);
+    cluster.run(Duration::from_secs(40));
+    cluster.engines.extend(stopped);
+    cluster.heal();
+    cluster.run(Duration::from_secs(30));
+    assert_eq!(started_over(&cluster, "a") + started_over(&cluster, "b"), 1);
+    for at in ["a", "b"] {
+        assert_eq!(cluster.engines[&node(at)].phase(), &Phase::Ready, "{at}");
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+    }
+    cluster.assert_converged();
+}
+
+#[test]
+fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_was_cut_off_while_it_joined() {
+    let mut cluster = Cluster::new();
+    cluster.tombstone_life = Duration::from_secs(20);
+    let mut cluster = cluster.begin(&["a"]);
+    let donor = cluster.engines.get_mut(&node("a")).unwrap();
+    donor.config.donor_transfers = 0;
+    cluster.start("b");
+    cluster.run(Duration::from_secs(2));
+    cluster.patch("a", "gone", set("v", "1"));
+    cluster.settle();
+    let held = |cluster: &Cluster| cluster.engines[&node("b")].table().get(&key("gone")).is_some();
+    assert!(held(&cluster), "b was told while it joined");
+    cluster.part(&["a"], &["b"]);
+    delete(&mut cluster, "a", "gone");
+    let joining = cluster.engines.get_mut(&node("b")).unwrap();
+    joining.seeds_untried.insert("a".into());
+    cluster.run(Duration::from_secs(40));
+    assert_eq!(cluster.engines[&node("a")].table().tombstones(), 0);
+    assert_ne!(cluster.engines[&node("b")].phase(), &Phase::Ready);
+    assert!(held(&cluster));
+    let donor = cluster.engines.get_mut(&node("a")).unwrap();
+    donor.config.donor_transfers = 2;
+    cluster.heal();
+    let now = cluster.now();
+    let joining = cluster.engines.get_mut(&node("b")).unwrap();
+    joining.seed_tried("a", now);
+    cluster.run(Duration::from_secs(20));
+    for at in ["a", "b"] {
+        assert_eq!(cluster.engines[&node(at)].phase(), &Phase::Ready, "{at}");
+        assert_eq!(cluster.value(at, "gone", "v"), None, "at {at}");
+    }
+}
