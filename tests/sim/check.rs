@@ -257,7 +257,12 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
     // In `backup` mode a node hands over what it is not to hold, and may have by now.
     let home = world.clients[index].home;
     let handed_over = !world.plan.everywhere() && !holders.iter().any(|run| run.0 == home);
-    if copies > holders.len() + lost + usize::from(handed_over) {
+    let forgotten = if world.plan.options.tombstone_life <= world.plan.safety {
+        forgotten(world, home, pending)
+    } else {
+        0
+    };
+    if copies > holders.len() + lost + usize::from(handed_over) + forgotten {
         let writes: Vec<_> = pending
             .writes
             .iter()
@@ -277,6 +282,28 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
         );
         world.fail("C2", words);
     }
+}
+
+/// How many nodes know nothing of a session that `home` by now knows to have been over when it was written: they held
+/// the write, in that they knew the end, and may have forgotten that since.
+fn forgotten(world: &World, home: usize, pending: &Pending) -> usize {
+    let record = |engine: Option<&Engine>, write: usize| {
+        let key = &world.history.keys[world.history.writes[write].session];
+        engine.and_then(|engine| engine.table().get(key).cloned())
+    };
+    let engine = world.hosts[home].engine.as_ref();
+    let over = |write: &usize| {
+        let life = world.history.writes[*write].life;
+        record(engine, *write).is_some_and(|record| view::ended(&record) >= life)
+    };
+    if pending.writes.is_empty() || !pending.writes.iter().all(over) {
+        return 0;
+    }
+    let knows = |host: &&Host| {
+        let mut writes = pending.writes.iter();
+        writes.any(|write| record(host.engine.as_ref(), *write).is_some())
+    };
+    world.hosts.iter().filter(|host| !knows(host)).count()
 }
 
 /// What every node holds of a session, for people.

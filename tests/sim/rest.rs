@@ -1,5 +1,6 @@
 //! The claims about a core that was spared: that it comes to rest, and what has to be true of its tables then.
 
+use limpet_core::base::id::NodeId;
 use limpet_core::drivers::engine::{Engine, Mode};
 use limpet_core::replication::placement::View;
 use limpet_core::session::Record;
@@ -43,6 +44,10 @@ pub fn is_converged(world: &World) -> Result<(), String> {
                     "n{index} holds {} sessions that belong elsewhere, {key:?} among them: {held}",
                     engine.misplaced().count()
                 ));
+            }
+            let in_core = |node: &&NodeId| world.core.iter().any(|other| world.hosts[*other].id == **node);
+            if let Some(node) = engine.untold().find(in_core) {
+                return Err(format!("n{index} has to tell {node} of an end"));
             }
             continue;
         }

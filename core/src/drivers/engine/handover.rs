@@ -82,6 +82,11 @@ impl Engine {
             .chain(&self.handover.waiting)
     }
 
+    /// The nodes that are still to be told of the end of some session.
+    pub fn untold(&self) -> impl Iterator<Item = &NodeId> {
+        self.handover.ends.values().flat_map(BTreeMap::keys)
+    }
+
     /// Begins a round when there is something to hand over, and ends one that was not answered.
     pub(super) fn progress_handover(&mut self, now: Now) {
         if self
@@ -144,8 +149,7 @@ impl Engine {
         if self.handover.ends.is_empty() || now.mono < self.handover.next_ends {
             return;
         }
-        self.handover.next_ends = now.mono + PAUSE;
-        let mut left = BTreeMap::new();
+        let (mut left, mut full) = (BTreeMap::new(), false);
         let ends = std::mem::take(&mut self.handover.ends);
         for (key, mut holders) in ends {
             let Some(record) = self
@@ -168,6 +172,7 @@ impl Engine {
                 }
                 if self.can_answer(node) {
                     *told = self.push_if_room(node, &key, &record);
+                    full |= told.is_none();
                 }
                 true
             });
@@ -176,6 +181,9 @@ impl Engine {
             }
         }
         self.handover.ends = left;
+        if !full {
+            self.handover.next_ends = now.mono + PAUSE;
+        }
     }
 
     fn offer(&mut self, now: Now) {
