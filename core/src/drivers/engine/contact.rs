@@ -55,6 +55,9 @@ pub(super) struct Contacts {
     stood_still: bool,
     /// When this node's memory began, in milliseconds since 1970.
     born_ms: u64,
+    /// Whether it began while the node was joining: it does not so twice, or a bad path would keep it from ever being
+    /// ready.
+    began_anew: bool,
 }
 
 impl Contacts {
@@ -66,6 +69,7 @@ impl Contacts {
             ticked: None,
             stood_still: false,
             born_ms,
+            began_anew: false,
         }
     }
 
@@ -243,7 +247,8 @@ impl Engine {
             _ => here && (!there || mine < theirs),
         };
         let joining = matches!(self.phase, Phase::Joining { .. });
-        if joining && announce.ready && here && met && self.table.iter().next().is_some() {
+        let may_begin_anew = joining && met && !self.contacts.began_anew;
+        if may_begin_anew && announce.ready && here && self.table.iter().next().is_some() {
             tracing::warn!(peer = %node, "was away too long while it got its table; begins anew");
             self.start_over(now);
             true
@@ -296,6 +301,7 @@ impl Engine {
         }
         fresh.outputs.extend(addrs.into_iter().map(Output::Dial));
         fresh.contacts.born_ms = now.wall_ms.max(self.contacts.born_ms + 1);
+        fresh.contacts.began_anew = matches!(self.phase, Phase::Joining { .. });
         fresh.counters = self.counters;
         fresh.counters.started_over += 1;
         fresh.workers = std::mem::take(&mut self.workers);
