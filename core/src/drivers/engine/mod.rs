@@ -288,7 +288,7 @@ impl Engine {
             heard: BTreeMap::new(),
             next_listening: 0,
             next_slots: 0,
-            missed_uses: uses::MissedUses::new(),
+            missed_uses: uses::MissedUses::default(),
             contacts: contact::Contacts::new(now.wall_ms),
             forgets_from: Duration::MAX,
             refused_by_clock: false,

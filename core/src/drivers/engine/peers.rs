@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::peer::Peer;
+use super::uses::SESSIONS_PER_TICK;
 use super::{Engine, Output};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
@@ -81,7 +82,7 @@ impl Engine {
         }
         let todo = self.swim.meet(identity);
         self.carry_out(todo, now);
-        self.tell_missed_uses(node);
+        self.tell_missed_uses(node, SESSIONS_PER_TICK);
         self.say_summary(node);
         self.refresh_table();
     }

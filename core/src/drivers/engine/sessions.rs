@@ -412,7 +412,9 @@ impl Engine {
         self.counters.created += u64::from(!change.was_alive && change.is_alive && !key.is_reserved());
         self.counters.ended += u64::from(change.was_alive && !change.is_alive);
         if delta.max_inactive.is_some() {
-            self.touches.hurry(key, self.idle.read(now));
+            let idle = self.table.get(key).and_then(|known| known.max_inactive.as_ref());
+            let idle = idle.map(|r| r.value);
+            self.touches.hurry(key, idle, self.config.touch_interval);
         }
         self.moved_from(key, &whereabouts);
         self.watch_end(key, change, before, now);

@@ -13,43 +13,73 @@ use super::Engine;
 use super::expiry::ms;
 use crate::base::clock::Now;
 use crate::base::id::{BySession, NodeId, SessionKey};
+use crate::base::limits::MEMBERS_MAX;
 use crate::replication::transfer::Cursor;
 use crate::session::Record;
 use crate::store::Deadlines;
 
-/// How many sessions one tick looks at for one node, about; it goes on with the next.
-const SESSIONS_PER_TICK: usize = 10_000;
+/// How many sessions one tick looks at, about, for all nodes together; the next goes on with them in turn.
+pub(super) const SESSIONS_PER_TICK: usize = 10_000;
 
 /// Which sessions' use was told to other nodes lately, so that the next use is told later.
 #[derive(Debug, Default)]
 pub(super) struct Touches {
-    told_ms: BySession<u64>,
+    told: BySession<Told>,
     again: Deadlines,
+}
+
+/// A use that was told. Moments are in milliseconds since 1970.
+#[derive(Debug)]
+struct Told {
+    at_ms: u64,
+    /// When the next is told. Any other deadline of the session means nothing any more.
+    next_ms: u64,
+}
+
+/// How long after a use the next is told: `interval`, or a third of the session's idle lifetime if that is less, so that
+/// every node knows of it in time.
+fn wait_ms(idle: Option<IdleLimit>, interval: Duration) -> u64 {
+    let interval = ms(interval);
+    match idle {
+        Some(IdleLimit::Millis(idle)) => interval.min(idle / 3),
+        _ => interval,
+    }
 }
 
 impl Touches {
     /// Whether a use of `key` need not be told now.
     pub(super) fn is_told_later(&self, key: &SessionKey) -> bool {
-        self.told_ms.contains_key(key)
+        self.told.contains_key(key)
     }
 
-    /// The idle lifetime of `key` has changed, so the wait for telling its use may be too long: it is looked at now.
-    pub(super) fn hurry(&mut self, key: &SessionKey, now_ms: u64) {
-        if self.told_ms.contains_key(key) {
-            self.again.add(now_ms, key.clone());
+    /// The idle lifetime of `key` may have changed: if the wait for telling its use is too long now, it becomes shorter.
+    pub(super) fn hurry(&mut self, key: &SessionKey, idle: Option<IdleLimit>, interval: Duration) {
+        if let Some(told) = self.told.get_mut(key) {
+            let next_ms = told.at_ms.saturating_add(wait_ms(idle, interval));
+            if next_ms < told.next_ms {
+                told.next_ms = next_ms;
+                self.again.add(next_ms, key.clone());
+            }
         }
     }
 
-    /// The use of `key` at `now_ms` is being told. The next is told after `interval`, or a third of the session's
-    /// idle lifetime if that is less, so that every node knows of it in time.
-    pub(super) fn told(&mut self, key: SessionKey, idle: Option<IdleLimit>, interval: Duration, now_ms: u64) {
-        let interval = ms(interval);
-        let wait = match idle {
-            Some(IdleLimit::Millis(idle)) => interval.min(idle / 3),
-            _ => interval,
-        };
-        self.again.add(now_ms + wait, key.clone());
-        self.told_ms.insert(key, now_ms);
+    /// The use of `key` at `at_ms` is being told. The next is told a while later.
+    pub(super) fn told(&mut self, key: SessionKey, idle: Option<IdleLimit>, interval: Duration, at_ms: u64) {
+        let next_ms = at_ms.saturating_add(wait_ms(idle, interval));
+        self.again.add(next_ms, key.clone());
+        self.told.insert(key, Told { at_ms, next_ms });
+    }
+
+    /// The next session whose use may be told, and when its last one was that is told.
+    fn pop_due(&mut self, now_ms: u64) -> Option<(SessionKey, u64)> {
+        loop {
+            let (key, _) = self.again.pop_due(now_ms)?;
+            if self.told.get(&key).is_some_and(|told| told.next_ms <= now_ms)
+                && let Some(told) = self.told.remove(&key)
+            {
+                return Some((key, told.at_ms));
+            }
+        }
     }
 }
 
@@ -61,14 +91,19 @@ pub(super) struct Missed {
     cursor: Cursor,
 }
 
-/// Who may not have heard of which uses. One entry for each node that was ever lost and is not told yet.
-pub(super) type MissedUses = BTreeMap<NodeId, Missed>;
+/// Who may not have heard of which uses. One entry for each node that was ever lost and is not told yet; of more than
+/// [`MEMBERS_MAX`] only members.
+#[derive(Debug, Default)]
+pub(super) struct MissedUses {
+    by: BTreeMap<NodeId, Missed>,
+    /// Who was told last.
+    last: Option<NodeId>,
+}
 
 impl Engine {
     /// Tells the uses that were held back long enough.
     pub(super) fn flush_touches(&mut self, now: Now) {
-        while let Some((key, _)) = self.touches.again.pop_due(self.idle.read(now)) {
-            let told = self.touches.told_ms.remove(&key).unwrap_or(0);
+        while let Some((key, told)) = self.touches.pop_due(self.idle.read(now)) {
             let Some(record) = self.table.get(&key) else {
                 continue;
             };
@@ -91,10 +126,16 @@ impl Engine {
         // A use is told at most so much later than it is made.
         let held_back = ms(self.config.swim.drop_time + self.config.touch_interval);
         let since_ms = since_ms.saturating_sub(held_back);
-        let earlier = self.missed_uses.get(node);
+        if self.missed_uses.by.len() >= MEMBERS_MAX {
+            let roster = &self.roster;
+            self.missed_uses.by.retain(|node, _| roster.get(node).is_some());
+        }
+        let earlier = self.missed_uses.by.get(node);
         let since_ms = earlier.map_or(since_ms, |missed| missed.since_ms.min(since_ms));
         let cursor = Cursor::default();
-        self.missed_uses.insert(node.clone(), Missed { since_ms, cursor });
+        self.missed_uses
+            .by
+            .insert(node.clone(), Missed { since_ms, cursor });
     }
 
     /// Tells those that can be told.
@@ -103,21 +144,31 @@ impl Engine {
         self.peers
             .values_mut()
             .for_each(|peer| peer.outboxes.note_time(now_ms));
-        let nodes = self.missed_uses.keys();
+        let nodes = self.missed_uses.by.keys();
         let linked = nodes.filter(|node| self.peers.get(*node).is_some_and(super::Peer::is_linked));
         let linked: Vec<_> = linked.cloned().collect();
-        linked.iter().for_each(|node| self.tell_missed_uses(node));
+        let last = self.missed_uses.last.take();
+        let begin = linked.partition_point(|node| last.as_ref().is_some_and(|last| node <= last));
+        let mut most = SESSIONS_PER_TICK;
+        for node in linked.iter().cycle().skip(begin).take(linked.len()) {
+            most = most.saturating_sub(self.tell_missed_uses(node, most));
+            self.missed_uses.last = Some(node.clone());
+            if most == 0 {
+                break;
+            }
+        }
     }
 
-    /// Tells `node` of some of the uses it missed.
-    pub(super) fn tell_missed_uses(&mut self, node: &NodeId) {
-        let Some(mut missed) = self.missed_uses.remove(node) else {
-            return;
+    /// Tells `node` of some of the uses it missed, looking at `most` sessions and the rest of a bucket; says at how many
+    /// it looked.
+    pub(super) fn tell_missed_uses(&mut self, node: &NodeId, most: usize) -> usize {
+        let Some(mut missed) = self.missed_uses.by.remove(node) else {
+            return 0;
         };
         let mut looked_at = 0;
-        while looked_at < SESSIONS_PER_TICK {
+        while looked_at < most {
             let Some(bucket) = self.table.bucket(missed.cursor.bucket) else {
-                return; // that was the last
+                return looked_at; // that was the last
             };
             let records = bucket.ordered(missed.cursor.after.as_ref());
             looked_at += records.len();
@@ -132,8 +183,8 @@ impl Engine {
             for (key, used) in uses {
                 let peer = self.peers.get(node);
                 if !peer.is_some_and(|peer| peer.outboxes.has_room_for(&key, &used)) {
-                    self.missed_uses.insert(node.clone(), missed);
-                    return;
+                    self.missed_uses.by.insert(node.clone(), missed);
+                    return looked_at;
                 }
                 self.push(node, &key, &used);
                 missed.cursor.after = Some(key);
@@ -143,6 +194,7 @@ impl Engine {
                 after: None,
             };
         }
-        self.missed_uses.insert(node.clone(), missed);
+        self.missed_uses.by.insert(node.clone(), missed);
+        looked_at
     }
 }

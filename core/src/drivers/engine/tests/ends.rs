@@ -384,3 +384,23 @@ fn uses_are_told_in_time_when_the_idle_lifetime_becomes_shorter() {
     cluster.run(Duration::from_secs(2));
     assert_eq!(cluster.value("a", "S1", "v").as_deref(), Some("1"));
 }
+
+#[test]
+fn a_lifetime_that_is_said_with_every_change_makes_no_uses_be_told_more_often() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", idle(1_800_000));
+    let sent = |cluster: &Cluster| cluster.engines[&node("a")].counters().deltas_sent;
+    let mut before = 0;
+    for second in 0..150 {
+        if second == 140 {
+            before = sent(&cluster);
+        }
+        cluster
+            .at("a", |engine, now| engine.touch(&key("S1"), now))
+            .unwrap();
+        cluster.patch("a", "S1", idle(1_800_000));
+        cluster.run(Duration::from_secs(1));
+    }
+    let sent = sent(&cluster) - before;
+    assert!((10..13).contains(&sent), "{sent} changes in 10 s");
+}

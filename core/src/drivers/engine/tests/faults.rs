@@ -248,3 +248,27 @@ fn a_node_restarted_with_an_earlier_clock_is_a_member_all_the_same() {
     assert!(!restarted.outrun(known, cluster.now()));
     cluster.run(Duration::from_secs(1));
 }
+
+#[test]
+fn uses_missed_by_many_cost_a_tick_no_more_than_those_missed_by_one() {
+    let mut cluster = Cluster::new();
+    cluster.queue_bytes = 1 << 26;
+    let mut cluster = cluster.begin(&["a", "b", "c", "d"]);
+    for n in 0..12_000 {
+        cluster.patch("a", &format!("S{n}"), set("v", "1"));
+    }
+    cluster.run(Duration::from_secs(1));
+    let others = ["b", "c", "d"].map(node);
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node("a")).unwrap();
+    let mut told = [0; 3];
+    others.iter().for_each(|other| engine.note_missed_uses(other, 0));
+    for _ in 0..5 {
+        engine.tick(now);
+        let waiting = [0, 1, 2].map(|n| engine.peers()[&others[n]].outboxes().recount().0);
+        let more = waiting.iter().sum::<usize>() - told.iter().sum::<usize>();
+        assert!(more < uses::SESSIONS_PER_TICK + 100, "{more} in one tick");
+        told = waiting;
+    }
+    assert!(told.iter().all(|told| *told >= 12_000), "{told:?}");
+}
