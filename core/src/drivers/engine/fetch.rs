@@ -65,7 +65,11 @@ impl Engine {
         };
         match found {
             Ok(record) => !self.is_held_here(key, record),
-            Err(_) => !(placement.is_settled(now) && placement.view().holds_surely(&self.config.node, key)),
+            Err(_) => {
+                !(placement.is_settled(now)
+                    && self.transfers.is_complete()
+                    && placement.view().holds_surely(&self.config.node, key))
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! and the session is offered again later; what all of them have is forgotten here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::{Engine, Phase};
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a session that some holder lacked waits before it is offered again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How many ends one tick looks at, whether they are told or waited for.
+pub(super) const ENDS_PER_TICK: usize = 4096;
 /// How long a session that was fetched stays, so that whoever fetched it finds it.
 const STAY: Duration = Duration::from_secs(2);
 
@@ -33,6 +36,10 @@ pub(super) struct Handover {
     /// the outbox of each that was told.
     ends: BTreeMap<SessionKey, BTreeMap<NodeId, Option<Place>>>,
     next_ends: Duration,
+    /// The end that was looked at last, while there are more.
+    ends_after: Option<SessionKey>,
+    /// Whether some were not told for want of room.
+    ends_wait_for_room: bool,
     /// Sessions that were fetched, and until when they stay.
     fetched: BTreeMap<SessionKey, Duration>,
     round: Option<Round>,
@@ -144,45 +151,51 @@ impl Engine {
     }
 
     /// Tells the ends that were made here to those who held the sessions, as soon as they can be reached: the change
-    /// itself may have been dropped with a member that was down.
+    /// itself may have been dropped with a member that was down. They may be many: some each tick, in turn.
     pub(super) fn tell_ends(&mut self, now: Now) {
         if self.handover.ends.is_empty() || now.mono < self.handover.next_ends {
             return;
         }
-        let (mut left, mut full) = (BTreeMap::new(), false);
-        let ends = std::mem::take(&mut self.handover.ends);
-        for (key, mut holders) in ends {
-            let Some(record) = self
-                .table
-                .get(&key)
-                .filter(|record| !record.is_alive())
-                .map(Record::whereabouts)
-            else {
-                continue; // begun again, or forgotten
-            };
-            let view = self.placement.as_ref().map(|placement| placement.view());
-            // Whoever is gone is told when it comes back (see [`super::placement`]).
-            holders.retain(|node, _| view.is_some_and(|view| view.is_ready(node)));
-            holders.retain(|node, told| {
-                let standing = told.and_then(|place| Some(self.peers.get(node)?.standing(place)));
-                match standing {
-                    Some(Standing::Held) => return false,
-                    Some(Standing::Pending) => return true,
-                    _ => *told = None,
-                }
-                if self.can_answer(node) {
-                    *told = self.push_if_room(node, &key, &record);
-                    full |= told.is_none();
-                }
-                true
-            });
-            if !holders.is_empty() {
-                left.insert(key, holders);
-            }
+        let after = self.handover.ends_after.take();
+        let after = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let some = self.handover.ends.range((after, Bound::Unbounded));
+        let some: Vec<_> = some.take(ENDS_PER_TICK).map(|(key, _)| key.clone()).collect();
+        for key in &some {
+            self.tell_end(key);
         }
-        self.handover.ends = left;
-        if !full {
+        if some.len() == ENDS_PER_TICK {
+            self.handover.ends_after = some.last().cloned();
+        } else if !std::mem::take(&mut self.handover.ends_wait_for_room) {
             self.handover.next_ends = now.mono + PAUSE;
+        }
+    }
+
+    fn tell_end(&mut self, key: &SessionKey) {
+        let Some(mut holders) = self.handover.ends.remove(key) else {
+            return;
+        };
+        let over = self.table.get(key).filter(|record| !record.is_alive());
+        let Some(record) = over.map(Record::whereabouts) else {
+            return; // begun again, or forgotten
+        };
+        let view = self.placement.as_ref().map(|placement| placement.view());
+        // Whoever is gone is told when it comes back (see [`super::placement`]).
+        holders.retain(|node, _| view.is_some_and(|view| view.is_ready(node)));
+        holders.retain(|node, told| {
+            let standing = told.and_then(|place| Some(self.peers.get(node)?.standing(place)));
+            match standing {
+                Some(Standing::Held) => return false,
+                Some(Standing::Pending) => return true,
+                _ => *told = None,
+            }
+            if self.can_answer(node) {
+                *told = self.push_if_room(node, key, &record);
+                self.handover.ends_wait_for_room |= told.is_none();
+            }
+            true
+        });
+        if !holders.is_empty() {
+            self.handover.ends.insert(key.clone(), holders);
         }
     }
 
@@ -267,6 +280,11 @@ impl Engine {
                 lacking.insert(key.clone(), digest);
             }
             offered.insert(key);
+        }
+        if !lacking.is_empty()
+            && let Some(placement) = &mut self.placement
+        {
+            placement.note_lacked(now);
         }
         let sessions = lacking.keys().cloned().collect();
         self.say(node, Message::Lacking { request, sessions });

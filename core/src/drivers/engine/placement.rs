@@ -20,7 +20,8 @@ use crate::session::Record;
 
 /// How many buckets a tick looks through after the view has changed.
 const BUCKETS_PER_TICK: usize = 128;
-/// How long after a change of the view sessions may still be where they were before.
+/// How long after a change of the view, and after the last session was lacked here that others keep, sessions may still
+/// be where they were before.
 const SETTLING: Duration = Duration::from_secs(10);
 /// How soon after a change of the view tables are compared.
 const COMPARE_SOON: Duration = Duration::from_secs(1);
@@ -30,6 +31,8 @@ const COMPARE_SOON: Duration = Duration::from_secs(1);
 pub(super) struct Placement {
     view: Arc<View>,
     changed: Duration,
+    /// When sessions were last offered that this node is to hold and lacked.
+    lacked: Duration,
     buckets: Vec<Shared>,
     /// Buckets from this one on were last looked through under an earlier view.
     stale_from: usize,
@@ -155,6 +158,7 @@ impl Placement {
         Self {
             view: Arc::default(),
             changed: now.mono,
+            lacked: now.mono,
             buckets: (0..BUCKETS).map(|_| Shared::default()).collect(),
             stale_from: BUCKETS,
             missed: Missed::default(),
@@ -168,7 +172,13 @@ impl Placement {
 
     /// Whether sessions are where the view says.
     pub(super) fn is_settled(&self, now: Now) -> bool {
-        self.stale_from >= BUCKETS && now.mono.saturating_sub(self.changed) >= SETTLING
+        let moving = self.changed.max(self.lacked);
+        self.stale_from >= BUCKETS && now.mono.saturating_sub(moving) >= SETTLING
+    }
+
+    /// A session was offered that is to be here and is not: there may be more.
+    pub(super) const fn note_lacked(&mut self, now: Now) {
+        self.lacked = now.mono;
     }
 }
 

@@ -456,3 +456,64 @@ fn an_end_has_as_many_copies_as_the_session_had() {
     cluster.settle();
     assert_eq!(cluster.holders("S1"), Vec::<String>::new());
 }
+
+/// So many that handing them over takes longer than members and workers need to settle.
+#[test]
+fn sessions_on_their_way_to_their_holders_are_not_taken_for_ended_there() {
+    let mut cluster = cluster(1);
+    cluster.part(&["a", "b", "c"], &["d", "e"]);
+    cluster.run(Duration::from_secs(10));
+    let ids = (0..).map(|n| format!("S{n}"));
+    let misplaced = |id: &String| {
+        !Cluster::ranked(id)[..2]
+            .iter()
+            .any(|name| matches!(*name, "d" | "e"))
+    };
+    let ids: Vec<_> = ids.filter(misplaced).take(12_000).collect();
+    for id in &ids {
+        cluster.patch("d", id, set("v", "1"));
+        cluster.settle();
+    }
+    cluster.heal();
+    for second in 0..30 {
+        cluster.run(Duration::from_secs(1));
+        for id in &ids {
+            let [first, ..] = Cluster::ranked(id);
+            let engine = &cluster.engines[&node(first)];
+            let asks = engine.must_fetch(&key(id), cluster.now());
+            assert!(
+                asks || cluster.value(first, id, "v").is_some(),
+                "{id} is unknown at {first} after {second} s"
+            );
+        }
+    }
+}
+
+#[test]
+fn many_ends_are_told_a_few_at_a_time() {
+    let mut cluster = cluster(1);
+    let (ends, others) = (20_000, NODES.map(node));
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&others[0]).unwrap();
+    for n in 0..ends {
+        let over = Record::tombstone(crate::session::Stamp::at(now.wall_ms));
+        let key = key(&format!("S{n}"));
+        engine.join(&key, &over, now);
+        engine.handover.add_end(key, vec![others[1].clone()]);
+    }
+    let (mut waiting, mut ticks) = (0, 0);
+    while waiting < 3000 && ticks < 10 {
+        engine.tick(now);
+        ticks += 1;
+        let told = engine.peers()[&others[1]].outboxes().recount().0;
+        assert!(told - waiting <= handover::ENDS_PER_TICK);
+        waiting = told;
+    }
+    for _ in 0..200 {
+        cluster.run(Duration::from_millis(100));
+        if cluster.engines[&others[1]].table().tombstones() == ends {
+            return;
+        }
+    }
+    panic!("{} of {ends}", cluster.engines[&others[1]].table().tombstones());
+}
