@@ -49,7 +49,7 @@ pub struct Outbox {
     pending: VecDeque<Pending>,
     /// How many of them were sent.
     sent: usize,
-    /// The slots of those that wait; of several of one session, the youngest.
+    /// The slots of those that were never sent; of several of one session, the youngest.
     by_key: BySession<Slot>,
     next: Slot,
     acked: Slot,
@@ -161,14 +161,10 @@ impl Outbox {
         }
     }
 
-    /// The link is new: what was sent without an answer is to be sent again, before anything else.
-    pub fn rewind(&mut self) {
+    /// The link is new: what was sent without an answer is to be sent again, before anything else. Nothing more joins
+    /// it: the answer to what was said on the link before may still come.
+    pub const fn rewind(&mut self) {
         self.sent = 0;
-        self.by_key = self
-            .pending
-            .iter()
-            .map(|pending| (pending.key.clone(), pending.slot))
-            .collect();
     }
 
     /// Whether no slot below `next` waits for its acknowledgement any more.
@@ -272,6 +268,19 @@ mod tests {
         outbox.push(&key("S2"), write(4, 8));
         let (_, batch) = batch(&mut outbox, usize::MAX).unwrap();
         assert_eq!(batch, [(key("S2"), write(2, 8)), (key("S2"), write(4, 8))]);
+    }
+
+    #[test]
+    fn a_late_acknowledgement_of_what_is_sent_again_is_none_of_a_later_change() {
+        let mut outbox = Outbox::new(1);
+        let first = outbox.push(&key("S1"), write(1, 8));
+        batch(&mut outbox, usize::MAX).unwrap();
+        outbox.rewind();
+        let second = outbox.push(&key("S1"), write(2, 8));
+        outbox.acknowledge(first);
+        assert!(second > outbox.acked(), "it was not even sent");
+        let (_, batch) = batch(&mut outbox, usize::MAX).unwrap();
+        assert_eq!(batch.last(), Some(&(key("S1"), write(2, 8))));
     }
 
     #[test]
