@@ -14,7 +14,7 @@ use crate::base::id::{NodeId, SessionKey};
 use crate::replication::acks::Standing;
 use crate::replication::lanes::Place;
 use crate::replication::message::{Message, Offered};
-use crate::session::{Record, Stamp};
+use crate::session::{Record, Stamp, Used};
 
 /// How many sessions one round offers.
 const ROUND: usize = 512;
@@ -49,8 +49,8 @@ pub(super) struct Handover {
 #[derive(Debug)]
 struct Round {
     request: u64,
-    /// Each session with the digest it was offered with.
-    offered: BTreeMap<SessionKey, u64>,
+    /// Each session with the digest and the last use it was offered with.
+    offered: BTreeMap<SessionKey, (u64, Option<Used>)>,
     unanswered: BTreeSet<NodeId>,
     /// Sessions that some holder lacked.
     lacked: BTreeSet<SessionKey>,
@@ -221,7 +221,7 @@ impl Engine {
                     used: record.used,
                 });
             }
-            offered.insert(key, digest);
+            offered.insert(key, (digest, record.used));
         }
         if to.is_empty() {
             self.handover.next = now.mono + PAUSE;
@@ -314,13 +314,14 @@ impl Engine {
 
     fn end_round(&mut self, round: Round, now: Now) {
         let mut again = !round.lacked.is_empty();
-        for (key, digest) in round.offered {
+        for (key, as_offered) in round.offered {
             let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
                 continue;
             };
             let stays = self.handover.fetched.contains_key(&key);
             again |= stays;
-            if stays || round.lacked.contains(&key) || record.digest() != digest {
+            // A use may have been held back here, and is then told by nobody else.
+            if stays || round.lacked.contains(&key) || (record.digest(), record.used) != as_offered {
                 self.handover.waiting.insert(key);
             } else if !self.is_held_here(&key, record) {
                 let before = self.whereabouts(&key);

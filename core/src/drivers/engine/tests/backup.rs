@@ -517,3 +517,26 @@ fn many_ends_are_told_a_few_at_a_time() {
     }
     panic!("{} of {ends}", cluster.engines[&others[1]].table().tombstones());
 }
+
+#[test]
+fn a_use_while_a_session_is_being_handed_over_is_not_lost_with_it() {
+    let mut cluster = cluster(1);
+    cluster.patch("c", "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    let [first, .., at] = Cluster::ranked("S1");
+    assert!(cluster.bring(at, "S1"));
+    let mut last_ms = 0;
+    for step in 0..200 {
+        cluster.elapsed += Duration::from_millis(50);
+        let now = cluster.now();
+        let engine = cluster.engines.get_mut(&node(at)).unwrap();
+        engine.tick(now);
+        if step < 80 && engine.touch(&key("S1"), now).is_ok() {
+            last_ms = now.wall_ms;
+        }
+        cluster.settle();
+    }
+    let used = |at| cluster.engines[&node(at)].table().get(&key("S1"))?.used;
+    assert_eq!(used(at), None, "it was handed over");
+    assert_eq!(used(first).map(|used| used.at_ms), Some(last_ms));
+}
