@@ -96,6 +96,12 @@ impl Swim {
         all.filter(|id| *id.node == *node).map(|id| id.incarnation).max()
     }
 
+    /// Whether some run of `node` is alive, or only suspected not to be.
+    #[must_use]
+    pub fn is_active(&self, node: &str) -> bool {
+        self.foca.iter_members().any(|member| *member.id().node == *node)
+    }
+
     /// A link to `peer` is up: tell it we are here.
     pub fn meet(&mut self, peer: Identity) -> Todo {
         self.run("meet", |foca, runtime| foca.announce(peer, runtime))

@@ -207,6 +207,17 @@ impl Engine {
         self.outputs.push(Output::Dial(addr));
     }
 
+    /// The link to `node` is gone. If SWIM heard of no run that is alive, it will not say that this one is down.
+    pub(super) fn settle_unheard(&mut self, node: &NodeId, now: Now) {
+        let active = self.roster.get(node).filter(|member| member.active);
+        let Some(identity) = active.map(|member| member.identity.clone()) else {
+            return;
+        };
+        if !self.swim.is_active(&identity.node) {
+            self.member_down(&identity, now);
+        }
+    }
+
     fn member_down(&mut self, identity: &Identity, now: Now) {
         let Ok(node) = NodeId::parse(&identity.node) else {
             return;
@@ -214,7 +225,8 @@ impl Engine {
         let Some(member) = self.roster.get_mut(&node) else {
             return;
         };
-        if member.identity.incarnation != identity.incarnation {
+        let later = member.identity.incarnation > identity.incarnation;
+        if later && (member.linked || self.swim.latest_run(&identity.node) > Some(identity.incarnation)) {
             return; // an earlier run of it
         }
         member.active = false;

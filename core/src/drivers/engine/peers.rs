@@ -142,6 +142,7 @@ impl Engine {
             let identity = member.identity.clone();
             self.doubt_refused(node, identity, now);
         }
+        self.settle_unheard(node, now);
         if !self.roster.get(node).is_some_and(|member| member.active) {
             self.remove_peer(node);
         }

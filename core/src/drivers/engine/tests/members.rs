@@ -320,3 +320,24 @@ fn a_node_that_took_a_later_incarnation_and_was_cut_off_at_once_finds_that_nobod
         assert_eq!(cluster.state("a", of), MemberState::Down, "{of}");
     }
 }
+
+#[test]
+fn a_run_that_was_linked_to_and_never_heard_of_again_is_no_member() {
+    for down_while_linked in [false, true] {
+        let mut cluster = Cluster::of(&["a", "b"]);
+        cluster.part(&["a"], &["b"]);
+        let (b, now) = (node("b"), cluster.now());
+        let mut later = cluster.engines[&b].identity().clone();
+        later.incarnation += 1000;
+        let engine = cluster.engines.get_mut(&node("a")).unwrap();
+        engine.link_up(&b, later, CONTROL, now);
+        if !down_while_linked {
+            engine.link_down(&b, CONTROL, false, now);
+        }
+        cluster.run(Duration::from_secs(10));
+        let now = cluster.now();
+        let engine = cluster.engines.get_mut(&node("a")).unwrap();
+        engine.link_down(&b, CONTROL, false, now);
+        assert!(!engine.roster().get(&b).unwrap().active, "{down_while_linked}");
+    }
+}
