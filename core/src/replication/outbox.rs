@@ -118,7 +118,8 @@ impl Outbox {
         dropped
     }
 
-    /// The next batch of about `bytes` bytes as they are sent, in order, and the slot its acknowledgement will name. It counts as sent.
+    /// The next batch of about `bytes` bytes as they are sent, in order, and the slot its acknowledgement will name. It
+    /// counts as sent.
     pub fn batch(
         &mut self,
         bytes: usize,
