@@ -1,42 +1,44 @@
-//! How table and report become bytes: a version byte, then bincode 2 (standard configuration: little-endian,
-//! variable-length integers). The only module that names bincode, so that another encoding is one file away.
+//! The encoding of worker table, report, reply and token claims: a version byte, then bincode 2 (standard
+//! configuration: little-endian, variable-length integers).
 //!
-//! Bytes from outside never cost more memory than their stated limit: bincode counts what a length claims against
-//! the limit before it allocates, and input longer than the limit is refused unread.
+//! Input never costs more memory than [`MESSAGE_MAX`]: bincode counts the length a field claims against that limit
+//! before it allocates, and longer input is refused unread. This is the only module that uses bincode, so that
+//! another encoding changes one file. Sending and receiving are the callers' part; `tests/golden.rs` pins the bytes.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
-/// The version of every encoding in this crate. A change of any type here changes it.
+/// The version of every encoding in this crate. Any change of an encoded type changes it: bincode has no field
+/// numbers, so an older decoder cannot skip what it does not know.
 pub const FORMAT: u8 = 1;
 
-/// The largest encoded message, in bytes: one report with a full batch of large attributes.
+/// The largest encoded message, in bytes: room for a report with several attributes of the largest size.
 pub const MESSAGE_MAX: usize = 4 << 20;
 
 type Config = Configuration<LittleEndian, Varint, Limit<MESSAGE_MAX>>;
 const CONFIG: Config = bincode::config::standard().with_limit::<MESSAGE_MAX>();
 
-/// Why bytes are not a message. Nothing was changed by reading them.
+/// Why bytes are not a message. Decoding changes no state, so the receiver can drop them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The sender speaks another version; upgrade the older side.
+    /// The sender uses another version of the encoding; upgrade the older side.
     #[error("format version {found} where {FORMAT} was expected")]
     Version {
         /// The first byte of the input.
         found: u8,
     },
-    /// Longer than [`MESSAGE_MAX`]; split it.
+    /// Longer than [`MESSAGE_MAX`]; the sender must split the message.
     #[error("{0} bytes where at most {MESSAGE_MAX} are read")]
     TooLong(usize),
-    /// Not an encoding of the expected type.
+    /// Not an encoding of the expected type; the sender is faulty.
     #[error("malformed message: {0}")]
     Malformed(String),
-    /// A message, and then more.
+    /// Bytes follow the message; the sender is faulty.
     #[error("{0} bytes after the end of the message")]
     Trailing(usize),
 }
 
-/// A message too large to encode: the caller splits it or refuses its input.
+/// The message is too large to encode; the caller splits it or refuses its own input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("message cannot be encoded: {0}")]
 pub struct EncodeError(String);
@@ -44,7 +46,7 @@ pub struct EncodeError(String);
 /// Encodes `message`, version byte first.
 ///
 /// # Errors
-/// When the encoding would pass [`MESSAGE_MAX`].
+/// When the encoding would be longer than [`MESSAGE_MAX`].
 pub fn encode<T: Encode>(message: &T) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = vec![FORMAT];
     let body = bincode::encode_to_vec(message, CONFIG).map_err(|e| EncodeError(e.to_string()))?;
@@ -58,7 +60,7 @@ pub fn encode<T: Encode>(message: &T) -> Result<Vec<u8>, EncodeError> {
     Ok(bytes)
 }
 
-/// Decodes a message that fills `bytes` exactly.
+/// Decodes the one message that `bytes` hold, version byte first.
 ///
 /// # Errors
 /// See [`DecodeError`].
@@ -174,7 +176,7 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_are_an_answer_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn arbitrary_bytes_are_an_error_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = decode::<Report>(&bytes);
             let _ = decode::<Reply>(&bytes);
             let _ = decode::<WorkerTable>(&bytes);
@@ -185,7 +187,7 @@ mod tests {
         }
 
         #[test]
-        fn a_message_cut_short_or_with_more_after_it_is_refused(table in tables(), cut in any::<prop::sample::Index>()) {
+        fn a_truncated_message_or_one_with_trailing_bytes_is_refused(table in tables(), cut in any::<prop::sample::Index>()) {
             let mut bytes = encode(&table).unwrap();
             prop_assert!(decode::<WorkerTable>(&bytes[..cut.index(bytes.len())]).is_err());
             bytes.push(0);
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_claims_to_be_large_is_refused_before_it_is_believed() {
+    fn a_claimed_length_is_refused_before_memory_is_allocated_for_it() {
         let claim = [FORMAT, 253, 255, 255, 255, 255, 255, 255, 255, 127];
         assert!(matches!(decode::<Report>(&claim), Err(DecodeError::Malformed(_))));
         assert_eq!(decode::<Report>(&[9, 0]), Err(DecodeError::Version { found: 9 }));

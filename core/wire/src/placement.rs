@@ -1,15 +1,17 @@
-//! Which nodes a session belongs to: rendezvous hashing (highest random weight; Thaler and Ravishankar 1998).
+//! Replica placement: which nodes hold a session, by rendezvous hashing (highest random weight; Thaler and
+//! Ravishankar 1998).
 //!
-//! Every node has a score for every session; the best scores hold it. When a node leaves, only its own sessions
-//! move; when one joins, only those it now scores best for. Nothing is stored and the order of the node list does
-//! not matter, so a filter and a core that know the same nodes agree without asking.
+//! Every node has a score for every session; the nodes with the highest scores hold it. When a node leaves, only its
+//! own sessions move; when one joins, only those for which it now has the highest score. Nothing is stored and the
+//! order of the node list does not matter, so a filter and a core that know the same nodes agree without a message.
+//! How many replicas there are, and which nodes may hold one, is decided by the callers.
 
-/// The scores of all nodes for one session: what they have in common is worked out once.
+/// The hash state of one session, from which the score of every node is computed.
 #[derive(Debug, Clone, Copy)]
 pub struct Scores(u64);
 
 impl Scores {
-    /// The scores for the session `(app, id)`.
+    /// The hash state of the session `(app, id)`.
     #[must_use]
     pub fn of(app: &str, id: &str) -> Self {
         Self(hash(hash(0xcbf2_9ce4_8422_2325, app), id))
@@ -38,7 +40,7 @@ fn hash(start: u64, part: &str) -> u64 {
     })
 }
 
-/// Orders `nodes` for the session `(app, id)`, best first; equal scores by name.
+/// Sorts `nodes` for the session `(app, id)`, highest score first; equal scores by name.
 pub fn rank<T: AsRef<str>>(nodes: &mut [T], app: &str, id: &str) {
     let scores = Scores::of(app, id);
     nodes.sort_by_cached_key(|node| {

@@ -1,8 +1,11 @@
-//! The report: what a filter tells its core about sessions, and what the core answers.
+//! The session report: a batch of operations that a filter sends to its core, and the core's reply.
+//!
+//! The limits here hold for both sides: a filter drops what exceeds them, and a core refuses it. How operations merge
+//! into sessions is `limpet-core`'s part; bytes are [`crate::codec`]'s.
 
 use bincode::{Decode, Encode};
 
-/// The most operations in one report; a filter with more sends another.
+/// The most operations in one report; a filter that has more sends another report.
 pub const OPERATIONS_MAX: usize = 4096;
 /// The longest session id a filter reads or a core stores, in bytes.
 pub const ID_MAX: usize = 256;
@@ -20,33 +23,33 @@ pub struct Report {
     pub operations: Vec<Operation>,
 }
 
-/// What happened to one session. Within an operation: invalidate first, then everything else.
+/// What happened to one session in one response.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Operation {
     /// The app the session belongs to; `default` where none is named.
     pub app: String,
     /// The session id, without its route.
     pub id: String,
-    /// The worker that served it. Binds an existing session; never creates one.
+    /// The route of the worker that served it. Binds an existing session to it; creates none.
     pub route: Option<String>,
-    /// The session was used. Never creates one.
+    /// A request of the session was served, which renews its idle lifetime. Creates no session.
     pub touch: bool,
-    /// Attributes to set. Creates the session where there is none.
+    /// Attributes to set, as name and value. Creates the session where there is none.
     pub set: Vec<(String, Vec<u8>)>,
     /// Attributes to remove.
     pub remove: Vec<String>,
-    /// The idle lifetime.
+    /// The idle lifetime from now on.
     pub max_inactive: Option<IdleLimit>,
-    /// The session ended; every other field is ignored.
+    /// The session is deleted; every other field is ignored.
     pub invalidate: bool,
 }
 
-/// How long a session lives without being used.
+/// How long a session lives without a touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum IdleLimit {
-    /// It never ends by itself.
+    /// It never expires.
     Forever,
-    /// It ends after this many milliseconds.
+    /// It expires after this many milliseconds.
     Millis(u64),
 }
 
@@ -55,6 +58,6 @@ pub enum IdleLimit {
 pub struct Reply {
     /// How many nodes, the core's own included, are known to hold every change of the report.
     pub copies: u32,
-    /// The operations that were not applied, by index, each with a sentence.
+    /// The operations that were not applied: index in the report, and a sentence that says why.
     pub refused: Vec<(u32, String)>,
 }

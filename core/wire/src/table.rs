@@ -1,23 +1,26 @@
-//! The worker table: what a core tells filters and proxies about the cluster it sees.
+//! The worker table: every worker of the cluster as one core sees it, with the token keys.
+//!
+//! A core serves it, filters and `limpet-host` route by it. It holds no sessions and no history: a worker whose node
+//! was forgotten has no row. How a core derives it, and how a filter keeps it fresh, is theirs.
 
 use bincode::{Decode, Encode};
 
 use crate::token::TokenKey;
 
-/// Everything a router needs to place a request without asking anybody.
+/// Everything a router needs to choose a worker without a call.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct WorkerTable {
-    /// The cluster's name; part of what a token is sealed to.
+    /// The cluster's name; part of the associated data of every token.
     pub cluster: String,
     /// Which table of which core this is.
     pub version: TableVersion,
-    /// Keys of the token cookie: the first one seals, every one opens.
+    /// Keys of the token cookie: the first one seals, any of them opens.
     pub keys: Vec<TokenKey>,
-    /// Every worker of every known node, ordered by route.
+    /// Every worker of every known node, sorted by route; a route appears once.
     pub workers: Vec<Worker>,
 }
 
-/// Orders the tables of one core. Versions of two epochs are only ever equal or different.
+/// The version of a table. Versions of one epoch are ordered by number; those of two epochs are not comparable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Encode, Decode)]
 pub struct TableVersion {
     /// When the core that made the table started, in milliseconds since 1970.
@@ -53,7 +56,7 @@ pub struct Worker {
     pub url: String,
     /// `ip:port` of that URL, IPv6 in brackets: the form proxies know a host by.
     pub addr: String,
-    /// Its share of new sessions, 1 or more.
+    /// Its relative share of new sessions, 1 or more.
     pub weight: u32,
     /// Whether it may be routed to.
     pub status: WorkerStatus,
@@ -61,23 +64,23 @@ pub struct Worker {
     pub node: String,
 }
 
-/// What may be sent to a worker.
+/// Which requests may go to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum WorkerStatus {
-    /// Everything.
+    /// All.
     Up,
-    /// Bound sessions only.
+    /// Those of sessions bound to it; no new sessions.
     Draining,
-    /// Nothing: an operator said so.
+    /// None: an operator disabled it.
     Disabled,
-    /// Nothing: it fails its health check, or its node is gone.
+    /// None: it fails its health check, or its node is down.
     Down,
-    /// Nothing yet: its node is still receiving the session table.
+    /// None yet: its node is still receiving the session table.
     NotReady,
 }
 
 impl WorkerStatus {
-    /// The name used in JSON and metrics.
+    /// The name in JSON and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -91,13 +94,13 @@ impl WorkerStatus {
 }
 
 impl Worker {
-    /// Whether a request of a session bound here may come.
+    /// Whether requests of sessions bound to it may go there.
     #[must_use]
     pub const fn takes_bound(&self) -> bool {
         matches!(self.status, WorkerStatus::Up | WorkerStatus::Draining)
     }
 
-    /// Whether a request without a session may come.
+    /// Whether requests without a session may go there.
     #[must_use]
     pub const fn takes_new(&self) -> bool {
         matches!(self.status, WorkerStatus::Up)

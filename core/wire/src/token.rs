@@ -1,4 +1,4 @@
-//! The token: what a proxy remembers about a client inside the client's own cookie.
+//! The token: a client's affinity, authenticated and encrypted, kept in a cookie of the client.
 //!
 //! ```text
 //! text  = base64url, unpadded ( version 1 | key id 4 LE | nonce 24 | sealed claims | tag 16 )
@@ -6,7 +6,7 @@
 //! ```
 //! A 24-byte nonce is long enough to be drawn at random for every token. The cluster's name is part of the
 //! associated data, so a token of another cluster does not open even under the same key. Whether the stamps are
-//! too old is the reader's decision, not this module's.
+//! too old, which claims count, and the cookie's attributes are decided by the router.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,7 +16,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 use crate::codec;
 
-/// The longest token text that is looked at, in bytes; a longer cookie value is no token.
+/// The longest token text that is read, in bytes; a longer cookie value is refused as malformed.
 pub const TOKEN_MAX: usize = 1024;
 /// The most fallback routes a token carries.
 pub const FALLBACKS_MAX: usize = 3;
@@ -25,30 +25,30 @@ pub const NONCE_LEN: usize = 24;
 const HEAD_LEN: usize = 5;
 const VERSION: u8 = 1;
 
-/// A key of the token cookie. Every core of a cluster has the same ones.
+/// A key of the token cookie. All cores of a cluster share the same keys.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct TokenKey {
-    /// Names the key inside a token.
+    /// The key id that a token carries in the clear.
     pub id: u32,
-    /// The key itself.
+    /// The key of XChaCha20-Poly1305.
     pub secret: [u8; 32],
 }
 
 impl std::fmt::Debug for TokenKey {
-    /// Says which key, never what it is.
+    /// Prints the id, never the secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "TokenKey({:08x})", self.id)
     }
 }
 
-/// What a token says.
+/// The content of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Claims {
     /// The app the binding is for.
     pub app: String,
-    /// The bound worker.
+    /// The route of the bound worker.
     pub route: String,
-    /// Where to go when it is down, best first; at most [`FALLBACKS_MAX`].
+    /// The routes to go to when that worker is unavailable, most preferred first; at most [`FALLBACKS_MAX`].
     pub fallbacks: Vec<String>,
     /// When the binding began, in seconds since 1970.
     pub first_seen: u64,
@@ -56,16 +56,16 @@ pub struct Claims {
     pub last_seen: u64,
 }
 
-/// Why a text is not a token of this cluster. The client gets a new one.
+/// Why a text is not a token of this cluster. The router ignores it and gives the client a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Not the shape of a token.
+    /// Not the layout of a token.
     #[error("not a token")]
     Malformed,
     /// Sealed with a key this cluster does not have, or no longer has.
     #[error("sealed with an unknown key")]
     UnknownKey,
-    /// Changed, invented, or sealed for another cluster.
+    /// Its tag does not match: altered, forged, or sealed for another cluster.
     #[error("not authentic")]
     Forged,
 }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_byte_is_noticed() {
+    fn a_token_with_any_byte_changed_does_not_open() {
         let text = seal(&claims(), "shop", &key(1), [7; NONCE_LEN]).unwrap();
         let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
         for at in 0..bytes.len() {
