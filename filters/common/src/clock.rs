@@ -1,7 +1,7 @@
-//! Wall-clock time, read from the host by ticks and remembered between them.
+//! The wall clock of a VM: read from the host at every tick and kept until the next.
 //!
-//! A request needs the time only to the second (token stamps), so it takes the last tick's reading instead of
-//! asking the host again. Where no tick has run yet, the host is asked. Not a timer: nothing waits here.
+//! A request needs the time only to the second (token stamps), so it uses the reading of the last tick and saves a
+//! host call. Before the first tick the host is asked. Timers are the root context's ticks.
 
 use std::cell::Cell;
 

@@ -1,7 +1,7 @@
-//! The parts of a filter's configuration that both filters have, and how any configuration is read.
+//! The configuration keys that both filters have, and the reader of any filter's configuration.
 //!
-//! JSON objects; unknown keys are refused; nothing at all and `{}` mean the defaults; durations are texts such as
-//! `"500ms"`, `"60s"`, `"30m"`, `"12h"`, `"7d"`.
+//! A configuration is a JSON object; unknown keys are refused; no bytes and `{}` both mean the defaults; durations are
+//! strings such as `"500ms"`, `"60s"`, `"30m"`, `"12h"`, `"7d"`. Keys of one filter only are in that filter's `config`.
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
@@ -9,16 +9,16 @@ use serde::{Deserialize, Deserializer};
 /// The app a session belongs to where none is named.
 pub const DEFAULT_APP: &str = "default";
 
-/// Why a configuration is not used; the plugin does not start.
+/// Why a configuration is refused; the plugin does not start, and the operator corrects it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Not JSON, a key nobody knows, or a value of the wrong kind.
+    /// Not JSON, an unknown key, or a value of the wrong type.
     #[error("the filter's configuration cannot be read: {0}")]
     Syntax(#[from] serde_json::Error),
     /// A value that cannot work.
     #[error("{key}: {problem}")]
     Value {
-        /// Where it is.
+        /// The path of the key.
         key: &'static str,
         /// What is wrong with it.
         problem: &'static str,
@@ -28,14 +28,14 @@ pub enum ConfigError {
     Root(String),
 }
 
-/// Reads a configuration; no bytes at all mean `{}`.
+/// Reads a configuration; no bytes mean `{}`.
 ///
 /// # Errors
 /// See [`ConfigError::Syntax`].
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ConfigError> {
     let bytes = bytes.trim_ascii();
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
-    // A list would be taken for the values in their order, without their names.
+    // serde would read an array as the values of the keys in their order.
     if !bytes.starts_with(b"{") {
         return Err(ConfigError::Value {
             key: "configuration",
@@ -51,12 +51,12 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ConfigError> {
 pub struct SessionConfig {
     /// The session cookie's name; case counts.
     pub cookie: String,
-    /// The path parameter's name; empty for none.
+    /// The path parameter's name; empty where ids are not read from paths.
     pub path: String,
     /// Which one counts when a request carries both.
     pub prefer: Prefer,
-    /// Whether the text behind an id's first dot is a route. Off for apps whose ids have dots of their own, such
-    /// as signed ones.
+    /// Whether the text behind an id's first dot is a route. Off for apps whose ids contain dots, such as signed
+    /// ones.
     pub route: bool,
     /// The `Path` of a session cookie the binder writes after a takeover: the one the app uses.
     pub cookie_path: String,
@@ -88,7 +88,7 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
-    /// Refuses names that cannot be a cookie or a path.
+    /// Refuses names that no cookie, path parameter or `Path` attribute may have.
     ///
     /// # Errors
     /// See [`ConfigError::Value`].
@@ -108,7 +108,7 @@ impl SessionConfig {
     }
 }
 
-/// Refuses what is not an RFC 9110 token, which a cookie's name must be.
+/// Refuses what is not a token (RFC 9110 section 5.6.2), which a cookie's name must be.
 ///
 /// # Errors
 /// See [`ConfigError::Value`].
@@ -123,7 +123,7 @@ pub fn check_token(key: &'static str, name: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Refuses an app name that no core would store.
+/// Refuses an app name that a core would refuse.
 ///
 /// # Errors
 /// See [`ConfigError::Value`].
@@ -137,7 +137,7 @@ pub fn check_app(app: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A duration, read from text.
+/// A duration in milliseconds, read from a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
 

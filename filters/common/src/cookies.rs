@@ -1,12 +1,12 @@
-//! Cookies, read as bytes: the `Cookie` headers of a request and the `Set-Cookie` headers of a response.
+//! The reader of cookies: the `Cookie` headers of a request and the `Set-Cookie` headers of a response, as bytes.
 //!
-//! RFC 6265 section 5.4 in the lenient direction, as servers read it: several headers, repeated names, quoted
-//! values, and bytes that are not UTF-8 are all possible and none of them is an error. Values are not decoded.
+//! Lenient, as servers are (RFC 6265 section 5.4): several headers, repeated names, quoted values and bytes that are
+//! not UTF-8 are accepted. Values are not decoded, and what a cookie means is left to the callers.
 
-/// The most cookies of one request that are looked at; later ones still reach the worker, unread.
+/// The most cookies of one request that are read; later ones reach the worker unread.
 pub const COOKIES_MAX: usize = 1024;
 
-/// The values of every cookie `name` (case counts), in order, quotes removed, over all `Cookie` headers.
+/// The values of every cookie `name` (case counts) of all `Cookie` headers, in order, without quotes.
 pub fn values<'a>(headers: &[&'a [u8]], name: &str) -> impl Iterator<Item = &'a [u8]> {
     headers
         .iter()
@@ -15,8 +15,8 @@ pub fn values<'a>(headers: &[&'a [u8]], name: &str) -> impl Iterator<Item = &'a 
         .filter_map(move |cookie| value_of(cookie, name))
 }
 
-/// All `Cookie` headers as one, without the cookies called `name`. `None` when no cookie has that name; empty when
-/// nothing is left.
+/// All `Cookie` headers as one, without the cookies called `name`. `None` where no cookie has that name; empty where
+/// no other cookie is left.
 #[must_use]
 pub fn without(headers: &[&[u8]], name: &str) -> Option<Vec<u8>> {
     let cookies = || {
@@ -54,9 +54,9 @@ fn unquoted(value: &[u8]) -> &[u8] {
 /// A `Set-Cookie` header, in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SetCookie<'a> {
-    /// The value, quotes removed.
+    /// The value, without quotes.
     pub value: &'a [u8],
-    /// Everything from the first `;` on, that `;` included.
+    /// Everything from the first `;` on, including it.
     pub attributes: &'a [u8],
 }
 
@@ -75,7 +75,8 @@ impl<'a> SetCookie<'a> {
         })
     }
 
-    /// Whether it takes the cookie away: an empty value, `Max-Age` of zero or less, or an `Expires` in 1970.
+    /// Whether it deletes the cookie: an empty value, `Max-Age` of zero or less, or an `Expires` in 1970, which is
+    /// what servers send to that end.
     #[must_use]
     pub fn deletes(&self) -> bool {
         self.value.is_empty()
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_text_are_in_nobodys_way() {
+    fn bytes_that_are_not_text_do_not_hide_other_cookies() {
         let header: &[u8] = b"x=\xff\xfe; LIMPET=t\x80; y=1";
         assert_eq!(values(&[header], "LIMPET").collect::<Vec<_>>(), [b"t\x80"]);
         assert_eq!(without(&[header], "LIMPET").unwrap(), b"x=\xff\xfe; y=1");
@@ -199,7 +200,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_is_left_of_a_removed_cookie(before in "[ -~]{0,20}", after in "[ -~]{0,20}") {
+        fn a_removed_cookie_is_removed_everywhere(before in "[ -~]{0,20}", after in "[ -~]{0,20}") {
             let header = format!("{before}; a=1; {after}");
             let left = without(&[header.as_bytes()], "a").unwrap();
             prop_assert_eq!(values(&[&left], "a").count(), 0);

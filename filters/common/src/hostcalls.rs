@@ -1,16 +1,16 @@
-//! The proxy's functions, called in a way that no answer of the proxy can turn into a panic.
+//! Host calls of the proxy-wasm ABI (0.2.1) that cannot panic, whatever the host answers.
 //!
-//! The SDK's own wrappers panic on every status they do not expect and on header bytes that are not UTF-8, and a
-//! panic ends the VM. These declare the same imports as returning a plain number, hand bytes over as bytes, and
-//! report failure as `None` or `false`. Only [`http_call`] goes through the SDK, because the SDK must learn the
-//! call's token to deliver the reply; it panics only on a status that means a broken host, as the SDK's delivery of
-//! replies does for a reply to a call nobody made.
+//! The SDK's wrappers panic on every status they do not expect and on header bytes that are not UTF-8, and a panic
+//! ends the VM. These declare the same imports as returning a plain number, pass bytes as bytes, and report failure
+//! as `None` or `false`. Only [`http_call`] goes through the SDK, because the SDK must know the call's token to
+//! deliver the reply; it panics only on a status that no correct host returns.
 //!
-//! Natively the imports do nothing and answer "unimplemented", so that pure code can be tested without a proxy.
+//! Natively the imports do nothing and return "unimplemented", so that pure code can be tested without a proxy.
+//! Reading header maps is left to [`crate::pairs`].
 
 use std::time::Duration;
 
-/// Status of a successful call.
+/// The status of a successful call.
 const OK: u32 = 0;
 
 /// Which header map a call reads or changes.
@@ -35,15 +35,15 @@ pub enum Buffer {
     PluginConfiguration = 7,
 }
 
-/// How loud a log line is.
+/// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Level {
-    /// Worth knowing once.
+    /// A change of state an operator may want to know.
     Info = 2,
-    /// Somebody should look.
+    /// Degraded: something was lost or is out of date.
     Warn = 3,
-    /// Something does not work.
+    /// Broken: something does not work until an operator acts.
     Error = 4,
 }
 
@@ -62,13 +62,13 @@ pub fn now_nanos() -> Option<u64> {
     (status == OK).then_some(nanos)
 }
 
-/// Asks for `on_tick` of the current root every `millis` milliseconds; 0 ends it.
+/// Requests `on_tick` of the current root context every `millis` milliseconds; 0 stops it.
 pub fn set_tick_period(millis: u32) -> bool {
     // SAFETY: no pointers.
     unsafe { sys::proxy_set_tick_period_milliseconds(millis) == OK }
 }
 
-/// The whole of a buffer; empty where it is empty.
+/// The content of a buffer.
 #[must_use]
 pub fn buffer(buffer: Buffer) -> Option<Vec<u8>> {
     // SAFETY: out pointers come from `receive` and are live; no other pointers.
@@ -77,7 +77,7 @@ pub fn buffer(buffer: Buffer) -> Option<Vec<u8>> {
     })
 }
 
-/// A header map in the encoding that [`crate::pairs`] reads; empty where the map is empty.
+/// A header map in the encoding that [`crate::pairs`] reads; no bytes where the map is empty.
 #[must_use]
 pub fn header_pairs(map: Map) -> Option<Vec<u8>> {
     // SAFETY: out pointers come from `receive` and are live; no other pointers.
@@ -102,8 +102,8 @@ pub fn add_header(map: Map, name: &[u8], value: &[u8]) -> bool {
     }
 }
 
-/// Puts one value in the place of what a header with a single line had. Where there may be several lines, remove
-/// and add: hosts differ in which of them a replacement touches.
+/// Replaces the value of a header that has a single line. Where there may be several lines, remove and add: hosts
+/// differ in which of them they replace.
 pub fn replace_header(map: Map, name: &[u8], value: &[u8]) -> bool {
     // SAFETY: pointers and lengths describe `name` and `value`, which outlive the call.
     unsafe {
@@ -136,14 +136,14 @@ pub fn set_property(path: &[u8], value: &[u8]) -> bool {
     unsafe { sys::proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) == OK }
 }
 
-/// Lets a response go on that was paused. Call it at most once for each pause.
+/// Resumes a paused response. Call it at most once for each pause.
 pub fn resume_response() -> bool {
     const HTTP_RESPONSE: u32 = 1;
     // SAFETY: no pointers.
     unsafe { sys::proxy_continue_stream(HTTP_RESPONSE) == OK }
 }
 
-/// Answers the current request from here. `details` names the reason in access logs.
+/// Sends a local reply to the current request. `details` is the reason in access logs.
 pub fn send_local_response(status: u32, details: &str, body: &str) -> bool {
     const NO_GRPC_STATUS: i32 = -1;
     // An empty map: a count of zero.
@@ -163,7 +163,7 @@ pub fn send_local_response(status: u32, details: &str, body: &str) -> bool {
     }
 }
 
-/// A value shared by all VMs of the same vm id, and the stamp to change it by.
+/// A value shared by all VMs of the same vm id, and its compare-and-swap number.
 #[must_use]
 pub fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
     let mut cas = 0_u32;
@@ -175,14 +175,14 @@ pub fn shared_data(key: &str) -> Option<(Vec<u8>, u32)> {
     Some((value, cas))
 }
 
-/// Sets a shared value; with a `cas` other than 0 only if nobody set it since that stamp was read. Says whether
-/// the value was set.
+/// Sets a shared value; with a `cas` other than 0 only if the value was not set since that number was read. Returns
+/// whether the value was set.
 pub fn set_shared_data(key: &str, value: &[u8], cas: u32) -> bool {
     // SAFETY: pointers and lengths describe `key` and `value`, which outlive the call.
     unsafe { sys::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) == OK }
 }
 
-/// Defines a counter and gives its id in this VM.
+/// Defines a counter and returns its id in this VM.
 #[must_use]
 pub fn define_counter(name: &str) -> Option<u32> {
     const COUNTER: u32 = 0;
@@ -198,8 +198,8 @@ pub fn increment_metric(id: u32, by: i64) -> bool {
     unsafe { sys::proxy_increment_metric(id, by) == OK }
 }
 
-/// Calls the core: the reply comes to the context that is running now, under the returned token. `None` when the
-/// call failed at once (no such cluster, nobody listens); no reply comes then.
+/// Sends an HTTP request to an upstream cluster. The reply is delivered to the current context, under the returned
+/// token. `None` where the call failed at once (no such cluster, connection refused); no reply is delivered then.
 #[must_use]
 pub fn http_call(
     cluster: &str,
@@ -218,7 +218,7 @@ pub fn http_call(
     proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout).ok()
 }
 
-/// Takes over a block that the host allocated in this module's memory for the answer of `call`.
+/// Takes ownership of the block that the host allocated in guest memory for the result of `call`.
 fn receive(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
     let mut data: *mut u8 = std::ptr::null_mut();
     let mut size = 0_usize;
@@ -229,13 +229,13 @@ fn receive(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>
         return Some(Vec::new());
     }
     // SAFETY: the host got this block from the module's exported allocator, which makes boxed slices of exactly
-    // `size` bytes, filled it, and hands it over with this call; nobody else knows it.
+    // `size` bytes, filled it, and passes ownership with this call; there is no other pointer to it.
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
-/// The imports themselves, as numbers.
+/// The imports, with their statuses as plain numbers.
 mod sys {
-    /// What every call answers where there is no host.
+    /// What every call returns where there is no host.
     #[cfg(not(target_arch = "wasm32"))]
     const UNIMPLEMENTED: u32 = 12;
 
@@ -248,7 +248,7 @@ mod sys {
             }
             $(
                 #[cfg(not(target_arch = "wasm32"))]
-                #[allow(clippy::too_many_arguments, reason = "the ABI counts them, not this module")]
+                #[allow(clippy::too_many_arguments, reason = "the ABI has this many")]
                 pub(super) unsafe fn $name($(_: $kind),*) -> u32 {
                     UNIMPLEMENTED
                 }

@@ -1,9 +1,9 @@
-//! Counters of the filters: counted in the VM, told to the proxy at every tick.
+//! The counters of the filters: counted in the VM, reported to the proxy at every tick.
 //!
 //! Names are written as Prometheus writes them, label included: `limpet_router_decisions_total{level="token"}`.
-//! limpet-host serves them as they are; Envoy puts `wasmcustom.` in front and needs one `stats_tags` entry to see
-//! the label (docs/ENVOY.md). A request pays no host call for being counted; a VM that dies takes the counts of its
-//! last tick along. A host without metrics costs nothing: the counter then does nothing.
+//! limpet-host serves them as they are; Envoy prefixes `wasmcustom.` and needs one `stats_tags` entry for each label
+//! (docs/ENVOY.md). Counting costs a request no host call; a VM that dies loses the counts since its last tick. On a
+//! host without metrics a counter does nothing. Gauges and histograms are left to the proxy.
 
 use std::cell::RefCell;
 
@@ -15,7 +15,7 @@ thread_local! {
 
 struct Count {
     id: u32,
-    untold: u64,
+    unreported: u64,
 }
 
 /// A number that only grows.
@@ -32,7 +32,7 @@ impl Counter {
         };
         Self(Some(COUNTS.with_borrow_mut(|counts| {
             counts.iter().position(|count| count.id == id).unwrap_or_else(|| {
-                counts.push(Count { id, untold: 0 });
+                counts.push(Count { id, unreported: 0 });
                 counts.len() - 1
             })
         })))
@@ -48,19 +48,19 @@ impl Counter {
         let Some(at) = self.0 else { return };
         COUNTS.with_borrow_mut(|counts| {
             if let Some(count) = counts.get_mut(at) {
-                count.untold = count.untold.saturating_add(n);
+                count.unreported = count.unreported.saturating_add(n);
             }
         });
     }
 }
 
-/// Tells the proxy what was counted since the last time.
+/// Reports to the proxy what was counted since the last call.
 pub fn flush() {
     COUNTS.with_borrow_mut(|counts| {
-        // Zero is not told: hosts call it an error.
-        for count in counts.iter_mut().filter(|count| count.untold > 0) {
-            hostcalls::increment_metric(count.id, i64::try_from(count.untold).unwrap_or(i64::MAX));
-            count.untold = 0;
+        // Zero is not reported: hosts refuse it.
+        for count in counts.iter_mut().filter(|count| count.unreported > 0) {
+            hostcalls::increment_metric(count.id, i64::try_from(count.unreported).unwrap_or(i64::MAX));
+            count.unreported = 0;
         }
     });
 }

@@ -1,12 +1,12 @@
-//! Header pairs as the proxy encodes them, read in place.
+//! The reader of header pairs: header maps in the encoding of the proxy-wasm ABI (0.2.1), read in place.
 //!
 //! ```text
 //! u32 count | count x (u32 name length, u32 value length) | count x (name, 0, value, 0)      little-endian
 //! ```
-//! Nothing is copied and nothing is assumed: what does not fit its lengths ends the walk. Not an encoder; the
-//! filters change single headers by name.
+//! Nothing is copied and no length is trusted: a pair that does not fit ends the walk. There is no encoder, because
+//! the filters change single headers by name.
 
-/// A walk over encoded pairs: `(name, value)` as bytes, in the order of the message.
+/// An iterator over encoded pairs: `(name, value)` as bytes, in the order of the message.
 #[derive(Debug, Clone)]
 pub struct Pairs<'a> {
     left: u32,
@@ -15,7 +15,7 @@ pub struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    /// Starts a walk. Bytes that are no encoding give an empty one.
+    /// Reads the header of the encoding. Bytes that are no encoding give an empty iterator.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self::start(bytes).unwrap_or(Self {
@@ -64,11 +64,28 @@ fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_le_bytes(*head), rest))
 }
 
-/// `len` bytes and the zero byte behind them.
+/// Takes `len` bytes and drops the zero byte behind them.
 fn take_text(bytes: &[u8], len: u32) -> Option<(&[u8], &[u8])> {
     let (text, rest) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
     let (_, rest) = rest.split_first()?;
     Some((text, rest))
+}
+
+/// The encoding of `pairs`, as a proxy writes it.
+#[cfg(test)]
+pub(crate) fn encode(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = (pairs.len() as u32).to_le_bytes().to_vec();
+    for (name, value) in pairs {
+        bytes.extend((name.len() as u32).to_le_bytes());
+        bytes.extend((value.len() as u32).to_le_bytes());
+    }
+    for (name, value) in pairs {
+        bytes.extend(name);
+        bytes.push(0);
+        bytes.extend(value);
+        bytes.push(0);
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -76,30 +93,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn encode(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-        let mut bytes = (pairs.len() as u32).to_le_bytes().to_vec();
-        for (name, value) in pairs {
-            bytes.extend((name.len() as u32).to_le_bytes());
-            bytes.extend((value.len() as u32).to_le_bytes());
-        }
-        for (name, value) in pairs {
-            bytes.extend(name);
-            bytes.push(0);
-            bytes.extend(value);
-            bytes.push(0);
-        }
-        bytes
-    }
-
     #[test]
-    fn empty_maps_in_every_spelling() {
+    fn empty_maps_in_every_encoding() {
         for bytes in [&[][..], &[0], &[0, 0, 0, 0]] {
             assert_eq!(Pairs::new(bytes).count(), 0, "{bytes:?}");
         }
     }
 
     #[test]
-    fn a_count_that_lies_ends_the_walk() {
+    fn a_count_larger_than_the_bytes_gives_no_pairs() {
         let mut bytes = encode(&[(b"a".to_vec(), b"b".to_vec())]);
         bytes[0] = 200;
         assert_eq!(Pairs::new(&bytes).count(), 0);

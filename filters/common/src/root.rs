@@ -1,9 +1,9 @@
-//! The root context of every plugin: one type for all, because the SDK makes root contexts before anybody knows
-//! which plugin they are for.
+//! The root context of every plugin: one type for all, because the SDK creates root contexts before their `root_id`
+//! can be read.
 //!
-//! A module registers the plugins it holds; when a root context is configured, its `root_id` chooses one. No
-//! `root_id` means the module's own plugin, the one registered first. `table` is in every module: it serves no
-//! requests and keeps the worker table fresh for all VMs of the process.
+//! A module registers its plugins; when a root context is configured, its `root_id` chooses one. No `root_id` means
+//! the plugin registered first. The plugin `table` is in every module: it serves no requests and keeps the worker
+//! table up to date for all VMs of the process. What a filter does with requests is its [`Plugin`]'s part.
 
 use std::cell::RefCell;
 
@@ -14,37 +14,37 @@ use crate::config::ConfigError;
 use crate::hostcalls::{self, Buffer, Level, Map};
 use crate::{clock, metrics, tables};
 
-/// The root id of the table service.
+/// The root id of the worker table service.
 pub const TABLE: &str = "table";
 
-/// How often every root context looks at the shared worker table, in milliseconds.
+/// The tick period of every root context, in milliseconds: how late a new worker table may be noticed.
 pub const TICK_MS: u32 = 10;
 
-/// A filter, configured.
+/// A configured filter.
 pub trait Plugin {
-    /// Makes the context of one request.
+    /// Creates the context of one request.
     fn stream(&self) -> Box<dyn HttpContext>;
 
-    /// Time has passed: `now` in milliseconds since 1970.
+    /// A tick at `now`, in milliseconds since 1970.
     fn tick(&mut self, _now: u64) {}
 
-    /// A call of this root was answered. `status` is `None` when there was no reply.
+    /// The reply to a call of this root context. `status` is `None` where the call failed.
     fn reply(&mut self, _token: u32, _status: Option<u16>, _now: u64) {}
 }
 
-/// Makes a plugin from its configuration.
+/// Creates a plugin from its configuration.
 pub type Build = fn(&[u8]) -> Result<Box<dyn Plugin>, ConfigError>;
 
 thread_local! {
     static PLUGINS: RefCell<Vec<(&'static str, Build)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Adds a plugin to this module. The first one added is the module's own.
+/// Adds a plugin to this module. The first one is chosen where there is no `root_id`.
 pub fn register(root_id: &'static str, build: Build) {
     PLUGINS.with_borrow_mut(|plugins| plugins.push((root_id, build)));
 }
 
-/// Makes a root context that does not yet know its plugin; hand it to the SDK.
+/// Creates a root context that is not yet configured, for the SDK.
 #[must_use]
 pub fn new(_context_id: u32) -> Box<dyn RootContext> {
     Box::new(Root { plugin: None })
@@ -75,7 +75,7 @@ impl RootContext for Root {
         let root_id = hostcalls::property(b"plugin_root_id").unwrap_or_default();
         let configuration = hostcalls::buffer(Buffer::PluginConfiguration).unwrap_or_default();
         tables::define_counters();
-        tables::take_over(clock::refresh());
+        tables::load_shared(clock::refresh());
         match Self::configure(&String::from_utf8_lossy(&root_id), &configuration) {
             Ok(plugin) => self.plugin = Some(plugin),
             Err(error) => {
@@ -86,7 +86,7 @@ impl RootContext for Root {
         if !hostcalls::set_tick_period(TICK_MS) {
             hostcalls::log(
                 Level::Error,
-                "the proxy gives no ticks, so the worker table will never arrive",
+                "the proxy refuses ticks, so the filter never gets a worker table",
             );
         }
         true
@@ -106,7 +106,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        // Never `None`, which the SDK answers with a panic.
+        // Never `None`, on which the SDK panics.
         Some(
             self.plugin
                 .as_ref()
@@ -119,15 +119,15 @@ impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, num_headers: usize, _: usize, _: usize) {
         let now = clock::now_ms();
         let status = call_status(num_headers);
-        let ours = !tables::reply(token, status, now);
-        if let (true, Some(plugin)) = (ours, &mut self.plugin) {
+        let of_plugin = !tables::on_reply(token, status, now);
+        if let (true, Some(plugin)) = (of_plugin, &mut self.plugin) {
             plugin.reply(token, status, now);
         }
     }
 }
 
-/// The status of the reply that is being delivered; `None` when none came. A proxy's own timeouts and connection
-/// failures arrive as 504 and 503.
+/// The status of the reply that is being delivered; `None` where the call failed. Envoy delivers its own timeouts and
+/// connection failures as 504 and 503.
 #[must_use]
 pub fn call_status(num_headers: usize) -> Option<u16> {
     if num_headers == 0 {
@@ -137,7 +137,7 @@ pub fn call_status(num_headers: usize) -> Option<u16> {
     std::str::from_utf8(&status).ok()?.parse().ok()
 }
 
-/// The plugin that serves no requests.
+/// The worker table service: a plugin that serves no requests.
 struct TableService;
 
 impl Plugin for TableService {
@@ -146,7 +146,7 @@ impl Plugin for TableService {
     }
 }
 
-/// Lets a request pass.
+/// The context of a request that passes unchanged.
 struct Passive;
 
 impl Context for Passive {}

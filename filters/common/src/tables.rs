@@ -1,8 +1,9 @@
-//! The worker table of this VM: loaded from shared data, fetched from the core when it is this VM's turn.
+//! The worker table of this VM: loaded from shared data, or fetched from the core while this VM holds the lease.
 //!
-//! The hands of [`crate::watch`]. One table per VM, whichever of its plugins ticks first; a request only borrows
-//! it. Shared data, for all VMs of one vm id: `limpet.table` (the encoded table), `limpet.table.version` (its
-//! version as text, written last) and `limpet.table.lease` (u64 LE, milliseconds since 1970).
+//! It makes the host calls that [`crate::watch`] decides on. All plugins of a VM share one table, and requests only
+//! borrow it. Shared data, for all VMs of one vm id: `limpet.table` (the encoded table), `limpet.table.version` (its
+//! version as text, written last) and `limpet.table.lease` (u64 LE, milliseconds since 1970). What the table means
+//! for a request is the router's part.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,11 +17,11 @@ use crate::hostcalls::{self, Level};
 use crate::metrics::Counter;
 use crate::watch::{self, Watch};
 
-/// Where the encoded table is shared.
+/// The shared data key of the encoded table.
 pub const KEY: &str = "limpet.table";
-/// Where its version is shared.
+/// The shared data key of its version.
 pub const VERSION_KEY: &str = "limpet.table.version";
-/// Where the lease is shared.
+/// The shared data key of the lease.
 pub const LEASE_KEY: &str = "limpet.table.lease";
 
 thread_local! {
@@ -32,7 +33,7 @@ struct State {
     watch: Watch,
     table: Option<Rc<WorkerTable>>,
     counters: Option<Counters>,
-    said_failed: bool,
+    failure_logged: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -43,13 +44,13 @@ struct Counters {
     failed: Counter,
 }
 
-/// The table in use; `None` until the first one arrived.
+/// The table in use; `None` until the first one was loaded.
 #[must_use]
 pub fn current() -> Option<Rc<WorkerTable>> {
     STATE.with_borrow(|state| state.table.clone())
 }
 
-/// Makes this VM the process's table service.
+/// Makes this VM the worker table service of the process.
 pub fn serve() {
     STATE.with_borrow_mut(|state| state.watch.serve());
 }
@@ -66,9 +67,9 @@ pub fn define_counters() {
     STATE.with_borrow_mut(|state| state.counters = Some(counters));
 }
 
-/// Takes over the table that other VMs share, so that a VM that was restarted knows it before its first request;
-/// call it while a plugin is configured. Nothing is fetched: a proxy that is still starting has no clusters.
-pub fn take_over(now: u64) {
+/// Loads the table that other VMs have shared, so that a restarted VM has it before its first request; call it while
+/// a plugin is configured. Nothing is fetched: a proxy that is still starting has no clusters.
+pub fn load_shared(now: u64) {
     let version = hostcalls::shared_data(VERSION_KEY).map(|(version, _)| version);
     STATE.with_borrow_mut(|state| {
         if state.watch.tick(version.as_deref(), now).load {
@@ -81,32 +82,33 @@ pub fn take_over(now: u64) {
 pub fn tick(now: u64) {
     let version = hostcalls::shared_data(VERSION_KEY).map(|(version, _)| version);
     STATE.with_borrow_mut(|state| {
-        let wants = state.watch.tick(version.as_deref(), now);
-        if wants.load {
+        let due = state.watch.tick(version.as_deref(), now);
+        if due.load {
             state.load();
         }
-        if wants.lease && state.lease(now) {
+        if due.lease && state.acquire_lease(now) {
             state.fetch(now);
         }
     });
 }
 
-/// The reply to a call. `false`: it was not the table's.
-pub fn reply(token: u32, status: Option<u16>, now: u64) -> bool {
+/// The reply to a call. `false`: the call was not a fetch of the table.
+pub fn on_reply(token: u32, status: Option<u16>, now: u64) -> bool {
     STATE.with_borrow_mut(|state| {
-        if !state.watch.take_call(token) {
+        if !state.watch.on_reply(token) {
             return false;
         }
         let counters = state.counters;
         match (status, hostcalls::buffer(hostcalls::Buffer::CallResponseBody)) {
-            (Some(200), Some(body)) => state.fetched(&body, now),
+            (Some(200), Some(body)) => state.on_table(&body, now),
             (Some(204), _) => {
-                state.answered();
+                state.on_success();
                 if let Some(counters) = counters {
                     counters.unchanged.increment();
                 }
             }
-            _ => state.failed(now, &format!("the core answered {}", status.unwrap_or(0))),
+            (Some(status), _) => state.on_failure(now, &format!("the core answered {status}")),
+            (None, _) => state.on_failure(now, "the core did not answer"),
         }
         true
     })
@@ -119,7 +121,7 @@ impl State {
         };
         match codec::decode::<WorkerTable>(&bytes) {
             Ok(table) => {
-                self.put(table);
+                self.set(table);
                 if let Some(counters) = self.counters {
                     counters.loads.increment();
                 }
@@ -131,13 +133,13 @@ impl State {
         }
     }
 
-    fn put(&mut self, table: WorkerTable) {
-        self.watch.loaded(table.version);
+    fn set(&mut self, table: WorkerTable) {
+        self.watch.on_loaded(table.version);
         self.table = Some(Rc::new(table));
     }
 
-    /// Tries for the lease; `true`: fetch.
-    fn lease(&mut self, now: u64) -> bool {
+    /// Tries to take or renew the lease; `true`: fetch now.
+    fn acquire_lease(&mut self, now: u64) -> bool {
         let (found, cas) = match hostcalls::shared_data(LEASE_KEY) {
             Some((bytes, cas)) => (bytes.try_into().ok().map(u64::from_le_bytes), cas),
             None => (None, 0),
@@ -146,34 +148,34 @@ impl State {
             return false;
         };
         let won = hostcalls::set_shared_data(LEASE_KEY, &until.to_le_bytes(), cas);
-        self.watch.leased(until, won, now)
+        self.watch.on_lease_written(until, won, now)
     }
 
     fn fetch(&mut self, now: u64) {
-        let path = match self.watch.after() {
+        let path = match self.watch.table_version() {
             Some(version) => format!("{TABLE_PATH}?after={version}&wait_ms={}", watch::WAIT_MS),
             None => TABLE_PATH.to_owned(),
         };
-        let timeout = Duration::from_millis(watch::CALL_MS);
+        let timeout = Duration::from_millis(watch::FETCH_TIMEOUT_MS);
         match hostcalls::http_call(CORE_CLUSTER, "GET", &path, None, timeout) {
-            Some(token) => self.watch.called(Some(token), now),
-            None => self.failed(now, "nobody answers at the cluster limpet_core"),
+            Some(token) => self.watch.on_fetch_started(token, now),
+            None => self.on_failure(now, "the upstream cluster limpet_core cannot be reached"),
         }
     }
 
-    fn fetched(&mut self, body: &[u8], now: u64) {
+    fn on_table(&mut self, body: &[u8], now: u64) {
         let table = match codec::decode::<WorkerTable>(body) {
             Ok(table) => table,
-            Err(error) => return self.failed(now, &format!("the core's table is unusable: {error}")),
+            Err(error) => return self.on_failure(now, &format!("the core's table is unusable: {error}")),
         };
-        self.answered();
-        if !self.watch.is_news(table.version) {
+        self.on_success();
+        if !self.watch.is_newer(table.version) {
             if let Some(counters) = self.counters {
                 counters.unchanged.increment();
             }
             return;
         }
-        // The version last: who sees it finds a table at least as new.
+        // The version is written last: a VM that sees it finds a table at least as new.
         let published = hostcalls::set_shared_data(KEY, body, 0)
             && hostcalls::set_shared_data(VERSION_KEY, table.version.to_string().as_bytes(), 0);
         if !published {
@@ -182,26 +184,26 @@ impl State {
                 "the worker table could not be shared with the other VMs",
             );
         }
-        self.put(table);
+        self.set(table);
         if let Some(counters) = self.counters {
             counters.changed.increment();
         }
     }
 
-    fn answered(&mut self) {
-        self.watch.answered();
-        if std::mem::take(&mut self.said_failed) {
+    fn on_success(&mut self) {
+        self.watch.on_success();
+        if std::mem::take(&mut self.failure_logged) {
             hostcalls::log(Level::Info, "the core serves the worker table again");
         }
     }
 
-    /// Says so once, until the core answers again.
-    fn failed(&mut self, now: u64, why: &str) {
-        self.watch.failed(now);
+    /// Logs the first failure after a success, and counts all.
+    fn on_failure(&mut self, now: u64, why: &str) {
+        self.watch.on_failure(now);
         if let Some(counters) = self.counters {
             counters.failed.increment();
         }
-        if !std::mem::replace(&mut self.said_failed, true) {
+        if !std::mem::replace(&mut self.failure_logged, true) {
             hostcalls::log(
                 Level::Warn,
                 &format!("no new worker table: {why}; the last one stays in use"),
