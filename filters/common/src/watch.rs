@@ -126,11 +126,11 @@ impl Watch {
     /// Whether a reply under `token` belongs to the fetch, which it ends. Follow with [`Self::on_success`] or
     /// [`Self::on_failure`].
     pub fn on_reply(&mut self, token: u32) -> bool {
-        let ours = self.fetch.is_some_and(|fetch| fetch.token == token);
-        if let (true, Some(fetch)) = (ours, self.fetch.take()) {
-            self.next_fetch_at = fetch.started.saturating_add(FETCH_GAP_MS);
-        }
-        ours
+        let Some(fetch) = self.fetch.take_if(|fetch| fetch.token == token) else {
+            return false;
+        };
+        self.next_fetch_at = fetch.started.saturating_add(FETCH_GAP_MS);
+        true
     }
 
     /// The core answered with a table, or that there is no newer one.
@@ -251,6 +251,16 @@ mod tests {
             .find(|now| step(&mut watch, &mut shared, *now));
         assert!(again.is_some_and(|now| now >= T0 + FETCH_LOST_MS), "{again:?}");
         assert!(!watch.on_reply(4), "a late reply is ignored");
+    }
+
+    #[test]
+    fn a_reply_to_another_call_leaves_the_fetch_in_flight() {
+        let (mut watch, mut shared) = (Watch::default(), None);
+        assert!(step(&mut watch, &mut shared, T0));
+        watch.on_fetch_started(4, T0);
+        assert!(!watch.on_reply(8), "the reply to a report, for example");
+        assert!(!step(&mut watch, &mut shared, T0 + 10), "no second fetch");
+        assert!(watch.on_reply(4));
     }
 
     #[test]
