@@ -1,12 +1,12 @@
-//! What the router tells the binder about a request, through a property of the stream.
+//! The routing decision: what the router hands the binder about a request, in a property of the stream.
 //!
 //! ```text
 //! version 1 | flags | [id length u16 LE | id | [route length u16 LE | route]]
 //! ```
-//! Small enough to be written by hand: the two filters are always of one build, so no other encoding ever meets
-//! it. A binder that finds no decision is alone and reads the request itself.
+//! A hand-written encoding, because both filters are of one build and no other program reads it. A binder that finds
+//! no decision has no router in front of it and reads the request itself. How the decision is made is the router's.
 
-use crate::id::{Session, Source};
+use crate::session::{Session, Source};
 
 /// The property the decision travels in: one segment, kept by Envoy as the filter state `wasm.limpet_decision`.
 pub const PROPERTY: &[u8] = b"limpet_decision";
@@ -18,12 +18,12 @@ const SESSION: u8 = 4;
 const ROUTE: u8 = 8;
 const FROM_PATH: u8 = 16;
 
-/// What the router decided, as far as the binder cares.
+/// The part of the router's decision that the binder needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decision {
     /// The session the request carries.
     pub session: Option<Session>,
-    /// The session's bound worker is known and is the first destination.
+    /// The session's bound worker is known and is the first destination: `limpet-primary: ?1`.
     pub primary: bool,
     /// The session's id names another route than the first destination.
     pub moved: bool,
@@ -87,7 +87,7 @@ impl Decision {
     }
 }
 
-/// Texts are at most `ID_MAX` long; one that were longer would be cut and then refused by the reader.
+/// Ids and routes are at most `ID_MAX` bytes long, so the length fits; if it did not, the reader would refuse it.
 fn push_text(bytes: &mut Vec<u8>, text: &str) {
     let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
     bytes.extend(len.to_le_bytes());
@@ -105,6 +105,21 @@ fn take_text(bytes: &mut &[u8]) -> Option<String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_bytes_are_those_of_the_page() {
+        let decision = Decision {
+            session: Some(Session {
+                id: "abc".into(),
+                route: Some("n1".into()),
+                source: Source::Path,
+            }),
+            primary: true,
+            moved: true,
+        };
+        assert_eq!(decision.encode(), b"\x01\x1f\x03\0abc\x02\0n1");
+        assert_eq!(Decision::default().encode(), b"\x01\0");
+    }
 
     proptest! {
         #[test]

@@ -1,28 +1,29 @@
-//! The session delta a worker writes into its response headers (RFC 9651 structured fields).
+//! The reader of session deltas in response headers: four structured fields (RFC 9651) that a worker writes.
 //!
 //! ```text
 //! limpet-session-set: cart=:YWJj:, user=:eA==:        dictionary of byte sequences
 //! limpet-session-remove: "old", draft                 list of strings or tokens
-//! limpet-session-max-inactive: 1800                   integer, seconds; 0 or less: for ever
+//! limpet-session-max-inactive: 1800                   integer, seconds; 0 or less: never expires
 //! limpet-session-invalidate: ?1                       boolean
 //! ```
-//! Several lines of one field are one field, joined by commas (RFC 9110 section 5.3). A field that is malformed,
-//! or past a limit of the core, is left out as a whole and reported; the others still count.
+//! Several lines of one field are one field, joined by commas (RFC 9110 section 5.3). A field that is malformed or
+//! exceeds a limit of the core is dropped as a whole and reported as an error; the others are applied. Which session
+//! the delta belongs to is the binder's decision.
 
 use limpet_wire::names::{SESSION_INVALIDATE, SESSION_MAX_INACTIVE, SESSION_REMOVE, SESSION_SET};
 use limpet_wire::report::{ATTRIBUTES_MAX, IdleLimit, NAME_MAX, VALUE_MAX};
 use sfv::{BareItem, Dictionary, Item, List, ListEntry, Parser};
 
-/// What a worker wants changed in the session of its response.
+/// The changes a worker asks for in the session of its response.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delta {
     /// Attributes to set.
     pub set: Vec<(String, Vec<u8>)>,
     /// Attributes to remove.
     pub remove: Vec<String>,
-    /// The idle lifetime.
+    /// The idle lifetime from now on.
     pub max_inactive: Option<IdleLimit>,
-    /// The session ended.
+    /// The session is deleted.
     pub invalidate: bool,
 }
 
@@ -34,26 +35,26 @@ impl Delta {
     }
 }
 
-/// Why a field was left out. The worker that wrote it must change.
+/// Why a field was dropped; the application behind the worker must be corrected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// Not the structured field it should be.
+    /// Not a structured field of its type.
     #[error("{field} is malformed: {problem}")]
     Malformed {
         /// The header.
         field: &'static str,
-        /// What the parser says.
+        /// The parser's message.
         problem: String,
     },
-    /// A structured field with a member of another type.
+    /// It has a member of another type.
     #[error("{field} has a member that is no {expected}")]
     Type {
         /// The header.
         field: &'static str,
-        /// What was expected.
+        /// The type it must have.
         expected: &'static str,
     },
-    /// More, or longer, than a core stores.
+    /// It has more members, or longer ones, than a core stores.
     #[error("{field} has more or longer members than a session may have")]
     Limit {
         /// The header.
@@ -61,7 +62,7 @@ pub enum FieldError {
     },
 }
 
-/// The lines of the four fields, as they were found in a response.
+/// The lines of the four fields of one response, collected header by header.
 #[derive(Debug, Default)]
 pub struct Lines {
     set: Vec<u8>,
@@ -72,8 +73,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes a header line, if it is one of the four.
-    pub fn take(&mut self, name: &[u8], value: &[u8]) {
+    /// Adds a header line, if its field is one of the four.
+    pub fn add(&mut self, name: &[u8], value: &[u8]) {
         let text = match () {
             () if name.eq_ignore_ascii_case(SESSION_SET.as_bytes()) => &mut self.set,
             () if name.eq_ignore_ascii_case(SESSION_REMOVE.as_bytes()) => &mut self.remove,
@@ -88,38 +89,38 @@ impl Lines {
         self.any = true;
     }
 
-    /// Reads what was taken. `None` when no line was; otherwise the delta and what was left out of it.
+    /// Parses the collected lines. `None` where there are none; otherwise the delta and the fields dropped from it.
     #[must_use]
-    pub fn read(&self) -> Option<(Delta, Vec<FieldError>)> {
+    pub fn parse(&self) -> Option<(Delta, Vec<FieldError>)> {
         if !self.any {
             return None;
         }
         let mut errors = Vec::new();
         let mut delta = Delta::default();
-        keep(&mut delta.set, read_set(&self.set), &mut errors);
-        keep(&mut delta.remove, read_remove(&self.remove), &mut errors);
-        keep(
+        store(&mut delta.set, parse_set(&self.set), &mut errors);
+        store(&mut delta.remove, parse_remove(&self.remove), &mut errors);
+        store(
             &mut delta.max_inactive,
-            read_max_inactive(&self.max_inactive),
+            parse_max_inactive(&self.max_inactive),
             &mut errors,
         );
-        keep(
+        store(
             &mut delta.invalidate,
-            read_invalidate(&self.invalidate),
+            parse_invalidate(&self.invalidate),
             &mut errors,
         );
         Some((delta, errors))
     }
 }
 
-fn keep<T>(place: &mut T, read: Result<T, FieldError>, errors: &mut Vec<FieldError>) {
-    match read {
-        Ok(value) => *place = value,
+fn store<T>(target: &mut T, parsed: Result<T, FieldError>, errors: &mut Vec<FieldError>) {
+    match parsed {
+        Ok(value) => *target = value,
         Err(error) => errors.push(error),
     }
 }
 
-fn read_set(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, FieldError> {
+fn parse_set(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, FieldError> {
     let field = SESSION_SET;
     let members: Dictionary = Parser::new(text)
         .parse()
@@ -147,7 +148,7 @@ fn read_set(text: &[u8]) -> Result<Vec<(String, Vec<u8>)>, FieldError> {
     Ok(set)
 }
 
-fn read_remove(text: &[u8]) -> Result<Vec<String>, FieldError> {
+fn parse_remove(text: &[u8]) -> Result<Vec<String>, FieldError> {
     let field = SESSION_REMOVE;
     let members: List = Parser::new(text)
         .parse()
@@ -181,7 +182,7 @@ fn read_remove(text: &[u8]) -> Result<Vec<String>, FieldError> {
     Ok(remove)
 }
 
-fn read_max_inactive(text: &[u8]) -> Result<Option<IdleLimit>, FieldError> {
+fn parse_max_inactive(text: &[u8]) -> Result<Option<IdleLimit>, FieldError> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -201,7 +202,7 @@ fn read_max_inactive(text: &[u8]) -> Result<Option<IdleLimit>, FieldError> {
     }))
 }
 
-fn read_invalidate(text: &[u8]) -> Result<bool, FieldError> {
+fn parse_invalidate(text: &[u8]) -> Result<bool, FieldError> {
     if text.is_empty() {
         return Ok(false);
     }
@@ -231,11 +232,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(lines: &[(&str, &[u8])]) -> (Delta, Vec<FieldError>) {
-        let mut taken = Lines::default();
+        let mut collected = Lines::default();
         for (name, value) in lines {
-            taken.take(name.as_bytes(), value);
+            collected.add(name.as_bytes(), value);
         }
-        taken.read().expect("a line was taken")
+        collected.parse().expect("a line was added")
     }
 
     #[test]
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn no_idle_limit_is_for_ever() {
+    fn zero_and_less_mean_no_idle_limit() {
         for text in [&b"0"[..], b"-1"] {
             assert_eq!(
                 read(&[(SESSION_MAX_INACTIVE, text)]).0.max_inactive,
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_field_is_left_out_and_the_others_count() {
+    fn a_bad_field_is_dropped_and_the_others_are_applied() {
         let (delta, errors) = read(&[
             (SESSION_SET, b"cart=\"text\""),
             (SESSION_REMOVE, b"gone"),

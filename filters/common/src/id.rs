@@ -1,32 +1,14 @@
-//! Session ids: the part a session is stored under, and the route behind its first dot.
+//! The syntax of session ids: the id a session is stored under, and the route behind its first dot.
 //!
 //! `abc.node1` is session `abc` on route `node1`; `abc.d1.node1` is session `abc` on route `d1.node1` (the first
 //! dot divides, as in Tomcat and httpd). Case counts. An id in a path is a parameter of a segment,
 //! `/shop;jsessionid=abc.node1/cart?x`, read before any percent-decoding, as Tomcat does, so `%3B` starts none.
+//! Which of several ids counts is decided in [`crate::session`].
 
 use limpet_wire::report::{ID_MAX, NAME_MAX};
 
-/// Where a request carries its session id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// In the session cookie.
-    Cookie,
-    /// In a path parameter.
-    Path,
-}
-
-/// A session id as a request carried it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// The id without its route; visible ASCII, 1 to [`ID_MAX`] bytes.
-    pub id: String,
-    /// The route behind the first dot; visible ASCII, 1 to [`NAME_MAX`] bytes.
-    pub route: Option<String>,
-    /// Where it was found.
-    pub source: Source,
-}
-
-/// Splits at the first dot. A route that is empty, too long or not visible ASCII is none.
+/// Splits at the first dot into id and route. The route is `None` where it is empty, longer than [`NAME_MAX`] bytes
+/// or not visible ASCII.
 #[must_use]
 pub fn split(text: &[u8]) -> (&[u8], Option<&str>) {
     let Some(dot) = text.iter().position(|byte| *byte == b'.') else {
@@ -36,8 +18,8 @@ pub fn split(text: &[u8]) -> (&[u8], Option<&str>) {
     (id, rest.get(1..).and_then(|route| visible(route, NAME_MAX)))
 }
 
-/// The id as text, when it is one that a core stores: visible ASCII without `;`, `,` and quotes (they would end it
-/// in a cookie), 1 to [`ID_MAX`] bytes.
+/// The id as text, if a core would store it: 1 to [`ID_MAX`] bytes of visible ASCII without `;`, `,`, quotes and
+/// backslashes, which no cookie value holds (RFC 6265 section 4.1.1).
 #[must_use]
 pub fn valid(id: &[u8]) -> Option<&str> {
     visible(id, ID_MAX)

@@ -3,8 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use limpet_filters_common::capture::Reads;
 use limpet_filters_common::hostcalls::{self, Buffer, Level};
 use limpet_filters_common::metrics::Counter;
+use limpet_filters_common::session;
 use limpet_wire::codec;
 use limpet_wire::names::{CORE_CLUSTER, REPORT_PATH};
 use limpet_wire::report::{Operation, Reply};
@@ -19,6 +21,7 @@ const COMPLAINTS_MAX: u32 = 20;
 /// What all requests of one VM share.
 pub(crate) struct Binder {
     pub(crate) config: Config,
+    pub(crate) reads: Reads,
     pub(crate) counters: Counters,
     reporter: RefCell<Reporter>,
     touches: RefCell<Touches>,
@@ -28,6 +31,7 @@ pub(crate) struct Binder {
 impl Binder {
     pub(crate) fn new(config: Config) -> Self {
         Self {
+            reads: session::reads(&config.session),
             config,
             counters: Counters::define(),
             reporter: RefCell::default(),

@@ -131,7 +131,7 @@ impl HttpContext for Both {
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         let upstream = Upstream::read();
         let action = self.binder.read_response(&upstream);
-        self.router.remember(&upstream);
+        self.router.renew_token(&upstream);
         action
     }
 }

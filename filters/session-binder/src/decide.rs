@@ -10,10 +10,10 @@
 use limpet_filters_common::config::SessionConfig;
 use limpet_filters_common::cookies::SetCookie;
 use limpet_filters_common::fields::{FieldError, Lines};
-use limpet_filters_common::id::{self, Session, Source};
+use limpet_filters_common::id;
+use limpet_filters_common::session::{self, Session, Source};
 use limpet_wire::names;
 use limpet_wire::report::Operation;
-use sticky_router::decide::read_id;
 
 use crate::config::Config;
 
@@ -62,18 +62,13 @@ where
         if name.eq_ignore_ascii_case(b"set-cookie") {
             set_cookies.push(value);
         } else if names::is_reserved(name) {
-            lines.take(name, value);
+            lines.add(name, value);
             actions.remove.push(name.to_vec());
         }
     }
     actions.remove.sort_unstable();
     actions.remove.dedup();
-    let own = set_cookies
-        .iter()
-        .find_map(|header| SetCookie::parse(header, &config.session.cookie));
-    let begun = own
-        .filter(|cookie| !cookie.deletes())
-        .and_then(|cookie| read_id(cookie.value, &config.session));
+    let begun = session::begun(set_cookies.iter().copied(), &config.session);
 
     if let (Some(session), Some(served)) = (response.session, response.served) {
         let moved = session.route.as_deref().is_some_and(|route| route != served);
@@ -92,7 +87,7 @@ where
         actions.binding = Some(operation(config, id, response.served));
         actions.touch = None;
     }
-    if let Some((delta, errors)) = lines.read() {
+    if let Some((delta, errors)) = lines.parse() {
         actions.errors = errors;
         let old = response.session.map(|session| session.id.as_str());
         // What ends is the session of the request; what is set belongs to the one the client has from now on.

@@ -9,18 +9,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use limpet_filters_common::capture::Snapshot;
 use limpet_filters_common::decision::{self, Decision};
 use limpet_filters_common::hostcalls::{self, Level, Map};
-use limpet_filters_common::inbound::Request;
 use limpet_filters_common::pairs::Pairs;
 use limpet_filters_common::upstream::Upstream;
-use limpet_filters_common::{clock, root, tables};
+use limpet_filters_common::{clock, root, session, tables};
 use limpet_wire::codec;
 use limpet_wire::names::{CORE_CLUSTER, ORIGINAL_SESSION_ID, PRIMARY, REPORT_PATH, SESSION_ID};
 use limpet_wire::report::{Operation, Report};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-use sticky_router::decide::session;
 
 use crate::binder::Binder;
 use crate::config::Ack;
@@ -54,17 +53,17 @@ impl Stream {
 
     /// Without a router in front, the binder does what is left of its work.
     fn read_request(&self) -> Decision {
-        let Some(headers) = hostcalls::header_pairs(Map::RequestHeaders) else {
+        let binder = &self.binder;
+        let Some(snapshot) = Snapshot::take(&binder.reads) else {
             return Decision::default();
         };
-        let request = Request::read(&headers);
-        request.strip();
+        let capture = snapshot.capture(&binder.reads);
+        capture.remove_reserved();
         let table = tables::current();
-        let (session, _) = session(&request, &self.binder.config.session, table.as_deref());
+        let known = |route: &str| table.as_ref().is_some_and(|it| it.by_route(route).is_some());
         Decision {
-            session,
-            primary: false,
-            moved: false,
+            session: session::read(&capture, &binder.config.session, known).session,
+            ..Decision::default()
         }
     }
 
@@ -118,7 +117,7 @@ impl Stream {
         let news =
             actions.binding.is_some() || !actions.deltas.is_empty() || actions.takeover || touch.is_some();
         // What only the proxy says about a session is not so.
-        if news && !upstream.answered() {
+        if news && !upstream.responded() {
             return Action::Continue;
         }
         if actions.takeover {

@@ -1,21 +1,24 @@
-//! The router's configuration. `{}` works; unknown keys are refused; every duration is a text.
+//! The configuration of the router. `{}` is valid; unknown keys are refused; durations are strings.
+//!
+//! What it makes necessary to read of a request is in [`crate::levels::reads`]. Keys of both filters are in
+//! `limpet_filters_common::config`.
 
 use limpet_filters_common::config::{
     ConfigError, DEFAULT_APP, Millis, SessionConfig, check_app, check_token, read,
 };
 use serde::Deserialize;
 
-/// What the router needs to know.
+/// The router's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The app whose sessions pass here.
+    /// The app whose sessions the requests carry.
     pub app: String,
     /// Where a request carries its session id.
     pub session: SessionConfig,
     /// The token cookie.
     pub token: TokenConfig,
-    /// Whether a request whose bound worker cannot serve it is answered 503 instead of going elsewhere.
+    /// Whether a request whose bound worker takes no requests is answered 503 instead of going to another worker.
     pub strict: bool,
 }
 
@@ -23,28 +26,28 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenConfig {
-    /// Whether there is one.
+    /// Whether the router makes and reads one.
     pub enabled: bool,
     /// Its name; case counts.
     pub cookie: String,
-    /// A binding unused for longer is forgotten; `"0s"`: never.
+    /// The idle timeout of a token; `"0s"`: none.
     pub idle: Millis,
-    /// A binding older than this is forgotten; `"0s"`: never.
+    /// The absolute timeout of a token; `"0s"`: none.
     pub lifetime: Millis,
-    /// Whether the cookie is `Secure`.
+    /// Whether the cookie has the attribute `Secure`.
     pub secure: bool,
-    /// Its `SameSite`.
+    /// Its attribute `SameSite`.
     pub same_site: SameSite,
 }
 
-/// When a browser sends the token along from other sites.
+/// Whether a browser sends the token with requests from other sites (RFC 6265bis section 5.6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum SameSite {
     /// Never.
     Strict,
-    /// When a link is followed.
+    /// When the user follows a link.
     Lax,
-    /// Always; browsers then demand `Secure`.
+    /// Always; browsers then require `Secure`.
     None,
 }
 
@@ -95,7 +98,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Refuses what cannot work.
+    /// Refuses values that cannot work.
     ///
     /// # Errors
     /// See [`ConfigError::Value`].
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_by_its_key() {
+    fn a_value_that_cannot_work_is_refused_by_its_key() {
         for (text, key) in [
             (r#"{"sesion":{}}"#, "sesion"),
             (r#"{"app":""}"#, "app"),

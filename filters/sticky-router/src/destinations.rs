@@ -1,18 +1,18 @@
-//! Which workers a request may go to, best first.
+//! The destinations of a request: the workers it may go to, most preferred first.
 //!
-//! For a bound session the order is its worker, then the nodes that hold a copy, by the same rendezvous placement
-//! the cores use; for a request without a binding it is nobody's business unless some worker takes no new ones.
-//! A worker that may not be sent to is never in the list.
+//! For a bound session these are its worker, then workers of the nodes that hold a copy, by the rendezvous placement
+//! that the cores use. A worker that takes no requests is never in the list. Which worker a request is bound to is
+//! decided by the [`crate::levels`].
 
 use std::cmp::Reverse;
 
 use limpet_wire::placement;
 use limpet_wire::table::{Worker, WorkerTable};
 
-/// The most destinations named to the proxy; more retries than that help nobody.
+/// The most destinations named to the proxy; a request that failed at so many workers is not retried further.
 pub const DESTINATIONS_MAX: usize = 4;
 
-/// Destinations being collected: usable, without duplicates, at most [`DESTINATIONS_MAX`].
+/// A list of usable workers without duplicates, at most [`DESTINATIONS_MAX`].
 #[derive(Debug)]
 pub struct Destinations<'t> {
     table: &'t WorkerTable,
@@ -25,26 +25,28 @@ impl<'t> Destinations<'t> {
     pub fn new(table: &'t WorkerTable) -> Self {
         Self {
             table,
-            workers: Vec::with_capacity(DESTINATIONS_MAX),
+            workers: Vec::new(),
         }
     }
 
-    /// Adds the worker of `route`, if it is known and takes bound sessions.
+    /// Adds the worker of `route`, if the table has it and it takes bound sessions.
     pub fn push(&mut self, route: &str) {
         if let Some(worker) = self.table.by_route(route) {
             self.push_worker(worker);
         }
     }
 
-    fn push_worker(&mut self, worker: &'t Worker) {
+    /// Adds `worker`, if it takes bound sessions and is not in the list.
+    pub fn push_worker(&mut self, worker: &'t Worker) {
         let known = self.workers.iter().any(|other| other.addr == worker.addr);
         if worker.takes_bound() && !known && self.workers.len() < DESTINATIONS_MAX {
             self.workers.push(worker);
         }
     }
 
-    /// Adds the workers of the nodes that hold `(app, id)`: one of each node but the bound worker's own, by rank;
-    /// then the others of those nodes; then those on the bound worker's own node. Draining workers come last.
+    /// Adds the workers of the nodes that hold `(app, id)`: by the nodes' rank one worker of each node but the bound
+    /// worker's own; then the other workers of those nodes; then those of the bound worker's own node. Draining workers
+    /// come last.
     pub fn push_holders(&mut self, app: &str, id: &str, bound: &str) {
         if self.workers.len() >= DESTINATIONS_MAX {
             return;
@@ -68,14 +70,14 @@ impl<'t> Destinations<'t> {
             let score = placement::score(&worker.route, app, id);
             (!worker.takes_new(), place(worker), Reverse(score))
         });
-        let mut served: Vec<&str> = Vec::new();
+        let mut listed: Vec<&str> = Vec::new();
         let mut later: Vec<&'t Worker> = Vec::new();
         for worker in all {
             let node = worker.node.as_str();
-            if home == Some(node) || served.contains(&node) {
+            if home == Some(node) || listed.contains(&node) {
                 later.push(worker);
             } else {
-                served.push(node);
+                listed.push(node);
                 self.push_worker(worker);
             }
         }
@@ -83,14 +85,15 @@ impl<'t> Destinations<'t> {
         later.into_iter().for_each(|worker| self.push_worker(worker));
     }
 
-    /// The list.
+    /// The workers of the list.
     #[must_use]
     pub fn into_workers(self) -> Vec<&'t Worker> {
         self.workers
     }
 }
 
-/// The routes to go to when the worker of `bound` is lost, best first, at most `max`: what a token carries.
+/// The routes to go to when the worker of `bound` is unavailable, most preferred first, at most `max`: the fallbacks
+/// of a token.
 #[must_use]
 pub fn fallbacks(table: &WorkerTable, app: &str, id: &str, bound: &str, max: usize) -> Vec<String> {
     let mut destinations = Destinations::new(table);
@@ -103,33 +106,6 @@ pub fn fallbacks(table: &WorkerTable, app: &str, id: &str, bound: &str, max: usi
         .filter(|route| *route != bound)
         .take(max)
         .cloned()
-        .collect()
-}
-
-/// Destinations of a request without a binding: none when every worker takes it, because then the proxy's own
-/// balancer knows best; else those that do, from a different one each turn, by weight.
-#[must_use]
-pub fn balance(table: &WorkerTable, turn: u64) -> Vec<&Worker> {
-    let eligible: Vec<&Worker> = table.workers.iter().filter(|worker| worker.takes_new()).collect();
-    if eligible.len() == table.workers.len() {
-        return Vec::new();
-    }
-    let weight = |worker: &Worker| u64::from(worker.weight.max(1));
-    let total: u64 = eligible.iter().map(|worker| weight(worker)).sum();
-    // The golden ratio's multiples are spread evenly over any stretch of turns (Weyl).
-    let point = (u128::from(turn.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(total)) >> 64;
-    let mut passed = 0;
-    let start = eligible.iter().position(|worker| {
-        passed += weight(worker);
-        point < u128::from(passed)
-    });
-    let start = start.unwrap_or(0);
-    eligible
-        .iter()
-        .cycle()
-        .skip(start)
-        .take(eligible.len().min(DESTINATIONS_MAX))
-        .copied()
         .collect()
 }
 
@@ -163,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_may_not_be_sent_to() {
+    fn no_worker_that_takes_no_requests() {
         let table = table(&[
             ("n1", Down),
             ("n2", Disabled),
@@ -202,25 +178,5 @@ mod tests {
         let table = table(&[("n1", Up), ("n2", Up)]);
         assert_eq!(fallbacks(&table, "default", "abc", "n1", 3), ["n2"]);
         assert_eq!(fallbacks(&table, "default", "abc", "n1", 0), [""; 0]);
-    }
-
-    #[test]
-    fn the_balancer_is_left_alone_while_everybody_takes_new_ones() {
-        assert!(balance(&table(&[("n1", Up), ("n2", Up)]), 7).is_empty());
-        assert!(balance(&table(&[]), 7).is_empty());
-        assert!(balance(&table(&[("n1", Down), ("n2", Draining)]), 7).is_empty());
-    }
-
-    #[test]
-    fn turns_are_shared_by_weight() {
-        let mut table = table(&[("n1", Up), ("n2", Up), ("n3", Down)]);
-        table.workers[1].weight = 3;
-        let mut firsts = [0; 2];
-        for turn in 0..1_000 {
-            let workers = balance(&table, turn);
-            assert_eq!(workers.len(), 2);
-            firsts[usize::from(workers[0].route == "n2")] += 1;
-        }
-        assert!((245..=255).contains(&firsts[0]), "{firsts:?}");
     }
 }

@@ -1,21 +1,24 @@
-//! The sticky router: says which worker serves a request, before the proxy chooses one.
+//! The sticky router: a proxy-wasm filter that names the workers a request may go to, before the proxy chooses one.
 //!
 //! ```text
-//! request  ──► strip what only Limpet may say ──► token? route? else balance ──► x-limpet-destination
-//! response ◄── token cookie, when what it says changed ◄── who answered
+//! request  ──► capture ──► levels: token, route, balance ──► x-limpet-destination
+//! response ◄── token cookie, where its claims change ◄── upstream worker
 //! ```
-//! [`decide`] is the whole decision, without a proxy. The worker table is in memory; no request waits for a core.
-//! Deliberately not here: anything about what is in a session (that is the binder's).
+//! [`decide`] and the [`levels`] are the decision, without a proxy; [`stream`] makes the host calls around it. The
+//! worker table is in memory, so no request waits for a core. What a session contains, and changes of it, are left to
+//! the session binder.
 
-pub mod cache;
 pub mod config;
 pub mod decide;
 pub mod destinations;
 #[cfg(test)]
 mod fixture;
+pub mod levels;
+pub mod renewal;
+pub mod request;
 pub mod router;
 pub mod stream;
-pub mod token;
+pub mod token_cache;
 
 use std::rc::Rc;
 
@@ -30,8 +33,8 @@ use crate::stream::Stream;
 /// The plugin's root id.
 pub const ROOT_ID: &str = "sticky_router";
 
-/// Where the host enters the module. A module that links this one enters here too, and registers its own plugins
-/// before, in its initialisers.
+/// The entry point of the wasm module. A module that links this crate has the same entry point, and registers its own
+/// plugins before it, in its initialisers.
 mod entry {
     proxy_wasm::main! {{
         limpet_filters_common::root::register(crate::ROOT_ID, crate::build);
@@ -39,7 +42,7 @@ mod entry {
     }}
 }
 
-/// Makes the plugin.
+/// Creates the plugin from its configuration.
 fn build(configuration: &[u8]) -> Result<Box<dyn Plugin>, ConfigError> {
     Ok(Box::new(RouterPlugin(Rc::new(Router::new(Config::read(
         configuration,

@@ -1,21 +1,27 @@
-//! What all requests of one router plugin share: configuration, counters, opened tokens.
+//! The shared state of one router plugin: configuration, counters, and the token cache.
+//!
+//! One for all requests of a VM. Each request's own state is in [`crate::stream`].
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use limpet_filters_common::capture::Reads;
 use limpet_filters_common::metrics::Counter;
 use limpet_wire::table::WorkerTable;
 use limpet_wire::token::Claims;
 
-use crate::cache::TokenCache;
 use crate::config::Config;
-use crate::decide::{Choice, Level};
-use crate::token::Token;
+use crate::decide::Choice;
+use crate::levels::token::Token;
+use crate::levels::{self, Level};
+use crate::request::Request;
+use crate::token_cache::TokenCache;
 
 /// A configured router.
 #[derive(Debug)]
 pub struct Router {
     pub(crate) config: Config,
+    pub(crate) reads: Reads,
     pub(crate) counters: Counters,
     turn: Cell<u64>,
     tokens: RefCell<TokenCache>,
@@ -26,6 +32,7 @@ impl Router {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            reads: levels::reads(&config),
             config,
             counters: Counters::define(),
             turn: Cell::new(0),
@@ -43,14 +50,14 @@ impl Router {
         self.tokens.borrow_mut().open(text, table)
     }
 
-    pub(crate) fn count(&self, choice: &Choice<'_>, token: &Token) {
+    pub(crate) fn count(&self, request: &Request<'_>, choice: &Choice<'_>) {
         let counters = &self.counters;
-        match choice.level {
-            Level::Token => counters.by_token.increment(),
-            Level::Route => counters.by_route.increment(),
-            Level::Balance => counters.by_balance.increment(),
+        for (level, counter) in &counters.decisions {
+            if *level == choice.level {
+                counter.increment();
+            }
         }
-        match token {
+        match request.token {
             Token::Absent | Token::Valid(_) => {}
             Token::Expired => counters.tokens_expired.increment(),
             Token::OtherApp => counters.tokens_other_app.increment(),
@@ -58,7 +65,7 @@ impl Router {
         }
         for (happened, counter) in [
             (choice.fell_back(), counters.fallbacks),
-            (choice.conflict, counters.conflicts),
+            (request.conflict, counters.conflicts),
             (choice.refused, counters.strict_refusals),
         ] {
             if happened {
@@ -70,9 +77,7 @@ impl Router {
 
 #[derive(Debug)]
 pub(crate) struct Counters {
-    by_token: Counter,
-    by_route: Counter,
-    by_balance: Counter,
+    decisions: [(Level, Counter); levels::ORDER.len()],
     fallbacks: Counter,
     conflicts: Counter,
     strict_refusals: Counter,
@@ -92,9 +97,7 @@ impl Counters {
             ))
         };
         Self {
-            by_token: decisions("token"),
-            by_route: decisions("route"),
-            by_balance: decisions("balance"),
+            decisions: levels::ORDER.map(|(level, _)| (level, decisions(level.name()))),
             fallbacks: Counter::define("limpet_router_fallbacks_total"),
             conflicts: Counter::define("limpet_router_conflicts_total"),
             strict_refusals: Counter::define("limpet_router_strict_refusals_total"),

@@ -1,7 +1,7 @@
 //! Responses and what they mean, as a table of cases.
 
 use limpet_filters_common::config::SessionConfig;
-use limpet_filters_common::id::{Session, Source};
+use limpet_filters_common::session::{Session, Source};
 use limpet_wire::report::{IdleLimit, Operation};
 use proptest::prelude::*;
 

@@ -1,8 +1,8 @@
-//! Tokens that were opened before, so that a client's next request does not pay for the decryption again.
+//! The token cache: claims of tokens that were opened before, which saves a client's next request the decryption.
 //!
-//! Only authentic tokens enter, so nobody can fill it with inventions. It is of one VM and one worker table: a new
-//! table may have other keys, and then every token is opened anew. A tree, because a hash map asks the host for
-//! randomness and panics without.
+//! Only authentic tokens enter, so that forged ones cannot displace them. One cache per plugin and VM, for one worker
+//! table: a new table may have other keys, and then every token is opened again. A tree, because a hash map asks the
+//! host for randomness and panics without. Whether claims are too old is decided in [`crate::levels::token`].
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,21 +10,21 @@ use std::rc::Rc;
 use limpet_wire::table::{TableVersion, WorkerTable};
 use limpet_wire::token::{self, Claims};
 
-/// The most tokens kept; one more, and all are forgotten. About 2 MiB at the most.
+/// The most tokens kept; at one more, all are dropped. About 2 MiB of memory.
 pub const TOKENS_MAX: usize = 4096;
 
-/// Opened tokens by their text.
+/// The claims of opened tokens, by their text.
 #[derive(Debug, Default)]
 pub struct TokenCache {
-    of: TableVersion,
+    table: TableVersion,
     opened: BTreeMap<Vec<u8>, Rc<Claims>>,
 }
 
 impl TokenCache {
-    /// Opens `text` under the keys of `table`; `None` when it is no token of this cluster.
+    /// Opens `text` with the keys of `table`; `None` where it is no token of this cluster.
     pub fn open(&mut self, text: &[u8], table: &WorkerTable) -> Option<Rc<Claims>> {
-        if self.of != table.version {
-            self.of = table.version;
+        if self.table != table.version {
+            self.table = table.version;
             self.opened.clear();
         }
         if let Some(claims) = self.opened.get(text) {
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_gone_opens_nothing_any_more() {
+    fn a_removed_key_opens_nothing_any_more() {
         let claims = Claims {
             app: "default".into(),
             route: "node1".into(),
