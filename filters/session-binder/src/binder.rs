@@ -1,4 +1,7 @@
-//! What all requests of one binder plugin share: configuration, counters, and what the core is still to be told.
+//! The shared state of one binder plugin: configuration, counters, report queue and touches.
+//!
+//! One for all requests of a VM. It sends the queued reports at ticks; reports that a response waits for are sent by
+//! [`crate::stream`].
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -12,20 +15,20 @@ use limpet_wire::names::{CORE_CLUSTER, REPORT_PATH};
 use limpet_wire::report::{Operation, Reply};
 
 use crate::config::Config;
-use crate::reporter::{self, Outcome, Reporter};
+use crate::report_queue::{self, Outcome, ReportQueue};
 use crate::touches::Touches;
 
-/// The most complaints about workers' headers that one VM logs; the counter goes on.
-const COMPLAINTS_MAX: u32 = 20;
+/// The most warnings about fields and operations that one VM logs; the counters go on.
+const WARNINGS_MAX: u32 = 20;
 
-/// What all requests of one VM share.
+/// A configured binder.
 pub(crate) struct Binder {
     pub(crate) config: Config,
     pub(crate) reads: Reads,
     pub(crate) counters: Counters,
-    reporter: RefCell<Reporter>,
+    reports: RefCell<ReportQueue>,
     touches: RefCell<Touches>,
-    complaints: Cell<u32>,
+    warnings: Cell<u32>,
 }
 
 impl Binder {
@@ -34,40 +37,40 @@ impl Binder {
             reads: session::reads(&config.session),
             config,
             counters: Counters::define(),
-            reporter: RefCell::default(),
+            reports: RefCell::default(),
             touches: RefCell::default(),
-            complaints: Cell::new(0),
+            warnings: Cell::new(0),
         }
     }
 
-    /// Sends the next batch, if there is one; call it from the root.
+    /// Sends the next batch of reports, if one is due; call it from the root context, which gets the reply.
     pub(crate) fn tick(&self, now: u64) {
-        let Some(report) = self.reporter.borrow_mut().next(now) else {
+        let Some(report) = self.reports.borrow_mut().next(now) else {
             return;
         };
         let Ok(body) = codec::encode(&report) else {
-            let dropped = self.reporter.borrow_mut().drop_batch();
+            let dropped = self.reports.borrow_mut().drop_batch();
             self.counters.dropped.add(dropped as u64);
             return;
         };
         let path = format!("{REPORT_PATH}?ack=none");
-        let timeout = Duration::from_millis(reporter::CALL_MS);
+        let timeout = Duration::from_millis(report_queue::REPORT_TIMEOUT_MS);
         let token = hostcalls::http_call(CORE_CLUSTER, "POST", &path, Some(&body), timeout);
         if token.is_none() {
             self.counters.reports_failed.increment();
         }
-        self.reporter.borrow_mut().called(token, now);
+        self.reports.borrow_mut().on_sent(token, now);
     }
 
-    /// The core answered a batch.
-    pub(crate) fn reply(&self, token: u32, status: Option<u16>, now: u64) {
+    /// The reply to a call of the root context.
+    pub(crate) fn on_reply(&self, token: u32, status: Option<u16>, now: u64) {
         let counters = &self.counters;
-        let outcome = self.reporter.borrow_mut().replied(token, status, now);
+        let outcome = self.reports.borrow_mut().on_reply(token, status, now);
         match outcome {
             None => {}
-            Some(Outcome::Taken(_)) => {
+            Some(Outcome::Accepted) => {
                 counters.reports_sent.increment();
-                self.refusals();
+                self.count_refused();
             }
             Some(Outcome::Refused(count)) => {
                 counters.reports_refused.increment();
@@ -82,23 +85,26 @@ impl Binder {
         }
     }
 
+    /// Queues an operation for the next report.
     pub(crate) fn queue(&self, operation: Operation) {
-        let dropped = self.reporter.borrow_mut().push(operation);
+        let dropped = self.reports.borrow_mut().push(operation);
         self.counters.dropped.add(dropped as u64);
     }
 
+    /// Removes the queued operations of one session.
     pub(crate) fn take_queued(&self, app: &str, id: &str) -> Vec<Operation> {
-        self.reporter.borrow_mut().take(app, id)
+        self.reports.borrow_mut().take(app, id)
     }
 
+    /// Whether a touch of the session `id` is to be reported at `now`.
     pub(crate) fn touch_due(&self, id: &str, now: u64) -> bool {
         self.touches
             .borrow_mut()
             .due(id, now, self.config.touch_interval.0)
     }
 
-    /// Counts the operations that the core, in the reply that is being delivered, says it did not apply.
-    pub(crate) fn refusals(&self) {
+    /// Counts the operations that were not applied, according to the reply that is being delivered.
+    pub(crate) fn count_refused(&self) {
         let Some(body) = hostcalls::buffer(Buffer::CallResponseBody) else {
             return;
         };
@@ -107,15 +113,16 @@ impl Binder {
         };
         self.counters.refused.add(reply.refused.len() as u64);
         if let Some((_, why)) = reply.refused.first() {
-            self.complain(&format!("the core did not apply an operation: {why}"));
+            self.warn(&format!("the core did not apply an operation: {why}"));
         }
     }
 
-    pub(crate) fn complain(&self, what: &str) {
-        let said = self.complaints.get();
-        if said < COMPLAINTS_MAX {
-            self.complaints.set(said + 1);
-            hostcalls::log(Level::Warn, what);
+    /// Logs a warning, at most [`WARNINGS_MAX`] times.
+    pub(crate) fn warn(&self, message: &str) {
+        let logged = self.warnings.get();
+        if logged < WARNINGS_MAX {
+            self.warnings.set(logged + 1);
+            hostcalls::log(Level::Warn, message);
         }
     }
 }
@@ -123,14 +130,14 @@ impl Binder {
 pub(crate) struct Counters {
     pub(crate) takeovers: Counter,
     pub(crate) deltas: Counter,
-    pub(crate) homeless: Counter,
+    pub(crate) without_session: Counter,
     pub(crate) bad_fields: Counter,
     pub(crate) dropped: Counter,
     pub(crate) refused: Counter,
     pub(crate) reports_sent: Counter,
     pub(crate) reports_failed: Counter,
     pub(crate) reports_refused: Counter,
-    pub(crate) acks_held: Counter,
+    pub(crate) acks_answered: Counter,
     pub(crate) acks_failed: Counter,
     pub(crate) acks_refused: Counter,
     pub(crate) acks_unreachable: Counter,
@@ -145,14 +152,14 @@ impl Counters {
         Self {
             takeovers: Counter::define("limpet_binder_takeovers_total"),
             deltas: Counter::define("limpet_binder_deltas_total"),
-            homeless: Counter::define("limpet_binder_deltas_without_session_total"),
+            without_session: Counter::define("limpet_binder_deltas_without_session_total"),
             bad_fields: Counter::define("limpet_binder_bad_fields_total"),
             dropped: Counter::define("limpet_binder_operations_dropped_total"),
             refused: Counter::define("limpet_binder_operations_refused_total"),
             reports_sent: reports("sent"),
             reports_failed: reports("failed"),
             reports_refused: reports("refused"),
-            acks_held: acks("answered"),
+            acks_answered: acks("answered"),
             acks_failed: acks("failed"),
             acks_refused: acks("refused"),
             acks_unreachable: acks("unreachable"),

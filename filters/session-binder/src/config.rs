@@ -1,43 +1,45 @@
-//! The binder's configuration. `{}` works; unknown keys are refused; every duration is a text.
+//! The configuration of the binder. `{}` is valid; unknown keys are refused; durations are strings.
+//!
+//! Keys of both filters are in `limpet_filters_common::config`; both filters together, in [`crate::combined`].
 
 use limpet_filters_common::config::{ConfigError, DEFAULT_APP, Millis, SessionConfig, check_app, read};
 use serde::Deserialize;
 
-/// The longest a response may be held for an acknowledgement, in milliseconds.
+/// The longest `ack_timeout`, in milliseconds: no response is paused for longer than five minutes.
 pub const ACK_TIMEOUT_MAX_MS: u64 = 300_000;
 
-/// What the binder needs to know.
+/// The binder's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The app whose sessions pass here.
+    /// The app whose sessions the requests carry.
     pub app: String,
-    /// Where a request carries its session id; the same as the router's.
+    /// Where a request carries its session id; must be the same as the router's.
     pub session: SessionConfig,
     /// How many copies a delta must have before the client gets the response.
     pub ack: Ack,
-    /// The longest a response is held for that.
+    /// The longest a response waits for that.
     pub ack_timeout: Millis,
-    /// A session in use is reported as used once in this time.
+    /// The shortest time between two reported touches of one session.
     pub touch_interval: Millis,
 }
 
-/// How many copies of a delta a response waits for.
+/// The acknowledgement a response with a delta waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ack {
-    /// It does not wait.
+    /// None; it does not wait.
     None,
-    /// One other node's.
+    /// One node besides the core that took the report.
     One,
-    /// Those of a majority.
+    /// A majority of the nodes.
     Quorum,
-    /// All that there should be.
+    /// Every node that should hold a copy.
     All,
 }
 
 impl Ack {
-    /// The name the core knows it by.
+    /// The value of `ack` in a report's query.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -72,7 +74,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Refuses what cannot work.
+    /// Refuses values that cannot work.
     ///
     /// # Errors
     /// See [`ConfigError::Value`].
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_by_its_key() {
+    fn a_value_that_cannot_work_is_refused_by_its_key() {
         for (text, key) in [
             (r#"{"token":{}}"#, "token"),
             (r#"{"ack":"two"}"#, "two"),

@@ -1,19 +1,19 @@
-//! The session binder: keeps a session's cookie, its worker and its core of one mind.
+//! The session binder: a proxy-wasm filter that binds sessions to the workers that serve them, and reports deltas.
 //!
 //! ```text
 //! request  ──► limpet-session-id, limpet-primary, limpet-original-session-id ──► worker
 //! response ◄── cookie with the new route after a takeover ◄── limpet-session-* ── worker
-//!                                     └──► core: binding, touches (never held); deltas (held where `ack` says so)
+//!                                     └──► core: bindings, touches (in the background); deltas (response waits on `ack`)
 //! ```
-//! [`decide`] is what a response means, [`reporter`] what the core is still to be told; both without a proxy. This
-//! module also contains the router, so that both filters can live in one VM, or be one filter ([`both`]): the
-//! plugin's `root_id` chooses.
+//! [`decide`] is what a response means, [`report_queue`] holds what the core has not acknowledged; both without a
+//! proxy. The module also links the router, so that one VM can run both filters, or both as one ([`combined`]); the
+//! plugin's `root_id` chooses. Which worker serves a request is left to the router, storing sessions to the core.
 
 mod binder;
-mod both;
+mod combined;
 pub mod config;
 pub mod decide;
-pub mod reporter;
+pub mod report_queue;
 mod stream;
 pub mod touches;
 
@@ -30,11 +30,11 @@ use crate::stream::Stream;
 /// The root id of the binder.
 pub const ROOT_ID: &str = "session_binder";
 
-/// The root id of router and binder as one filter.
-pub const BOTH_ROOT_ID: &str = "limpet";
+/// The root id of the combined filter.
+pub const COMBINED_ROOT_ID: &str = "limpet";
 
-/// The router's module defines where the host enters; this runs before that, with the other initialisers, so that
-/// this file's own plugin is the binder.
+/// The router's crate defines the entry point of the module; this runs before it, with the other initialisers, so
+/// that the plugin registered first is the binder.
 #[cfg(target_arch = "wasm32")]
 #[used]
 // SAFETY: the section holds pointers to functions without arguments, which the runtime's initialiser calls once.
@@ -47,10 +47,10 @@ static REGISTER: extern "C" fn() = register;
 )]
 extern "C" fn register() {
     limpet_filters_common::root::register(ROOT_ID, build);
-    limpet_filters_common::root::register(BOTH_ROOT_ID, both::build);
+    limpet_filters_common::root::register(COMBINED_ROOT_ID, combined::build);
 }
 
-/// Makes the plugin.
+/// Creates the plugin from its configuration.
 fn build(configuration: &[u8]) -> Result<Box<dyn Plugin>, ConfigError> {
     Ok(Box::new(BinderPlugin(Rc::new(Binder::new(Config::read(
         configuration,
@@ -69,6 +69,6 @@ impl Plugin for BinderPlugin {
     }
 
     fn reply(&mut self, token: u32, status: Option<u16>, now: u64) {
-        self.0.reply(token, status, now);
+        self.0.on_reply(token, status, now);
     }
 }

@@ -1,10 +1,10 @@
-//! One request in the binder: tells the worker about its session, and on the way back does what
-//! [`crate::decide`] says.
+//! The stream context of the binder: one request, given headers about its session for the worker, and its response,
+//! handled as [`crate::decide`] says.
 //!
 //! Host calls for a request of a bound session: 3 (the router's decision, two headers for the worker), and 2 for
-//! its response (read the headers, who answered). One more for each reserved header to remove, for the id before a
-//! takeover, and for being sure that a worker answered when there is something to report; and those that write the
-//! cookies of a takeover.
+//! its response (the headers, the upstream address). One more for each reserved header to remove, for the id before a
+//! takeover, and to know that a worker responded where there is something to report; and those that write the cookies
+//! of a takeover. Reports no response waits for are sent by [`crate::binder`].
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,8 +25,7 @@ use crate::binder::Binder;
 use crate::config::Ack;
 use crate::decide::{Actions, Response, respond};
 
-/// What the proxy allows a held report beyond the time the core has for it: the core should be the one that
-/// notices.
+/// The proxy's timeout of a report beyond the core's own, so that the core is the one to give up.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The context of one request.
@@ -36,7 +35,7 @@ pub(crate) struct Stream {
     held: Option<Held>,
 }
 
-/// A response that waits for the core.
+/// A response that is paused until the core answers.
 struct Held {
     token: u32,
     operations: Vec<Operation>,
@@ -51,7 +50,7 @@ impl Stream {
         }
     }
 
-    /// Without a router in front, the binder does what is left of its work.
+    /// Reads the session where no router did: the binder is alone in the chain.
     fn read_request(&self) -> Decision {
         let binder = &self.binder;
         let Some(snapshot) = Snapshot::take(&binder.reads) else {
@@ -67,8 +66,8 @@ impl Stream {
         }
     }
 
-    /// Tells the worker what was decided about its session.
-    pub(crate) fn tell_worker(&mut self, decision: Decision) {
+    /// Adds the headers about the session for the worker.
+    pub(crate) fn write_request(&mut self, decision: Decision) {
         if let Some(session) = &decision.session {
             let add = |name: &str, value: &str| {
                 hostcalls::add_header(Map::RequestHeaders, name.as_bytes(), value.as_bytes())
@@ -82,7 +81,7 @@ impl Stream {
         self.decision = decision;
     }
 
-    /// Does what the response means for its session. [`Action::Pause`]: it waits for the core.
+    /// Handles the response headers. [`Action::Pause`]: the response waits for the core.
     pub(crate) fn read_response(&mut self, upstream: &Upstream) -> Action {
         let Some(headers) = hostcalls::header_pairs(Map::ResponseHeaders) else {
             return Action::Continue;
@@ -109,22 +108,22 @@ impl Stream {
         let counters = &binder.counters;
         counters.bad_fields.add(actions.errors.len() as u64);
         if let Some(error) = actions.errors.first() {
-            binder.complain(&error.to_string());
+            binder.warn(&error.to_string());
         }
         let touch = actions
             .touch
             .filter(|touch| binder.touch_due(&touch.id, clock::now_ms()));
-        let news =
+        let reports =
             actions.binding.is_some() || !actions.deltas.is_empty() || actions.takeover || touch.is_some();
-        // What only the proxy says about a session is not so.
-        if news && !upstream.responded() {
+        // A local reply of the proxy changes no session.
+        if reports && !upstream.responded() {
             return Action::Continue;
         }
         if actions.takeover {
             counters.takeovers.increment();
         }
-        if actions.homeless {
-            counters.homeless.increment();
+        if actions.without_session {
+            counters.without_session.increment();
         }
         if let Some(cookies) = &actions.cookies {
             hostcalls::remove_header(Map::ResponseHeaders, b"set-cookie");
@@ -148,7 +147,7 @@ impl Stream {
         }
     }
 
-    /// Sends a report now and holds the response; lets it go at once when the report cannot be sent.
+    /// Sends a report now and pauses the response for it; the response goes on where the report cannot be sent.
     fn hold(&mut self, deltas: Vec<Operation>) -> Action {
         let binder = Rc::clone(&self.binder);
         let mut operations = Vec::new();
@@ -189,9 +188,9 @@ impl Stream {
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let told = hostcalls::property(decision::PROPERTY).and_then(|bytes| Decision::decode(&bytes));
-        let decision = told.unwrap_or_else(|| self.read_request());
-        self.tell_worker(decision);
+        let routed = hostcalls::property(decision::PROPERTY).and_then(|bytes| Decision::decode(&bytes));
+        let decision = routed.unwrap_or_else(|| self.read_request());
+        self.write_request(decision);
         Action::Continue
     }
 
@@ -208,8 +207,8 @@ impl Context for Stream {
         let counters = &self.binder.counters;
         match root::call_status(num_headers) {
             Some(200..=299) => {
-                counters.acks_held.increment();
-                self.binder.refusals();
+                counters.acks_answered.increment();
+                self.binder.count_refused();
             }
             Some(status @ 400..=499) => {
                 counters.acks_refused.increment();
@@ -225,14 +224,14 @@ impl Context for Stream {
                     .for_each(|operation| self.binder.queue(operation));
             }
         }
-        // The last step on every way through here: afterwards the response is no longer this filter's.
+        // The last call on every path: the proxy may end the stream in it.
         hostcalls::resume_response();
     }
 }
 
 impl Drop for Stream {
-    /// The client left while its response was held. The reply will reach nobody, so nobody will know whether the
-    /// core has the delta: it is queued, and perhaps told twice.
+    /// The client left while its response was paused. The core's reply will not be delivered, so the delta is queued,
+    /// and may reach the core twice.
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             self.binder.counters.acks_abandoned.increment();

@@ -1,38 +1,39 @@
-//! Which sessions were reported as used, and when: one report per session and interval is enough, because the
-//! core only needs to know that a session lives. A tree, because a hash map asks the host for randomness and panics
-//! without.
+//! The touch interval: which sessions were touched lately, so that each is reported once per interval and VM.
+//!
+//! One report per interval is enough, because the core only renews the session's idle lifetime with it. A tree,
+//! because a hash map asks the host for randomness and panics without. Sending is left to [`crate::report_queue`].
 
 use std::collections::BTreeMap;
 
-/// The most sessions remembered. One more, and those whose interval is over are forgotten; if there are none, all
-/// are, and every session is reported once more than it had to be.
+/// The most sessions remembered. At one more, those whose interval is over are dropped; if there are none, all are,
+/// and every session is reported once more than necessary.
 pub const SESSIONS_MAX: usize = 65_536;
 
-/// When each session was last reported as used, in milliseconds since 1970.
+/// When the last touch of each session was reported, in milliseconds since 1970.
 #[derive(Debug, Default)]
 pub struct Touches {
-    last: BTreeMap<String, u64>,
+    reported: BTreeMap<String, u64>,
 }
 
 impl Touches {
-    /// Whether the use of `id` at `now` is to be reported; it then counts as reported.
+    /// Whether a touch of `id` at `now` is to be reported; if so, it counts as reported.
     pub fn due(&mut self, id: &str, now: u64, interval: u64) -> bool {
         // A stamp from the future was made before the clock was set back.
         let over = |last: u64| now < last || now - last >= interval;
-        if let Some(last) = self.last.get_mut(id) {
+        if let Some(last) = self.reported.get_mut(id) {
             let due = over(*last);
             if due {
                 *last = now;
             }
             return due;
         }
-        if self.last.len() >= SESSIONS_MAX {
-            self.last.retain(|_, last| !over(*last));
-            if self.last.len() >= SESSIONS_MAX {
-                self.last.clear();
+        if self.reported.len() >= SESSIONS_MAX {
+            self.reported.retain(|_, last| !over(*last));
+            if self.reported.len() >= SESSIONS_MAX {
+                self.reported.clear();
             }
         }
-        self.last.insert(id.to_owned(), now);
+        self.reported.insert(id.to_owned(), now);
         true
     }
 }
@@ -57,6 +58,6 @@ mod tests {
         for n in 0..=SESSIONS_MAX {
             assert!(touches.due(&n.to_string(), 100, 60));
         }
-        assert!(touches.last.len() <= SESSIONS_MAX);
+        assert!(touches.reported.len() <= SESSIONS_MAX);
     }
 }

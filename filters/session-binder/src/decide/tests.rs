@@ -1,4 +1,4 @@
-//! Responses and what they mean, as a table of cases.
+//! Responses and what they mean for their sessions, as tables of cases.
 
 use limpet_filters_common::config::SessionConfig;
 use limpet_filters_common::session::{Session, Source};
@@ -71,7 +71,7 @@ fn a_session_on_its_worker_is_only_touched() {
 }
 
 #[test]
-fn a_reply_that_no_worker_of_the_table_made_means_nothing() {
+fn a_response_of_no_worker_of_the_table_means_nothing() {
     assert_eq!(
         decided(on("n1").as_ref(), None, &[("set-cookie", "JSESSIONID=new.n9")]),
         Actions::default()
@@ -161,7 +161,7 @@ fn an_id_without_a_route_is_never_rewritten() {
 }
 
 #[test]
-fn a_new_session_is_bound_to_who_began_it() {
+fn a_new_session_is_bound_to_the_worker_that_began_it() {
     for header in ["JSESSIONID=new.n2; Path=/", "JSESSIONID=new"] {
         let actions = decided(None, Some("n2"), &[("set-cookie", header)]);
         assert_eq!(
@@ -182,7 +182,7 @@ fn a_new_session_is_bound_to_who_began_it() {
 }
 
 #[test]
-fn a_delta_belongs_to_the_session_the_client_has_from_now_on() {
+fn a_delta_belongs_to_the_session_the_client_has_after_the_response() {
     for (session, header, id) in [
         (on("n1"), ("x", "y"), "abc"),
         (None, ("set-cookie", "JSESSIONID=new.n1"), "new"),
@@ -225,19 +225,19 @@ fn every_field_of_a_delta() {
         ..bound("abc", "n1")
     };
     assert_eq!(actions.deltas, [delta]);
-    assert_eq!(actions.touch, None, "the delta says it");
+    assert_eq!(actions.touch, None, "the delta carries it");
 }
 
 #[test]
 fn a_delta_of_no_session_is_counted() {
     let actions = decided(None, Some("n1"), &[("limpet-session-set", "a=:eA==:")]);
-    assert!(actions.homeless && actions.deltas.is_empty());
-    assert!(decided(None, Some("n1"), &[("limpet-session-invalidate", "?1")]).homeless);
-    assert!(!decided(None, Some("n1"), &[("limpet-session-invalidate", "?0")]).homeless);
+    assert!(actions.without_session && actions.deltas.is_empty());
+    assert!(decided(None, Some("n1"), &[("limpet-session-invalidate", "?1")]).without_session);
+    assert!(!decided(None, Some("n1"), &[("limpet-session-invalidate", "?0")]).without_session);
 }
 
 #[test]
-fn an_end_is_of_the_requests_session() {
+fn an_invalidation_is_of_the_requests_session() {
     let end = Operation {
         app: "default".into(),
         id: "abc".into(),
@@ -252,7 +252,7 @@ fn an_end_is_of_the_requests_session() {
     assert_eq!(
         (actions.deltas, actions.touch),
         (vec![end.clone()], None),
-        "nothing is set in what ended"
+        "nothing is set in a deleted session"
     );
     let logout = [ended[0], ended[1], ("set-cookie", "JSESSIONID=new.n1")];
     let actions = decided(on("n1").as_ref(), Some("n1"), &logout);
@@ -269,7 +269,7 @@ fn an_end_is_of_the_requests_session() {
 }
 
 #[test]
-fn an_end_during_a_takeover_binds_nothing() {
+fn an_invalidation_during_a_takeover_binds_nothing() {
     let actions = decided(
         on("n1").as_ref(),
         Some("n2"),

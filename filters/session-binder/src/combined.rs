@@ -1,8 +1,8 @@
-//! Both filters in one: for a proxy where one filter in the chain costs less than two.
+//! The combined filter: router and binder as one plugin, for proxies in which each filter of the chain costs time.
 //!
-//! Nothing is decided here. The router's stream and the binder's do their work one after the other, as they would
-//! as neighbours in the chain, but the headers are read once, the decision is handed over in memory, and who
-//! answered is asked once. Host calls for a request of a bound session: 5, and 2 for its response.
+//! The stream contexts of the two run one after the other, as they would in the chain, but request headers are
+//! captured once, the decision is handed over in memory, and the upstream address is read once. Host calls for a
+//! request of a bound session: 5, and 2 for its response. All decisions are left to the two filters.
 
 use std::rc::Rc;
 
@@ -19,10 +19,10 @@ use crate::binder::Binder;
 use crate::config::{Ack, Config};
 use crate::stream::Stream;
 
-/// The keys of both filters' configurations, each of them once.
+/// The keys of both filters; one that both have is written once.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct BothConfig {
+struct CombinedConfig {
     app: String,
     session: SessionConfig,
     token: TokenConfig,
@@ -32,7 +32,7 @@ struct BothConfig {
     touch_interval: Millis,
 }
 
-impl Default for BothConfig {
+impl Default for CombinedConfig {
     fn default() -> Self {
         let Config {
             ack,
@@ -53,7 +53,7 @@ impl Default for BothConfig {
     }
 }
 
-impl BothConfig {
+impl CombinedConfig {
     fn split(self) -> Result<(sticky_router::config::Config, Config), ConfigError> {
         let Self {
             app,
@@ -83,23 +83,23 @@ impl BothConfig {
     }
 }
 
-/// Makes the plugin.
+/// Creates the plugin from its configuration.
 pub(crate) fn build(configuration: &[u8]) -> Result<Box<dyn Plugin>, ConfigError> {
-    let (router, binder) = read::<BothConfig>(configuration)?.split()?;
-    Ok(Box::new(BothPlugin {
+    let (router, binder) = read::<CombinedConfig>(configuration)?.split()?;
+    Ok(Box::new(CombinedPlugin {
         router: Rc::new(Router::new(router)),
         binder: Rc::new(Binder::new(binder)),
     }))
 }
 
-struct BothPlugin {
+struct CombinedPlugin {
     router: Rc<Router>,
     binder: Rc<Binder>,
 }
 
-impl Plugin for BothPlugin {
+impl Plugin for CombinedPlugin {
     fn stream(&self) -> Box<dyn HttpContext> {
-        Box::new(Both {
+        Box::new(Combined {
             router: sticky_router::stream::Stream::new(Rc::clone(&self.router)),
             binder: Stream::new(Rc::clone(&self.binder)),
         })
@@ -110,21 +110,21 @@ impl Plugin for BothPlugin {
     }
 
     fn reply(&mut self, token: u32, status: Option<u16>, now: u64) {
-        self.binder.reply(token, status, now);
+        self.binder.on_reply(token, status, now);
     }
 }
 
-struct Both {
+struct Combined {
     router: sticky_router::stream::Stream,
     binder: Stream,
 }
 
-impl HttpContext for Both {
+impl HttpContext for Combined {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         let Some(decision) = self.router.route() else {
             return Action::Pause;
         };
-        self.binder.tell_worker(decision);
+        self.binder.write_request(decision);
         Action::Continue
     }
 
@@ -136,7 +136,7 @@ impl HttpContext for Both {
     }
 }
 
-impl Context for Both {
+impl Context for Combined {
     fn on_http_call_response(
         &mut self,
         token: u32,
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_two() {
-        let (router, binder) = read::<BothConfig>(b"{}").unwrap().split().unwrap();
+        let (router, binder) = read::<CombinedConfig>(b"{}").unwrap().split().unwrap();
         assert_eq!(
             (router, binder),
             (sticky_router::config::Config::default(), Config::default())
@@ -166,10 +166,10 @@ mod tests {
     fn the_checks_are_those_of_the_two() {
         for text in [r#"{"token":{"cookie":"JSESSIONID"}}"#, r#"{"ack_timeout":"0s"}"#] {
             assert!(
-                read::<BothConfig>(text.as_bytes()).unwrap().split().is_err(),
+                read::<CombinedConfig>(text.as_bytes()).unwrap().split().is_err(),
                 "{text}"
             );
         }
-        assert!(read::<BothConfig>(br#"{"acks":"one"}"#).is_err());
+        assert!(read::<CombinedConfig>(br#"{"acks":"one"}"#).is_err());
     }
 }
