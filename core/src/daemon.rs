@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use crate::api::http::{Api, Bound, ListenError, Settings};
 use crate::config::{Config, MembershipConfig};
 use crate::drivers::discovery;
-use crate::drivers::engine::{ClockLimits, EngineConfig, Tunables};
 use crate::drivers::health::{self, Check};
 use crate::drivers::links::{self, LinkConfig};
 use crate::drivers::node::{self, Node};
+use crate::engine::{ClockLimits, EngineConfig, Tunables};
 use crate::membership::SwimConfig;
 use crate::net::tls::{Tls, TlsError};
 use crate::replication::message::DeclaredWorker;
@@ -159,7 +159,7 @@ impl Daemon {
         tracing::info!("leaving the cluster");
         self.node.with(|engine, now| {
             if self.config.session.expire_on_shutdown {
-                engine.end_all(now);
+                engine.delete_all(now);
             }
             engine.leave(now);
         });

@@ -6,7 +6,7 @@
 //!                 [api]                                  [net]
 //!                    └──────► [drivers::node] ◄──────────────┘
 //!                                   │ lock
-//!                          [drivers::engine]                    nothing below knows a socket or a clock
+//!                          [engine]                    nothing below knows a socket or a clock
 //!                 ┌────────────┬────┴───────┬──────────┐
 //!           [membership] [replication]   [store]    [session]
 //! ```
@@ -18,6 +18,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod drivers;
+pub mod engine;
 pub mod membership;
 pub mod net;
 pub mod pki;

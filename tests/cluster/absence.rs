@@ -10,7 +10,7 @@ use limpet_tests::writers::APP;
 use serde_json::json;
 
 const ALL: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// Silence is found, links come back and tables are compared in less.
+/// FailureDetector is found, links come back and tables are compared in less.
 const HEALED: Duration = Duration::from_secs(20);
 
 fn watchful(node: &mut NodePlan) {
@@ -153,24 +153,26 @@ async fn f13_a_use_at_the_last_moment_counts_everywhere_or_is_refused() {
         .map(|number| (begun[number] + from(number), number))
         .collect();
     moments.sort();
-    let mut used = vec![false; begun.len()];
+    let mut last_touch = vec![false; begun.len()];
     for (moment, number) in moments {
         tokio::time::sleep_until(moment.into()).await;
-        used[number] = touch(&fleet, ["b", "c"][number % 2], &format!("S{number:02}")).await;
+        last_touch[number] = touch(&fleet, ["b", "c"][number % 2], &format!("S{number:02}")).await;
     }
-    let counted = used.iter().filter(|used| **used).count();
-    println!("{counted} of {} uses came in time", used.len());
+    let counted = last_touch.iter().filter(|last_touch| **last_touch).count();
+    println!("{counted} of {} uses came in time", last_touch.len());
     // All agree, before those that were used end in their turn.
     wait::eventually(
         "a session lives on exactly where its use counted",
         IDLE / 2,
         async || {
-            for (number, used) in used.iter().enumerate() {
+            for (number, last_touch) in last_touch.iter().enumerate() {
                 for id in ["a", "b", "c"] {
                     let session = format!("S{number:02}");
                     let listed = lists(&fleet, id, &session).await;
-                    if listed != *used && begun[number].elapsed() < IDLE * 2 - AROUND {
-                        return Err(format!("{id} lists {session}: {listed}, its use counted: {used}"));
+                    if listed != *last_touch && begun[number].elapsed() < IDLE * 2 - AROUND {
+                        return Err(format!(
+                            "{id} lists {session}: {listed}, its touch counted: {last_touch}"
+                        ));
                     }
                 }
             }

@@ -6,7 +6,7 @@ use limpet_tests::cluster::NodePlan;
 use limpet_tests::fleet::Fleet;
 
 const ALL: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// Silence is found, links come back and tables are compared in less.
+/// FailureDetector is found, links come back and tables are compared in less.
 const HEALED: Duration = Duration::from_secs(20);
 
 /// Finds silence in a second rather than three.

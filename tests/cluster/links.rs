@@ -25,11 +25,11 @@ async fn nodes_that_compress_and_nodes_that_do_not_understand_each_other() {
     })
     .await;
     wait::eventually("all four links", SOON, async || {
-        let lanes = peer(&fleet, "a", "b").await["lanes"].clone();
-        if lanes == serde_json::json!([true, true, true, true]) {
+        let streams = peer(&fleet, "a", "b").await["lanes"].clone();
+        if streams == serde_json::json!([true, true, true, true]) {
             Ok(())
         } else {
-            Err(lanes.to_string())
+            Err(streams.to_string())
         }
     })
     .await;

@@ -26,8 +26,8 @@ fn frame(body: &[u8]) -> Vec<u8> {
 }
 
 /// Who is speaking: magic, version, node, no domain, this run's number, an address on loopback, no incarnation it
-/// would know of the other side, the lane, and no verdict to give.
-fn hello(node: &str, version: u8, lane: u8) -> Vec<u8> {
+/// would know of the other side, the stream, and no verdict to give.
+fn hello(node: &str, version: u8, stream: u8) -> Vec<u8> {
     let mut body = b"limpet".to_vec();
     body.push(version);
     body.push(u8::try_from(node.len()).expect("a short name"));
@@ -37,7 +37,7 @@ fn hello(node: &str, version: u8, lane: u8) -> Vec<u8> {
     body.extend_from_slice(&1_700_000_000_000_u64.to_le_bytes());
     body.extend_from_slice(&[0, 127, 0, 0, 1, 251]);
     body.extend_from_slice(&9_u16.to_le_bytes());
-    body.extend_from_slice(&[0, lane, 0]);
+    body.extend_from_slice(&[0, stream, 0]);
     frame(&body)
 }
 

@@ -1,9 +1,9 @@
 //! The claims, each with the name it has in the table of `docs/TESTING.md`. Most are about what one client or one
 //! node just saw; the last ones are about the tables of a core that has come to rest.
 
-use limpet_core::drivers::engine::{Engine, Phase};
-use limpet_core::replication::lanes::CONTROL;
+use limpet_core::engine::{Engine, Phase};
 use limpet_core::replication::message::Message;
+use limpet_core::replication::streams::CONTROL;
 use limpet_core::session::{Record, Stamp};
 
 use crate::client::Pending;
@@ -220,8 +220,8 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
         pending.writes.iter().all(|write| {
             let write = &history.writes[*write];
             write.is_in(table.get(&history.keys[write.session]))
-        }) && pending.ends.iter().all(|end| {
-            let end = &history.ends[*end];
+        }) && pending.deadlines.iter().all(|end| {
+            let end = &history.deadlines[*end];
             end.is_in(table.get(&history.keys[end.session]))
         })
     };
@@ -236,7 +236,7 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
         .writes
         .iter()
         .map(|write| history.writes[*write].at)
-        .chain(pending.ends.iter().map(|end| history.ends[*end].at))
+        .chain(pending.deadlines.iter().map(|end| history.deadlines[*end].at))
         .min()
         .unwrap_or(world.now);
     let lost = history.losses_since(since);
@@ -251,33 +251,37 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
         write.holders = keepers.map(Host::run).collect();
         write.told = copies;
     }
-    for end in &pending.ends {
-        history.ends[*end].holders.clone_from(&holders);
+    for end in &pending.deadlines {
+        history.deadlines[*end].holders.clone_from(&holders);
     }
     // In `backup` mode a node hands over what it is not to hold, and may have by now.
     let home = world.clients[index].home;
-    let handed_over = !world.plan.everywhere() && !holders.iter().any(|run| run.0 == home);
+    let handed_off = !world.plan.everywhere() && !holders.iter().any(|run| run.0 == home);
     let forgotten = if world.plan.options.tombstone_life <= world.plan.safety {
         forgotten(world, home, pending)
     } else {
         0
     };
-    if copies > holders.len() + lost + usize::from(handed_over) + forgotten {
+    if copies > holders.len() + lost + usize::from(handed_off) + forgotten {
         let writes: Vec<_> = pending
             .writes
             .iter()
             .map(|write| &world.history.writes[*write])
             .collect();
-        let ends: Vec<_> = pending.ends.iter().map(|end| &world.history.ends[*end]).collect();
+        let deadlines: Vec<_> = pending
+            .deadlines
+            .iter()
+            .map(|end| &world.history.deadlines[*end])
+            .collect();
         let words = format!(
             "client {index} was told of {copies} copies; {holders:?} hold it and {lost} lost their memory since: \
-             {writes:?} {ends:?}; {}",
+             {writes:?} {deadlines:?}; {}",
             everywhere(
                 world,
                 writes
                     .first()
                     .map(|write| write.session)
-                    .or(ends.first().map(|end| end.session))
+                    .or(deadlines.first().map(|end| end.session))
             )
         );
         world.fail("C2", words);
@@ -335,8 +339,8 @@ pub fn served(world: &mut World, index: usize, session: usize, record: &Record) 
             format!("{key:?} is served at n{home} after its end was seen there"),
         );
     }
-    for (place, name) in NAMES.iter().enumerate() {
-        let Some(seen) = world.clients[index].seen.get(&(session, place)).copied() else {
+    for (position, name) in NAMES.iter().enumerate() {
+        let Some(seen) = world.clients[index].seen.get(&(session, position)).copied() else {
             continue;
         };
         let now = view::attribute(record, name).map(|(rank, _)| rank);
@@ -349,8 +353,8 @@ pub fn served(world: &mut World, index: usize, session: usize, record: &Record) 
         }
     }
     for (name, rank, _) in view::attributes(record) {
-        if let Some(place) = NAMES.iter().position(|known| *known == name) {
-            world.clients[index].seen.insert((session, place), rank);
+        if let Some(position) = NAMES.iter().position(|known| *known == name) {
+            world.clients[index].seen.insert((session, position), rank);
         }
     }
     late(world, home, session);
@@ -359,19 +363,19 @@ pub fn served(world: &mut World, index: usize, session: usize, record: &Record) 
 /// C4 and C11: a value is one that was written there, by the write whose stamp it has.
 pub fn sound(history: &History, session: usize, record: &Record) -> Result<(), (&'static str, String)> {
     for (name, rank, value) in view::attributes(record) {
-        let Some(place) = NAMES.iter().position(|known| *known == name) else {
+        let Some(position) = NAMES.iter().position(|known| *known == name) else {
             return Err(("C11", format!("has an attribute {name} that nobody wrote")));
         };
         if let Some(value) = value {
             let belongs = History::belongs(value);
             let fits = belongs.is_some_and(|(line, attribute)| {
-                attribute == place && history.lines[session].contains(&line)
+                attribute == position && history.lines[session].contains(&line)
             });
             if !fits {
                 return Err(("C11", format!("{name} holds what belongs to {belongs:?}")));
             }
         }
-        match history.values.get(&(session, place, rank.1)) {
+        match history.values.get(&(session, position, rank.1)) {
             Some(written) if written.as_ref() == value => {}
             Some(_) => {
                 return Err((

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use limpet_core::drivers::engine::sessions::{Patch, Refused};
+use limpet_core::engine::sessions::{Patch, Refused};
 use limpet_core::replication::acks::Level;
-use limpet_core::replication::slots::Slots;
+use limpet_core::replication::write_set::WriteSet;
 use limpet_core::session::{Record, Stamp};
 
 use crate::check;
@@ -21,7 +21,7 @@ use crate::world::{Event, World};
 pub struct Pending {
     pub request: u64,
     pub writes: Vec<usize>,
-    pub ends: Vec<usize>,
+    pub deadlines: Vec<usize>,
 }
 
 /// What a client asks for.
@@ -114,8 +114,8 @@ pub fn request(world: &mut World, index: usize) {
         client.seen.clear();
         client.over.clear();
     }
-    let place = client.draw.index(client.sessions.len());
-    let session = client.sessions[place];
+    let position = client.draw.index(client.sessions.len());
+    let session = client.sessions[position];
     let parallel = world.history.renamed[session].is_some_and(|at| world.now - at < 2_000_000);
     if parallel {
         world.reached.note(Rare::ParallelRename);
@@ -128,12 +128,12 @@ pub fn request(world: &mut World, index: usize) {
         88..94 => Asked::Delete,
         _ => Asked::Rename,
     };
-    bring(world, index, place, asked, FETCH_ROUNDS);
+    make_local(world, index, position, asked, FETCH_ROUNDS);
 }
 
 /// Sees to it that the session is at the client's node, as the daemon does before it answers; then asks.
-fn bring(world: &mut World, index: usize, place: usize, asked: Asked, rounds: u32) {
-    let (home, session) = (world.clients[index].home, world.clients[index].sessions[place]);
+fn make_local(world: &mut World, index: usize, position: usize, asked: Asked, rounds: u32) {
+    let (home, session) = (world.clients[index].home, world.clients[index].sessions[position]);
     let key = world.history.keys[session].clone();
     let missing = world.call(home, |engine, now| {
         engine.must_fetch(&key, now).then(|| engine.fetch(&key, now))
@@ -142,13 +142,13 @@ fn bring(world: &mut World, index: usize, place: usize, asked: Asked, rounds: u3
         Some(Ok(Some(id))) => {
             world.reached.note(Rare::Fetched);
             let run = world.hosts[home].run();
-            world.clients[index].fetching = Some((run, id, place, asked, rounds - 1));
+            world.clients[index].fetching = Some((run, id, position, asked, rounds - 1));
             let requests = world.clients[index].requests;
             world.after(3_000_000, Event::GiveUp(index, requests));
         }
         Some(Err(_)) if world.call(home, |engine, now| engine.session(&key, now).is_none()) == Some(true) => {
         }
-        _ => perform(world, index, place, asked),
+        _ => perform(world, index, position, asked),
     }
 }
 
@@ -163,21 +163,21 @@ pub fn fetched(world: &mut World, home: usize, id: u64, answered: bool) {
     let Some(index) = world.clients.iter().position(waits) else {
         return;
     };
-    let Some((_, _, place, asked, rounds)) = world.clients[index].fetching.take() else {
+    let Some((_, _, position, asked, rounds)) = world.clients[index].fetching.take() else {
         return;
     };
-    let session = world.clients[index].sessions[place];
+    let session = world.clients[index].sessions[position];
     let key = world.history.keys[session].clone();
     let there = world.call(home, |engine, now| engine.session(&key, now).is_some()) == Some(true);
     if answered || there {
         // What turned out to have another id by now is asked for under that one.
         let renamed = current(world, home, session) != session;
-        bring(world, index, place, asked, if renamed { rounds } else { 0 });
+        make_local(world, index, position, asked, if renamed { rounds } else { 0 });
     }
 }
 
-fn perform(world: &mut World, index: usize, place: usize, asked: Asked) {
-    let session = world.clients[index].sessions[place];
+fn perform(world: &mut World, index: usize, position: usize, asked: Asked) {
+    let session = world.clients[index].sessions[position];
     if !world.hosts[world.clients[index].home].is_ready() {
         return;
     }
@@ -186,7 +186,7 @@ fn perform(world: &mut World, index: usize, place: usize, asked: Asked) {
         Asked::Read => operation::read(world, index, session),
         Asked::Touch => operation::touch(world, index, session),
         Asked::Delete => operation::delete(world, index, session),
-        Asked::Rename => operation::rename(world, index, place),
+        Asked::Rename => operation::rename(world, index, position),
     }
 }
 
@@ -217,7 +217,7 @@ pub fn current(world: &World, home: usize, session: usize) -> usize {
     current.map_or(session, |key| world.history.named(&key))
 }
 
-pub fn wait(world: &mut World, index: usize, slots: Slots, writes: Vec<usize>, ends: Vec<usize>) {
+pub fn wait(world: &mut World, index: usize, write_set: WriteSet, writes: Vec<usize>, deadlines: Vec<usize>) {
     let client = &mut world.clients[index];
     let home = client.home;
     let level = client.draw.pick(&[
@@ -234,10 +234,12 @@ pub fn wait(world: &mut World, index: usize, slots: Slots, writes: Vec<usize>, e
     client.pending = Some(Pending {
         request,
         writes,
-        ends,
+        deadlines,
     });
     let epoch = world.hosts[home].epoch;
-    match world.call(home, |engine, now| engine.wait_for(level, timeout, slots, now)) {
+    match world.call(home, |engine, now| {
+        engine.wait_for(level, timeout, write_set, now)
+    }) {
         Some(Err(copies)) => answered(world, index, request, copies),
         Some(Ok(waiter)) => {
             world.waiters.insert((home, epoch, waiter), (index, request));

@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use limpet_core::drivers::engine::{Listening, Peer};
+use limpet_core::engine::{InboundLink, Peer};
 use limpet_core::membership::Identity;
-use limpet_core::replication::lanes::{CONTROL, Lane};
+use limpet_core::replication::streams::{CONTROL, StreamId};
 
 use crate::host::{For, Keeper, addr_of, index_of, name_of};
 use crate::network::{Conn, Pass};
@@ -69,13 +69,13 @@ impl World {
     pub fn dial(&mut self, from: usize, to: usize, reason: For) {
         let host = &mut self.hosts[from];
         let Some(engine) = &host.engine else { return };
-        let lane = reason.lane();
+        let stream = reason.stream();
         let linked = engine
             .roster()
             .iter()
             .any(|(_, member)| member.linked && member.identity.addr == addr_of(to));
         let leaving = engine.is_leaving();
-        let taken = host.dialling.contains_key(&(to, lane));
+        let taken = host.dialling.contains_key(&(to, stream));
         match reason {
             For::Member if linked || leaving || taken => {
                 host.keepers.remove(&(to, reason));
@@ -86,7 +86,7 @@ impl World {
                 self.back_off(from, to, reason);
                 return;
             }
-            For::Lane(_) if taken || !host.keepers.contains_key(&(to, reason)) => return,
+            For::StreamId(_) if taken || !host.keepers.contains_key(&(to, reason)) => return,
             _ => {}
         }
         self.attempts += 1;
@@ -97,7 +97,7 @@ impl World {
             to,
             reason,
         };
-        host.dialling.insert((to, lane), attempt.id);
+        host.dialling.insert((to, stream), attempt.id);
         self.trace.count(self.now, "dial", from, to, attempt.id);
         let delay = self.net.delay(from, to);
         let (after, refused) = match self.net.dial_way(from, to) {
@@ -132,16 +132,16 @@ impl World {
         let delay = self.net.delay(to, from);
         let (dialler, addr) = (name_of(from), addr_of(from));
         let elsewhere = self
-            .call(to, |engine, _| engine.is_elsewhere(&dialler, addr))
+            .call(to, |engine, _| engine.linked_elsewhere(&dialler, addr))
             .flatten();
         if elsewhere.is_some() {
             self.after(delay, Event::DialFailed { attempt, refused });
             return;
         }
         let answer = self.call(to, |engine, _| {
-            let knows = engine.latest_run(&dialler);
+            let knows = engine.latest_incarnation(&dialler);
             let identity = engine.identity().clone();
-            (knows, identity, engine.hello_heard(&dialler, reason.lane(), addr))
+            (knows, identity, engine.on_hello(&dialler, reason.stream(), addr))
         });
         let Some((knows, identity, on)) = answer else {
             return;
@@ -160,19 +160,19 @@ impl World {
     }
 
     fn is_pending(&self, attempt: Attempt) -> bool {
-        let place = (attempt.to, attempt.reason.lane());
-        self.hosts[attempt.from].dialling.get(&place) == Some(&attempt.id)
+        let position = (attempt.to, attempt.reason.stream());
+        self.hosts[attempt.from].dialling.get(&position) == Some(&attempt.id)
     }
 
     /// The handshake is done: there is a link.
-    pub fn shaken(&mut self, attempt: Attempt, epoch: u32, identity: Identity, knows: u64, on: Listening) {
+    pub fn shaken(&mut self, attempt: Attempt, epoch: u32, identity: Identity, knows: u64, on: InboundLink) {
         let Attempt { from, to, reason, .. } = attempt;
-        let lane = reason.lane();
+        let stream = reason.stream();
         if !self.is_pending(attempt) {
             return;
         }
-        if self.call(from, |engine, now| engine.outrun(knows, now)) == Some(true) {
-            self.reached.note(crate::report::Rare::Outrun);
+        if self.call(from, |engine, now| engine.outpace(knows, now)) == Some(true) {
+            self.reached.note(crate::report::Rare::Outpaced);
             self.dial_failed(attempt, false);
             return;
         }
@@ -182,8 +182,8 @@ impl World {
                 engine.peers().get(&peer).is_some_and(Peer::is_linked)
             })
             .unwrap_or(false);
-        if lane == CONTROL && linked {
-            self.hosts[from].dialling.remove(&(to, lane));
+        if stream == CONTROL && linked {
+            self.hosts[from].dialling.remove(&(to, stream));
             if reason == For::Seed {
                 self.back_off(from, to, reason);
             } else {
@@ -196,7 +196,7 @@ impl World {
             to,
             from_epoch: self.hosts[from].epoch,
             to_epoch: epoch,
-            lane,
+            stream,
             on,
             flights: VecDeque::new(),
             bytes: 0,
@@ -210,19 +210,19 @@ impl World {
         };
         let id = self.net.open(conn);
         self.trace.count(self.now, "link up", from, to, id);
-        self.hosts[from].links.insert((to, lane), id);
+        self.hosts[from].links.insert((to, stream), id);
         self.numbers.links += 1;
         self.hosts[from].keepers.entry((to, reason)).or_default().busy = true;
-        self.call(from, |engine, now| engine.link_up(&peer, identity, lane, now));
+        self.call(from, |engine, now| engine.link_up(&peer, identity, stream, now));
         if reason == For::Seed {
             self.seed_tried(from, to);
         }
-        if lane == CONTROL {
-            for other in 1..self.plan.options.links as Lane {
+        if stream == CONTROL {
+            for other in 1..self.plan.options.links as StreamId {
                 self.hosts[from]
                     .keepers
-                    .insert((to, For::Lane(other)), Keeper::default());
-                self.step(from, to, For::Lane(other), 0);
+                    .insert((to, For::StreamId(other)), Keeper::default());
+                self.step(from, to, For::StreamId(other), 0);
             }
         }
         if self.hosts[to].epoch != epoch || self.hosts[to].engine.is_none() {
@@ -235,14 +235,14 @@ impl World {
     /// An attempt came to nothing.
     pub fn dial_failed(&mut self, attempt: Attempt, refused: bool) {
         let Attempt { from, to, reason, .. } = attempt;
-        let place = (to, reason.lane());
-        if !self.is_pending(attempt) || self.hosts[from].links.contains_key(&place) {
+        let position = (to, reason.stream());
+        if !self.is_pending(attempt) || self.hosts[from].links.contains_key(&position) {
             return;
         }
-        self.hosts[from].dialling.remove(&place);
+        self.hosts[from].dialling.remove(&position);
         self.trace
             .count(self.now, "no link", from, to, u64::from(refused));
-        if let For::Lane(_) = reason {
+        if let For::StreamId(_) = reason {
             return self.back_off(from, to, reason);
         }
         let wanted = self

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use limpet_core::drivers::engine::Engine;
-use limpet_core::drivers::engine::sessions::Patch;
-use limpet_core::replication::lanes::CONTROL;
+use limpet_core::engine::Engine;
+use limpet_core::engine::sessions::Patch;
+use limpet_core::replication::streams::CONTROL;
 
 use crate::draw::Draw;
 use crate::history::NAMES;
@@ -95,7 +95,7 @@ pub fn strike(world: &mut World) {
     world.numbers.faults += 1;
     world
         .trace
-        .say(world.now, "fault", one, other, lasts, format!("{kind:?}"));
+        .send(world.now, "fault", one, other, lasts, format!("{kind:?}"));
     match kind {
         Fault::Split => cut(world, sides, broken, lasts),
         Fault::OneWay => {
@@ -186,16 +186,16 @@ fn swizzle(world: &mut World, pass: Pass, lasts: u64) {
     }
     world.faults.draw.shuffle(&mut pairs);
     let gap = lasts / (2 * pairs.len() as u64 + 1);
-    for (place, (a, b)) in pairs.iter().enumerate() {
+    for (position, (a, b)) in pairs.iter().enumerate() {
         later(
             world,
-            gap * place as u64,
+            gap * position as u64,
             Act::Pass(vec![(*a, *b), (*b, *a)], pass),
         );
     }
     world.faults.draw.shuffle(&mut pairs);
-    for (place, (a, b)) in pairs.iter().enumerate() {
-        let at = lasts / 2 + gap * place as u64;
+    for (position, (a, b)) in pairs.iter().enumerate() {
+        let at = lasts / 2 + gap * position as u64;
         later(world, at, Act::Pass(vec![(*a, *b), (*b, *a)], Pass::Open));
     }
 }
@@ -212,14 +212,14 @@ fn die(world: &mut World, kind: Fault, index: usize, lasts: u64) {
         lasts
     };
     if kind == Fault::Leave {
-        let ends = world.plan.options.end_on_leave;
+        let deadlines = world.plan.options.end_on_leave;
         if world.hosts[index].paused {
             return;
         }
         world.trace.line(world.now, "leave", index, 0, 0);
         world.call(index, |engine, now| {
-            if ends {
-                engine.end_all(now);
+            if deadlines {
+                engine.delete_all(now);
             }
             engine.leave(now);
         });
@@ -277,7 +277,7 @@ pub fn act(world: &mut World, act: Act) {
         Act::Pass(pairs, pass) => {
             world
                 .trace
-                .say(world.now, "pass", 0, 0, 0, format!("{pass:?} {pairs:?}"));
+                .send(world.now, "pass", 0, 0, 0, format!("{pass:?} {pairs:?}"));
             for (a, b) in pairs {
                 world.net.path_mut(a, b).pass = pass;
                 world.path_changed(a, b);
@@ -319,7 +319,7 @@ pub fn act(world: &mut World, act: Act) {
         Act::Clock(index, off) => {
             world
                 .trace
-                .say(world.now, "clock", index, 0, 0, format!("{off} ms"));
+                .send(world.now, "clock", index, 0, 0, format!("{off} ms"));
             world.hosts[index].clock.off_ms = off;
         }
         Act::Stop(index, again) => {
@@ -372,7 +372,7 @@ pub fn spare_a_core(world: &mut World) {
         }
     }
     world.net.weather.gossip_loss = 0.0;
-    world.trace.say(world.now, "core", 0, 0, 0, format!("{core:?}"));
+    world.trace.send(world.now, "core", 0, 0, 0, format!("{core:?}"));
     for index in 0..world.plan.nodes {
         if world.hosts[index].engine.as_ref().is_some_and(Engine::is_leaving) {
             world.crash(index, false); // who leaves is gone soon, whatever else is wrong

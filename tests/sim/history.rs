@@ -59,7 +59,7 @@ pub struct History {
     /// When a session was renamed last.
     pub renamed: Vec<Option<u64>>,
     pub writes: Vec<Write>,
-    pub ends: Vec<End>,
+    pub deadlines: Vec<End>,
     pub uses: HashMap<(usize, Run), Use>,
     /// When a session was last used anywhere.
     pub last_use: HashMap<usize, u64>,
@@ -125,14 +125,14 @@ impl History {
     }
 
     /// A session was used.
-    pub fn used(&mut self, session: usize, run: Run, life: Stamp, at: u64) {
+    pub fn last_touch(&mut self, session: usize, run: Run, life: Stamp, at: u64) {
         self.uses.insert((session, run), Use { life, at });
         self.last_use.insert(session, at);
     }
 
     /// Whether anybody asked for an end of the session that covers `life`.
     pub fn was_ended(&self, session: usize, life: Stamp) -> bool {
-        self.ends
+        self.deadlines
             .iter()
             .any(|end| end.session == session && end.stamp >= life)
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use limpet_core::base::backoff::Backoff;
 use limpet_core::base::clock::Now;
 use limpet_core::base::id::NodeId;
-use limpet_core::drivers::engine::{ClockLimits, Engine, EngineConfig};
-use limpet_core::replication::lanes::{CONTROL, Lane};
+use limpet_core::engine::{ClockLimits, Engine, EngineConfig};
 use limpet_core::replication::message::DeclaredWorker;
+use limpet_core::replication::streams::{CONTROL, StreamId};
 
 use crate::clock::WallClock;
 use crate::history::Run;
@@ -28,15 +28,15 @@ pub enum For {
     Seed,
     /// The engine wants it.
     Member,
-    /// Another lane of a link that stands.
-    Lane(Lane),
+    /// Another stream of a link that stands.
+    StreamId(StreamId),
 }
 
 impl For {
-    pub fn lane(self) -> Lane {
+    pub fn stream(self) -> StreamId {
         match self {
             Self::Seed | Self::Member => CONTROL,
-            Self::Lane(lane) => lane,
+            Self::StreamId(stream) => stream,
         }
     }
 }
@@ -77,14 +77,14 @@ pub struct Host {
     pub clock: WallClock,
     /// What happened to it while it was paused.
     pub deferred: VecDeque<Event>,
-    /// Its own links, by peer and lane.
-    pub links: BTreeMap<(usize, Lane), ConnId>,
+    /// Its own links, by peer and stream.
+    pub links: BTreeMap<(usize, StreamId), ConnId>,
     /// Who keeps links.
     pub keepers: BTreeMap<(usize, For), Keeper>,
     /// Seeds that were tried already.
     pub tried: BTreeSet<usize>,
-    /// Attempts under way or links that stand, by target and lane.
-    pub dialling: BTreeMap<(usize, Lane), u64>,
+    /// Attempts under way or links that stand, by target and stream.
+    pub dialling: BTreeMap<(usize, StreamId), u64>,
     pub was_ready: bool,
     pub ready_at: u64,
     pub paused_at: u64,

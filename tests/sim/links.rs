@@ -1,9 +1,9 @@
 //! What the daemon's link tasks do once there is a link, in virtual time: write what waits, read what arrives, find out
 //! that it is gone. How it came up is [`crate::dial`]'s.
 
-use limpet_core::drivers::engine::Listening;
-use limpet_core::replication::lanes::{CONTROL, Lane};
+use limpet_core::engine::InboundLink;
 use limpet_core::replication::message::{self, Message};
+use limpet_core::replication::streams::{CONTROL, StreamId};
 
 use crate::host::{For, name_of};
 use crate::network::{ConnId, Flight, SOCKET_BYTES};
@@ -15,16 +15,16 @@ const LASTED_US: u64 = 1_000_000;
 const AGAIN_US: (u64, u64) = (1_000, 400_000);
 
 impl World {
-    /// Something waits for `to` on a lane.
-    pub fn wake(&mut self, from: usize, to: usize, lane: Lane) {
-        if let Some(id) = self.hosts[from].links.get(&(to, lane)).copied() {
+    /// Something waits for `to` on a stream.
+    pub fn wake(&mut self, from: usize, to: usize, stream: StreamId) {
+        if let Some(id) = self.hosts[from].links.get(&(to, stream)).copied() {
             self.wake_conn(id);
         }
     }
 
     /// The engine wants a link to `to` closed.
-    pub fn close(&mut self, from: usize, to: usize, lane: Lane) {
-        if let Some(id) = self.hosts[from].links.get(&(to, lane)).copied() {
+    pub fn close(&mut self, from: usize, to: usize, stream: StreamId) {
+        if let Some(id) = self.hosts[from].links.get(&(to, stream)).copied() {
             self.after(0, Event::Broken(id));
         }
     }
@@ -46,7 +46,7 @@ impl World {
             return;
         };
         conn.write_due = false;
-        let (from, to, lane) = (conn.from, conn.to, conn.lane);
+        let (from, to, stream) = (conn.from, conn.to, conn.stream);
         if !conn.up || self.hosts[from].epoch != conn.from_epoch || self.hosts[from].paused {
             return;
         }
@@ -57,8 +57,8 @@ impl World {
         let mut changes = Vec::new();
         let messages = self
             .call(from, |engine, _| {
-                let messages = engine.next_messages(&peer, lane);
-                engine.next_changes(&peer, lane, &mut changes);
+                let messages = engine.next_messages(&peer, stream);
+                engine.next_changes(&peer, stream, &mut changes);
                 messages
             })
             .unwrap_or_default();
@@ -187,7 +187,7 @@ impl World {
     }
 
     /// One message is read; says whether the link is still listened to.
-    fn read(&mut self, from: usize, to: usize, on: Listening, bytes: &[u8]) -> bool {
+    fn read(&mut self, from: usize, to: usize, on: InboundLink, bytes: &[u8]) -> bool {
         let message = match message::decode(bytes) {
             Ok(message) => message,
             Err(error) => {
@@ -206,7 +206,7 @@ impl World {
         }
         crate::check::before_message(self, to, &message);
         let peer = name_of(from);
-        self.call(to, |engine, now| engine.hear(&peer, on, message, now))
+        self.call(to, |engine, now| engine.on_message(&peer, on, message, now))
             .unwrap_or(false)
     }
 
@@ -242,7 +242,7 @@ impl World {
         let Some(conn) = self.net.conns.get(&id) else {
             return;
         };
-        let (from, to, lane, epoch, born) = (conn.from, conn.to, conn.lane, conn.from_epoch, conn.born);
+        let (from, to, stream, epoch, born) = (conn.from, conn.to, conn.stream, conn.from_epoch, conn.born);
         if !conn.up {
             return;
         }
@@ -256,13 +256,13 @@ impl World {
             return;
         }
         self.trace.count(self.now, "link down", from, to, id);
-        let lanes = if lane == CONTROL { Lane::MAX } else { lane };
-        for other in (lane..=lanes).rev() {
-            // The other lanes end with the first, before the engine hears of it.
+        let streams = if stream == CONTROL { StreamId::MAX } else { stream };
+        for other in (stream..=streams).rev() {
+            // The other streams end with the first, before the engine hears of it.
             self.hosts[from].dialling.remove(&(to, other));
             let gone = self.hosts[from].links.remove(&(to, other));
-            if other != lane {
-                self.hosts[from].keepers.remove(&(to, For::Lane(other)));
+            if other != stream {
+                self.hosts[from].keepers.remove(&(to, For::StreamId(other)));
                 if let Some(gone) = gone {
                     self.net.cut_short(gone);
                     self.schedule_delivery(gone);
@@ -270,11 +270,11 @@ impl World {
             }
         }
         let peer = name_of(to);
-        self.call(from, |engine, now| engine.link_down(&peer, lane, false, now));
+        self.call(from, |engine, now| engine.link_down(&peer, stream, false, now));
         let lasted = self.now - born >= LASTED_US;
-        let reasons = match lane {
+        let reasons = match stream {
             CONTROL => vec![For::Seed, For::Member],
-            other => vec![For::Lane(other)],
+            other => vec![For::StreamId(other)],
         };
         for reason in reasons {
             let Some(keeper) = self.hosts[from].keepers.get_mut(&(to, reason)) else {
@@ -286,7 +286,7 @@ impl World {
             if lasted {
                 keeper.backoff.reset();
             }
-            if lasted && lane == CONTROL {
+            if lasted && stream == CONTROL {
                 self.step(from, to, reason, 0);
             } else {
                 self.back_off(from, to, reason);

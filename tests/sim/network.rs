@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use limpet_core::drivers::engine::Listening;
-use limpet_core::replication::lanes::Lane;
+use limpet_core::engine::InboundLink;
+use limpet_core::replication::streams::StreamId;
 
 use crate::draw::Draw;
 use crate::plan::Weather;
@@ -50,8 +50,8 @@ pub struct Conn {
     pub to: usize,
     pub from_epoch: u32,
     pub to_epoch: u32,
-    pub lane: Lane,
-    pub on: Listening,
+    pub stream: StreamId,
+    pub on: InboundLink,
     pub flights: VecDeque<Flight>,
     pub bytes: usize,
     pub last_at: u64,

@@ -1,7 +1,7 @@
 //! What clients do with a session, each noted as the node answered it: change, read, use, end, give another id. Which
 //! client does what and when is [`crate::client`]'s.
 
-use limpet_core::drivers::engine::sessions::{Patch, Refused};
+use limpet_core::engine::sessions::{Patch, Refused};
 use limpet_core::session::Stamp;
 use limpet_wire::report::IdleLimit;
 
@@ -107,12 +107,12 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
             told: 1,
         });
         world.clients[index].seen.insert((session, name), rank);
-        world.history.used(session, run, rank.0, at);
+        world.history.last_touch(session, run, rank.0, at);
     }
     if world.clients[index].moved && world.faults.cuts > 0 {
         world.reached.note(Rare::TakeoverInCut);
     }
-    wait(world, index, written.slots, writes, Vec::new());
+    wait(world, index, written.write_set, writes, Vec::new());
 }
 
 pub fn read(world: &mut World, index: usize, session: usize) {
@@ -134,7 +134,7 @@ pub fn touch(world: &mut World, index: usize, session: usize) {
         Some(Ok(_)) => {
             let run = world.hosts[home].run();
             match held(world, home, session).life() {
-                Some(life) => world.history.used(session, run, life, world.now),
+                Some(life) => world.history.last_touch(session, run, life, world.now),
                 None => world.fail("C5", format!("{key:?} was used at n{home} and is not there")),
             }
         }
@@ -152,15 +152,15 @@ pub fn delete(world: &mut World, index: usize, session: usize) {
         Some(Ok(written)) => {
             check::stamp(world, home, written.version);
             let run = world.hosts[home].run();
-            let end = world.history.ends.len();
-            world.history.ends.push(End {
+            let end = world.history.deadlines.len();
+            world.history.deadlines.push(End {
                 session,
                 stamp: written.version,
                 at,
                 holders: vec![run],
             });
             world.clients[index].over.insert(session, written.version);
-            wait(world, index, written.slots, Vec::new(), vec![end]);
+            wait(world, index, written.write_set, Vec::new(), vec![end]);
         }
         Some(Err(Refused::NotFound)) => check::gone(world, home, session),
         Some(Err(Refused::Incomplete)) => world.reached.note(Rare::Incomplete),
@@ -171,9 +171,9 @@ pub fn delete(world: &mut World, index: usize, session: usize) {
     }
 }
 
-pub fn rename(world: &mut World, index: usize, place: usize) {
+pub fn rename(world: &mut World, index: usize, position: usize) {
     let (home, at) = (world.clients[index].home, world.now);
-    let known = world.clients[index].sessions[place];
+    let known = world.clients[index].sessions[position];
     let idle = world.plan.options.max_inactive;
     let to = world.history.session(idle);
     let (old, new) = (world.history.keys[known].clone(), world.history.keys[to].clone());
@@ -199,7 +199,7 @@ pub fn rename(world: &mut World, index: usize, place: usize) {
     world.history.shortest[to] = world.history.shortest[from];
     world.history.longest[to] = world.history.longest[from];
     world.history.renamed[from] = Some(at);
-    world.clients[index].sessions[place] = to;
+    world.clients[index].sessions[position] = to;
     let mut writes = Vec::new();
     for (name, rank, value) in view::attributes(&moved) {
         let Some(name) = NAMES.iter().position(|known| *known == name) else {
@@ -218,15 +218,15 @@ pub fn rename(world: &mut World, index: usize, place: usize) {
         });
     }
     if let Some(life) = moved.life() {
-        world.history.used(to, run, life, at);
+        world.history.last_touch(to, run, life, at);
     }
-    let end = world.history.ends.len();
-    world.history.ends.push(End {
+    let end = world.history.deadlines.len();
+    world.history.deadlines.push(End {
         session: from,
         stamp: over,
         at,
         holders: vec![run],
     });
     world.clients[index].over.insert(from, over);
-    wait(world, index, written.slots, writes, vec![end]);
+    wait(world, index, written.write_set, writes, vec![end]);
 }

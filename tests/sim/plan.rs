@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use limpet_core::drivers::engine::Mode;
+use limpet_core::engine::Mode;
 use limpet_core::membership::SwimConfig;
 use limpet_wire::report::IdleLimit;
 

@@ -17,7 +17,7 @@ pub enum Rare {
     Rename,
     ParallelRename,
     Expired,
-    Outrun,
+    Outpaced,
     WithoutTable,
     Incomplete,
     Contradicted,
@@ -37,7 +37,7 @@ pub const ALL: [Rare; 14] = [
     Rare::Rename,
     Rare::ParallelRename,
     Rare::Expired,
-    Rare::Outrun,
+    Rare::Outpaced,
     Rare::WithoutTable,
     Rare::Incomplete,
     Rare::Contradicted,
@@ -156,8 +156,8 @@ impl Numbers {
     fn converged(&self, part: f64) -> u64 {
         let mut times = self.converged_ms.clone();
         times.sort_unstable();
-        let place = ((times.len() as f64 - 1.0).max(0.0) * part) as usize;
-        times.get(place).copied().unwrap_or(0)
+        let position = ((times.len() as f64 - 1.0).max(0.0) * part) as usize;
+        times.get(position).copied().unwrap_or(0)
     }
 
     /// What is worse in many runs together than it should be.
@@ -250,12 +250,14 @@ pub fn brief(message: &Message) -> String {
     match message {
         Message::Gossip(bytes) => format!("gossip of {} bytes", bytes.len()),
         Message::Digest(_) => "digest".into(),
-        Message::Deltas { slot, changes, .. } => {
+        Message::Deltas {
+            sequence, changes, ..
+        } => {
             let keys: Vec<_> = changes
                 .iter()
                 .map(|(key, record)| format!("{} {:?}", key.id(), record.version()))
                 .collect();
-            format!("deltas up to {slot}: {keys:?}")
+            format!("deltas up to {sequence}: {keys:?}")
         }
         Message::Chunk {
             request,

@@ -1,7 +1,7 @@
 //! The claims about a core that was spared: that it comes to rest, and what has to be true of its tables then.
 
 use limpet_core::base::id::NodeId;
-use limpet_core::drivers::engine::{Engine, Mode};
+use limpet_core::engine::{Engine, Mode};
 use limpet_core::replication::placement::View;
 use limpet_core::session::Record;
 use limpet_core::store::Memory;
@@ -46,7 +46,7 @@ pub fn is_converged(world: &World) -> Result<(), String> {
                 ));
             }
             let in_core = |node: &&NodeId| world.core.iter().any(|other| world.hosts[*other].id == **node);
-            if let Some(node) = engine.untold().find(in_core) {
+            if let Some(node) = engine.untold_tombstones().find(in_core) {
                 return Err(format!("n{index} has to tell {node} of an end"));
             }
             continue;
@@ -193,7 +193,7 @@ fn kept(world: &World) -> Option<Wrong> {
 /// that hands a session over, which has begun again under its id, hands over with it that it was over before.
 fn stays_over(world: &World, engine: &Engine) -> Option<Wrong> {
     let history = &world.history;
-    let returned = history.ends.iter().find(|end| {
+    let returned = history.deadlines.iter().find(|end| {
         let record = engine.table().get(&history.keys[end.session]);
         // What was found idle is kept for a while by who has not heard of its end, and not served.
         let record = record.filter(|record| record.is_alive());

@@ -30,12 +30,12 @@ pub struct Rate {
 
 /// What was said so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Said {
+pub struct SentBatch {
     messages: u64,
     bytes: u64,
 }
 
-impl Said {
+impl SentBatch {
     pub fn count(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes as u64;

@@ -35,11 +35,11 @@ impl Trace {
 
     /// An event that is shown if the run fails.
     pub fn line(&mut self, at_us: u64, what: &'static str, a: usize, b: usize, n: u64) {
-        self.say(at_us, what, a, b, n, String::new());
+        self.send(at_us, what, a, b, n, String::new());
     }
 
     /// The same, with words.
-    pub fn say(&mut self, at_us: u64, what: &'static str, a: usize, b: usize, n: u64, words: String) {
+    pub fn send(&mut self, at_us: u64, what: &'static str, a: usize, b: usize, n: u64, words: String) {
         self.count(at_us, what, a, b, n);
         if self.last.len() == KEPT {
             self.last.pop_front();

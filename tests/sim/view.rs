@@ -46,7 +46,7 @@ pub fn was_shed(record: &Record, life: Stamp) -> bool {
 pub fn same_but_uses(a: &Record, b: &Record) -> bool {
     let plain = |record: &Record| {
         let mut record = record.clone();
-        record.used = None;
+        record.last_touch = None;
         // Nodes forget what is over at their own pace.
         record.past.change(|past| {
             *past = Endings {

@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use limpet_core::drivers::engine::{Engine, Output};
 use limpet_core::drivers::node::TICK;
+use limpet_core::engine::{Engine, Output};
 use limpet_core::membership::{Identity, Timer};
 
 use crate::check;
@@ -43,7 +43,7 @@ pub enum Event {
         epoch: u32,
         identity: Box<Identity>,
         knows: u64,
-        on: limpet_core::drivers::engine::Listening,
+        on: limpet_core::engine::InboundLink,
     },
     /// An attempt came to nothing.
     DialFailed { attempt: Attempt, refused: bool },
@@ -54,7 +54,7 @@ pub enum Event {
     /// The dialler finds out that its connection is gone.
     Broken(ConnId),
     /// A pair may have been silent for long enough.
-    Silence(usize, usize, u64),
+    FailureDetector(usize, usize, u64),
     /// A client's next request.
     Request(usize),
     /// A client does not wait any longer.
@@ -267,7 +267,7 @@ impl World {
             Event::Write(id) => self.write(id),
             Event::Deliver(id) => self.deliver(id),
             Event::Broken(id) => self.broken(id),
-            Event::Silence(a, b, since) => {
+            Event::FailureDetector(a, b, since) => {
                 if self.net.is_silent_since(a, b, since) {
                     self.break_between(a, b);
                 }
@@ -309,10 +309,10 @@ impl World {
         let epoch = self.hosts[index].epoch;
         match output {
             Output::Dial(addr) => self.keep(index, host::index_of(addr)),
-            Output::Wake(node, lane) | Output::Changes(node, lane) => {
-                self.wake(index, host::called(&node), lane)
+            Output::Wake(node, stream) | Output::Changes(node, stream) => {
+                self.wake(index, host::called(&node), stream)
             }
-            Output::Close(node, lane) => self.close(index, host::called(&node), lane),
+            Output::Close(node, stream) => self.close(index, host::called(&node), stream),
             Output::Timer(after, timer) => {
                 self.after(
                     after.as_micros() as u64,
@@ -438,7 +438,7 @@ impl World {
     /// The path between the two may be other than it was.
     pub fn path_changed(&mut self, a: usize, b: usize) {
         if let Some(since) = self.net.note(a, b, self.now) {
-            self.after(crate::network::SILENCE_US, Event::Silence(a, b, since));
+            self.after(crate::network::SILENCE_US, Event::FailureDetector(a, b, since));
         }
         match self.net.way(a, b) {
             Pass::Reject => self.break_between(a, b),

@@ -63,8 +63,8 @@ impl WrongClock {
 
 fn library() -> PathBuf {
     let machines = fs::read_dir(LIBRARIES).into_iter().flatten().flatten();
-    let mut places = machines.map(|machine| machine.path().join("faketime/libfaketimeMT.so.1"));
-    places
+    let mut positions = machines.map(|machine| machine.path().join("faketime/libfaketimeMT.so.1"));
+    positions
         .find(|path| path.exists())
         .expect("libfaketime is missing; `make deps` installs it")
 }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Names of our namespaces begin so; the process that made them follows.
+/// Duplicates of our namespaces begin so; the process that made them follows.
 const PREFIX: &str = "limpet-";
 /// Where `ip netns` keeps them.
 const NAMESPACES: &str = "/var/run/netns";
@@ -254,8 +254,8 @@ fn run(command: &mut Command) {
 
 /// `PATH` of somebody who is not root often leaves these directories out.
 fn program_of_root(name: &str) -> PathBuf {
-    let places = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(|dir| Path::new(dir).join(name));
-    let there = places.iter().find(|path| path.exists());
+    let positions = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(|dir| Path::new(dir).join(name));
+    let there = positions.iter().find(|path| path.exists());
     there.cloned().unwrap_or_else(|| PathBuf::from(name))
 }
 

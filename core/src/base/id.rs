@@ -1,4 +1,4 @@
-//! Names: nodes and sessions. Newtypes, so that one cannot be taken for the other.
+//! Duplicates: nodes and sessions. Newtypes, so that one cannot be taken for the other.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -137,14 +137,14 @@ impl SessionKey {
     #[must_use]
     pub fn app(&self) -> &str {
         let app = self.0.slice.get(..usize::from(self.head().app_len));
-        spelled(app.unwrap_or_default())
+        encoded(app.unwrap_or_default())
     }
 
     /// The id.
     #[must_use]
     pub fn id(&self) -> &str {
         let id = self.0.slice.get(usize::from(self.head().app_len) + 1..);
-        spelled(id.unwrap_or_default())
+        encoded(id.unwrap_or_default())
     }
 
     /// How long the id is.
@@ -178,7 +178,7 @@ impl SessionKey {
 }
 
 /// Text that was text before it became bytes.
-fn spelled(bytes: &[u8]) -> &str {
+fn encoded(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 

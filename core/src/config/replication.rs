@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::section::Section;
-use crate::drivers::engine::Mode;
+use crate::engine::Mode;
 use crate::net::compress::Compression;
 use crate::replication::acks::Level;
-use crate::replication::lanes::{LANES_MAX, Lane};
 use crate::replication::placement::COPIES_MAX;
-use crate::session::NameFilter;
+use crate::replication::streams::{STREAMS_MAX, StreamId};
+use crate::session::AttributeFilter;
 
 /// How changes reach other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct ReplicationConfig {
     /// How frames to other nodes are written.
     pub compress: Compression,
     /// How many links are made to each peer.
-    pub links: Lane,
+    pub links: StreamId,
     /// Bytes of changes kept for one peer.
     pub queue_bytes: usize,
     /// How many nodes are sent parts of the table at a time.
@@ -34,7 +34,7 @@ pub struct ReplicationConfig {
     /// How long the end of a session is remembered.
     pub tombstone_life: Duration,
     /// Which attributes are kept and told to other nodes.
-    pub replicate: NameFilter,
+    pub replicate: AttributeFilter,
     /// How far ahead of this node's clock a stamp may be.
     pub max_skew: Duration,
 }
@@ -55,7 +55,8 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
         Level::parse(text).ok_or_else(|| "none, one, quorum or all is expected".into())
     });
     let ack_timeout = replication.period("ack_timeout", 15_000, 1, 600_000);
-    let links = Lane::try_from(replication.integer("links", 1, LANES_MAX.into(), 2)).unwrap_or(LANES_MAX);
+    let links =
+        StreamId::try_from(replication.integer("links", 1, STREAMS_MAX.into(), 2)).unwrap_or(STREAMS_MAX);
     let queue_bytes = replication.size("queue_bytes", 64 << 20, 64 << 10, 16 << 30);
     let donor_transfers = usize::try_from(replication.integer("donor_transfers", 1, 64, 2)).unwrap_or(1);
     let repair_interval = replication.period("repair_interval", 5000, 100, 3_600_000);
@@ -81,12 +82,12 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
     }
 }
 
-fn replicate(replication: &mut Section) -> NameFilter {
-    NameFilter::new(replication.strings("replicate")).unwrap_or_else(|bad| {
+fn replicate(replication: &mut Section) -> AttributeFilter {
+    AttributeFilter::new(replication.strings("replicate")).unwrap_or_else(|bad| {
         let key = bad
             .index
             .map_or("replicate".into(), |index| format!("replicate[{index}]"));
         replication.problem(&key, bad.sentence);
-        NameFilter::default()
+        AttributeFilter::default()
     })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Daemon;
 use crate::api::http::Settings;
 use crate::config::{Config, LogConfig, Problem, Problems, ReplicationConfig, changes};
-use crate::drivers::engine::Tunables;
+use crate::engine::Tunables;
 use crate::net::tls::Tls;
 use crate::telemetry::log::Log;
 

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use super::node::Node;
 use crate::membership::{HINT_MAX, Hint, SignedHint};
+use crate::net::hint_signature::HintSignature;
 use crate::net::tls::Tls;
-use crate::net::voucher::Vouched;
 
 /// What stands for multicast among the seeds that are tried before a node calls itself the first.
 pub const MULTICAST_SEED: &str = "multicast";
@@ -90,7 +90,7 @@ pub async fn multicast(
             received = socket.recv_from(&mut buffer) => match received {
                 Ok((length, _)) => {
                     let datagram = buffer.get(..length).unwrap_or_default();
-                    hear_hint(&node, &domain, &tls, datagram, &mut budget);
+                    on_hint(&node, &domain, &tls, datagram, &mut budget);
                 }
                 Err(error) => {
                     tracing::warn!(group = %config.address, %error, "hints cannot be received");
@@ -111,13 +111,13 @@ async fn give_hint(
     let Some(hint) = node.with(|engine, now| engine.hint(domain, now)) else {
         return Ok(());
     };
-    let voucher = tls.borrow().voucher.clone();
+    let hint_signer = tls.borrow().hint_signer.clone();
     let datagram = hint.encode().and_then(|body| {
-        let Vouched {
+        let HintSignature {
             certificate,
             scheme,
             signature,
-        } = voucher.sign(&body)?;
+        } = hint_signer.sign(&body)?;
         let signed = SignedHint {
             body,
             certificate,
@@ -135,13 +135,7 @@ async fn give_hint(
 }
 
 /// Follows a hint if it leads anywhere new, and proves genuine: the cheap questions first.
-fn hear_hint(
-    node: &Arc<Node>,
-    domain: &str,
-    tls: &watch::Receiver<Tls>,
-    datagram: &[u8],
-    budget: &mut Budget,
-) {
+fn on_hint(node: &Arc<Node>, domain: &str, tls: &watch::Receiver<Tls>, datagram: &[u8], budget: &mut Budget) {
     let Some(signed) = SignedHint::decode(datagram) else {
         return;
     };
@@ -151,13 +145,13 @@ fn hear_hint(
     if !node.with(|engine, now| engine.is_hint_worth(&hint, domain, now)) || !budget.take() {
         return;
     }
-    let vouched = Vouched {
+    let vouched = HintSignature {
         certificate: signed.certificate,
         scheme: signed.scheme,
         signature: signed.signature,
     };
-    let voucher = tls.borrow().voucher.clone();
-    let genuine = voucher
+    let hint_signer = tls.borrow().hint_signer.clone();
+    let genuine = hint_signer
         .verify(&signed.body, &vouched)
         .is_some_and(|who| who.cluster == hint.cluster && who.node == hint.node);
     if genuine {

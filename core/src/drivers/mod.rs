@@ -3,9 +3,8 @@
 //! connections to other nodes, [`lease`] how long each lasts, [`discovery`] how others are found, [`health`] the checks of this node's own workers.
 
 pub mod discovery;
-pub mod engine;
 pub mod health;
-pub mod lease;
+pub mod link_age;
 pub mod links;
 pub mod node;
 pub mod traffic;

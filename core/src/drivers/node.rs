@@ -11,18 +11,18 @@ use std::time::Duration;
 use limpet_wire::table::TableVersion;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
-use super::engine::events::Event;
-use super::engine::fetch::FetchId;
-use super::engine::sessions::Refused;
-use super::engine::{Engine, EngineConfig, Output};
 use super::traffic::AllTraffic;
 use crate::base::clock::{Clock, Now};
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{EVENT_LISTENERS_MAX, EVENTS_KEPT};
+use crate::engine::backup::fetch::FetchId;
+use crate::engine::events::Event;
+use crate::engine::sessions::Refused;
+use crate::engine::{Engine, EngineConfig, Output};
 use crate::membership::Timer;
 use crate::replication::acks::{Level, Waiter};
-use crate::replication::lanes::Lane;
-use crate::replication::slots::Slots;
+use crate::replication::streams::StreamId;
+use crate::replication::write_set::WriteSet;
 
 /// How often the engine is told that time passes.
 pub const TICK: Duration = Duration::from_millis(50);
@@ -57,7 +57,7 @@ pub struct Node {
     engine: Mutex<Engine>,
     waiters: Mutex<HashMap<Waiter, oneshot::Sender<usize>>>,
     fetches: Mutex<HashMap<FetchId, oneshot::Sender<bool>>>,
-    links: Mutex<HashMap<(NodeId, Lane), Arc<LinkSignal>>>,
+    links: Mutex<HashMap<(NodeId, StreamId), Arc<LinkSignal>>>,
     dialling: Mutex<HashSet<SocketAddr>>,
     commands: mpsc::UnboundedSender<LinkCommand>,
     timers: mpsc::UnboundedSender<(Duration, Timer)>,
@@ -139,18 +139,18 @@ impl Node {
             Output::Dial(addr) => {
                 let _ = self.commands.send(LinkCommand::Dial(addr)); // closed: the daemon is stopping
             }
-            Output::Wake(node, lane) => {
-                if let Some(link) = self.links().get(&(node, lane)) {
+            Output::Wake(node, stream) => {
+                if let Some(link) = self.links().get(&(node, stream)) {
                     link.wake.notify_one();
                 }
             }
-            Output::Changes(node, lane) => {
-                if let Some(link) = self.links().get(&(node, lane)) {
+            Output::Changes(node, stream) => {
+                if let Some(link) = self.links().get(&(node, stream)) {
                     link.changes.notify_one();
                 }
             }
-            Output::Close(node, lane) => {
-                if let Some(link) = self.links().get(&(node, lane)) {
+            Output::Close(node, stream) => {
+                if let Some(link) = self.links().get(&(node, stream)) {
                     link.close.notify_one();
                 }
             }
@@ -191,10 +191,10 @@ impl Node {
     }
 
     /// Waits until `level` copies of a change are known, or `timeout` has passed; says how many are.
-    pub async fn copies(&self, level: Level, timeout: Duration, slots: Slots) -> usize {
+    pub async fn copies(&self, level: Level, timeout: Duration, write_set: WriteSet) -> usize {
         // The waiter is registered before anybody can settle it: both happen under the engine's lock.
         let waiting = self.with(|engine, now| {
-            let waiter = engine.wait_for(level, timeout, slots, now)?;
+            let waiter = engine.wait_for(level, timeout, write_set, now)?;
             let (sender, receiver) = oneshot::channel();
             self.waiters
                 .lock()
@@ -212,7 +212,7 @@ impl Node {
     ///
     /// # Errors
     /// [`Refused::Unreachable`].
-    pub async fn bring(&self, keys: &[SessionKey]) -> Result<(), Refused> {
+    pub async fn make_local(&self, keys: &[SessionKey]) -> Result<(), Refused> {
         let missing = |engine: &Engine, now| -> Vec<SessionKey> {
             keys.iter()
                 .filter(|key| engine.must_fetch(key, now))
@@ -282,13 +282,13 @@ impl Node {
 
     /// A link to `node` is up; its writer listens to the signal, and is reached by it until the registration is
     /// dropped.
-    pub fn register_link(self: &Arc<Self>, node: &NodeId, lane: Lane) -> Registered {
+    pub fn register_link(self: &Arc<Self>, node: &NodeId, stream: StreamId) -> Registered {
         let signal = Arc::new(LinkSignal::default());
-        let place = (node.clone(), lane);
-        self.links().insert(place.clone(), signal.clone());
+        let position = (node.clone(), stream);
+        self.links().insert(position.clone(), signal.clone());
         Registered {
             node: self.clone(),
-            place,
+            position,
             signal,
         }
     }
@@ -299,7 +299,7 @@ impl Node {
         self.table.subscribe()
     }
 
-    fn links(&self) -> std::sync::MutexGuard<'_, HashMap<(NodeId, Lane), Arc<LinkSignal>>> {
+    fn links(&self) -> std::sync::MutexGuard<'_, HashMap<(NodeId, StreamId), Arc<LinkSignal>>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -308,7 +308,7 @@ impl Node {
 #[derive(Debug)]
 pub struct Registered {
     node: Arc<Node>,
-    place: (NodeId, Lane),
+    position: (NodeId, StreamId),
     /// What the writer is told.
     pub signal: Arc<LinkSignal>,
 }
@@ -316,9 +316,9 @@ pub struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut links = self.node.links();
-        let current = links.get(&self.place);
+        let current = links.get(&self.position);
         if current.is_some_and(|current| Arc::ptr_eq(current, &self.signal)) {
-            links.remove(&self.place);
+            links.remove(&self.position);
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::base::id::NodeId;
 use crate::base::limits::MEMBERS_MAX;
-use crate::replication::lanes::Lane;
-use crate::replication::outbox::Slot;
+use crate::replication::outbox::Sequence;
+use crate::replication::streams::StreamId;
 
 /// How many batches without an acknowledgement are timed; of more, the oldest are not.
 const TIMED_MAX: usize = 1024;
@@ -56,7 +56,7 @@ pub struct AckTime {
 
 #[derive(Debug, Default)]
 struct Timed {
-    waiting: VecDeque<(Lane, Slot, Instant)>,
+    waiting: VecDeque<(StreamId, Sequence, Instant)>,
     time: AckTime,
 }
 
@@ -83,20 +83,20 @@ impl Traffic {
     }
 
     /// The batch that ends with `slot` was sent at `now`.
-    pub fn batch_sent(&self, lane: Lane, slot: Slot, now: Instant) {
+    pub fn batch_sent(&self, stream: StreamId, sequence: Sequence, now: Instant) {
         let mut timed = self.timed();
         if timed.waiting.len() >= TIMED_MAX {
             timed.waiting.pop_front();
         }
-        timed.waiting.push_back((lane, slot, now));
+        timed.waiting.push_back((stream, sequence, now));
     }
 
-    /// It has acknowledged `lane` up to `slot` at `now`.
-    pub fn acknowledged(&self, lane: Lane, slot: Slot, now: Instant) {
+    /// It has acknowledged `stream` up to `slot` at `now`.
+    pub fn acknowledged(&self, stream: StreamId, sequence: Sequence, now: Instant) {
         let mut timed = self.timed();
         let Timed { waiting, time } = &mut *timed;
         waiting.retain(|(on, sent, at)| {
-            let settled = *on == lane && *sent <= slot;
+            let settled = *on == stream && *sent <= sequence;
             if settled {
                 let took = now.saturating_duration_since(*at);
                 time.average = if time.average.is_zero() {
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn batches_nobody_acknowledges_are_not_kept_without_end() {
         let (traffic, now) = (Traffic::default(), Instant::now());
-        (0..5000).for_each(|slot| traffic.batch_sent(0, slot, now));
+        (0..5000).for_each(|sequence| traffic.batch_sent(0, sequence, now));
         assert_eq!(traffic.timed().waiting.len(), TIMED_MAX);
     }
 }

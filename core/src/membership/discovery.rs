@@ -48,7 +48,7 @@ pub struct SignedHint {
 }
 
 #[derive(Encode, Decode)]
-struct Spelled {
+struct Encoded {
     magic: [u8; 12],
     body: Vec<u8>,
     certificate: Vec<u8>,
@@ -76,26 +76,26 @@ impl SignedHint {
     /// The datagram. `None` when it would be longer than [`HINT_MAX`].
     #[must_use]
     pub fn encode(self) -> Option<Vec<u8>> {
-        let spelled = Spelled {
+        let encoded = Encoded {
             magic: MAGIC,
             body: self.body,
             certificate: self.certificate,
             scheme: self.scheme,
             signature: self.signature,
         };
-        let bytes = bincode::encode_to_vec(spelled, CONFIG).ok()?;
+        let bytes = bincode::encode_to_vec(encoded, CONFIG).ok()?;
         (bytes.len() <= HINT_MAX).then_some(bytes)
     }
 
     /// Reads a datagram.
     #[must_use]
     pub fn decode(datagram: &[u8]) -> Option<Self> {
-        let (spelled, read): (Spelled, usize) = bincode::decode_from_slice(datagram, CONFIG).ok()?;
-        (spelled.magic == MAGIC && read == datagram.len()).then_some(Self {
-            body: spelled.body,
-            certificate: spelled.certificate,
-            scheme: spelled.scheme,
-            signature: spelled.signature,
+        let (encoded, read): (Encoded, usize) = bincode::decode_from_slice(datagram, CONFIG).ok()?;
+        (encoded.magic == MAGIC && read == datagram.len()).then_some(Self {
+            body: encoded.body,
+            certificate: encoded.certificate,
+            scheme: encoded.scheme,
+            signature: encoded.signature,
         })
     }
 }

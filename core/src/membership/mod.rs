@@ -4,13 +4,13 @@
 mod discovery;
 mod drift;
 mod identity;
+mod member_message;
 mod roster;
 mod swim;
-mod word;
 
 pub use discovery::{Dialled, HINT_MAX, Hint, Listener, SignedHint};
 pub use drift::Drift;
 pub use identity::Identity;
+pub use member_message::MemberMessage;
 pub use roster::{Member, MemberState, Roster};
 pub use swim::{Event, Swim, SwimConfig, Timer, Todo};
-pub use word::Word;

@@ -91,7 +91,7 @@ impl Swim {
 
     /// The latest run of `node` that was heard of, dead or alive.
     #[must_use]
-    pub fn latest_run(&self, node: &str) -> Option<u64> {
+    pub fn latest_incarnation(&self, node: &str) -> Option<u64> {
         let all = self.foca.iter_membership_state().map(foca::Member::id);
         all.filter(|id| *id.node == *node).map(|id| id.incarnation).max()
     }
@@ -122,12 +122,12 @@ impl Swim {
     }
 
     /// Bytes from a peer. Bytes that are none of SWIM's are counted by the caller and change nothing.
-    pub fn hear(&mut self, bytes: &[u8]) -> Todo {
+    pub fn on_message(&mut self, bytes: &[u8]) -> Todo {
         self.run("hear", |foca, runtime| foca.handle_data(bytes, runtime))
     }
 
     /// Goes on under a later incarnation, past `known`.
-    pub fn outrun(&mut self, known: u64) -> Todo {
+    pub fn outpace(&mut self, known: u64) -> Todo {
         let identity = Identity {
             incarnation: known.saturating_add(1),
             ..self.identity.clone()
@@ -173,7 +173,7 @@ impl Swim {
             .filter(|id| id.node == self.identity.node)
             .map(|id| id.incarnation);
         if let Some(known) = known.max().filter(|known| *known >= self.identity.incarnation) {
-            let later = self.outrun(known);
+            let later = self.outpace(known);
             todo.datagrams.extend(later.datagrams);
             todo.timers.extend(later.timers);
             todo.events.push(Event::Rejoined(self.identity.clone()));

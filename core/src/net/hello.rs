@@ -27,7 +27,7 @@ pub struct Hello {
     /// restarted with its clock set back learns by this that it must take a later one.
     pub knows: u64,
     /// Which of the links from this node to the other one it is, from 0.
-    pub lane: u8,
+    pub stream: u8,
     /// In an answer: whether the other side may stay.
     pub verdict: Verdict,
 }
@@ -38,7 +38,7 @@ pub enum Verdict {
     /// It may speak.
     Welcome,
     /// The node at this address has the same name, was there before, and is alive.
-    NameTaken(SocketAddr),
+    IdTaken(SocketAddr),
     /// It is of another domain, which this one has nothing to say to.
     OtherDomain,
 }
@@ -49,7 +49,7 @@ pub enum Verdict {
 pub struct HelloError(String);
 
 #[derive(Encode, Decode)]
-struct Spelled {
+struct Encoded {
     magic: [u8; 6],
     version: u8,
     node: String,
@@ -57,7 +57,7 @@ struct Spelled {
     incarnation: u64,
     addr: SocketAddr,
     knows: u64,
-    lane: u8,
+    stream: u8,
     verdict: Verdict,
 }
 
@@ -73,10 +73,10 @@ impl Hello {
             incarnation,
             addr,
             knows,
-            lane,
+            stream,
             verdict,
         } = self.clone();
-        let spelled = Spelled {
+        let encoded = Encoded {
             magic: MAGIC,
             version: VERSION,
             node,
@@ -84,10 +84,10 @@ impl Hello {
             incarnation,
             addr,
             knows,
-            lane,
+            stream,
             verdict,
         };
-        bincode::encode_to_vec(spelled, CONFIG).map_err(|e| HelloError(e.to_string()))
+        bincode::encode_to_vec(encoded, CONFIG).map_err(|e| HelloError(e.to_string()))
     }
 
     /// Reads a frame's body.
@@ -95,28 +95,28 @@ impl Hello {
     /// # Errors
     /// When it is anything but a hello of this version.
     pub fn decode(bytes: &[u8]) -> Result<Self, HelloError> {
-        let (spelled, _): (Spelled, usize) =
+        let (encoded, _): (Encoded, usize) =
             bincode::decode_from_slice(bytes, CONFIG).map_err(|e| HelloError(e.to_string()))?;
-        if spelled.magic != MAGIC || spelled.version != VERSION {
-            return Err(HelloError(format!("version {}", spelled.version)));
+        if encoded.magic != MAGIC || encoded.version != VERSION {
+            return Err(HelloError(format!("version {}", encoded.version)));
         }
-        let Spelled {
+        let Encoded {
             node,
             domain,
             incarnation,
             addr,
             knows,
-            lane,
+            stream,
             verdict,
             ..
-        } = spelled;
+        } = encoded;
         Ok(Self {
             node,
             domain,
             incarnation,
             addr,
             knows,
-            lane,
+            stream,
             verdict,
         })
     }
@@ -134,8 +134,8 @@ mod tests {
             incarnation: 7,
             addr: "[::1]:4000".parse().unwrap(),
             knows: 6,
-            lane: 1,
-            verdict: Verdict::NameTaken("[::1]:4001".parse().unwrap()),
+            stream: 1,
+            verdict: Verdict::IdTaken("[::1]:4001".parse().unwrap()),
         };
         let bytes = hello.encode().unwrap();
         assert_eq!(Hello::decode(&bytes), Ok(hello));

@@ -96,12 +96,12 @@ pub fn of_cluster(
 /// When the first of `certificates` that ends does. `None` when there are none, or one that cannot be read.
 #[must_use]
 pub fn not_after(certificates: &[CertificateDer<'_>]) -> Option<SystemTime> {
-    let ends = certificates.iter().map(|certificate| {
+    let deadlines = certificates.iter().map(|certificate| {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
         UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     });
-    ends.min().flatten()
+    deadlines.min().flatten()
 }
 
 #[cfg(test)]

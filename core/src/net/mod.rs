@@ -4,6 +4,6 @@
 pub mod compress;
 pub mod frame;
 pub mod hello;
+pub mod hint_signature;
 pub mod identity;
 pub mod tls;
-pub mod voucher;

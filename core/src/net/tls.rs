@@ -16,8 +16,8 @@ use rustls::{
     SignatureScheme,
 };
 
+use super::hint_signature::HintSigner;
 use super::identity::{self, CertifiedNode};
-use super::voucher::Voucher;
 
 /// The name clients put into the handshake; it selects nothing.
 pub const SERVER_NAME: &str = "limpet";
@@ -41,7 +41,7 @@ pub struct Tls {
     /// For links this node makes.
     pub client: Arc<ClientConfig>,
     /// For what is said outside of links.
-    pub voucher: Arc<Voucher>,
+    pub hint_signer: Arc<HintSigner>,
     /// How long links made with it last.
     pub renewal: Renewal,
     shown: Arc<Shown>,
@@ -124,7 +124,7 @@ impl Tls {
             .first()
             .cloned()
             .ok_or_else(|| cert(&"holds no certificate"))?;
-        let voucher = Voucher::new(first, key.clone_key(), roots.clone(), &provider)
+        let hint_signer = HintSigner::new(first, key.clone_key(), roots.clone(), &provider)
             .map_err(|e| at("key", &files.key, &e))?;
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider.clone())
             .build()
@@ -151,7 +151,7 @@ impl Tls {
         Ok(Self {
             server: Arc::new(server),
             client: Arc::new(client),
-            voucher: Arc::new(voucher),
+            hint_signer: Arc::new(hint_signer),
             renewal: Renewal::default(),
             shown: Arc::new(Shown { authorities, chain }),
         })

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::lanes::{LANES_MAX, Lane, Place};
-use super::outbox::Slot;
-use super::slots::{Holder, Holders, Slots};
+use super::outbox::Sequence;
+use super::streams::{STREAMS_MAX, StreamId, StreamPosition};
+use super::write_set::{Holder, Holders, WriteSet};
 use crate::base::id::NodeId;
 
 /// How many copies a caller wants before its answer.
@@ -52,12 +52,12 @@ impl Level {
     }
 }
 
-/// Names a waiting caller.
+/// Duplicates a waiting caller.
 pub type Waiter = u64;
 
 /// How a change stands with a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum DeliveryStatus {
     /// It has not acknowledged it.
     Pending,
     /// It has it.
@@ -93,26 +93,26 @@ impl Wait {
     }
 
     /// `node` has acknowledged `place`.
-    fn settle(&mut self, node: &NodeId, place: Place) {
+    fn settle(&mut self, node: &NodeId, position: StreamPosition) {
         for group in &mut self.groups {
             let before = group.missing.len();
             group.missing.retain_mut(|holder| {
                 if holder.node == *node {
-                    holder.places.retain(|known| *known != place);
+                    holder.positions.retain(|known| *known != position);
                 }
-                holder.lost || !holder.places.is_empty()
+                holder.lost || !holder.positions.is_empty()
             });
             group.copies += before - group.missing.len();
         }
     }
 
     /// `place` will never be acknowledged by `node`.
-    fn lose(&mut self, node: &NodeId, place: Place) {
+    fn lose(&mut self, node: &NodeId, position: StreamPosition) {
         let holders = self.groups.iter_mut().flat_map(|group| &mut group.missing);
         for holder in holders.filter(|holder| holder.node == *node) {
-            let before = holder.places.len();
-            holder.places.retain(|known| *known != place);
-            holder.lost |= holder.places.len() < before;
+            let before = holder.positions.len();
+            holder.positions.retain(|known| *known != position);
+            holder.lost |= holder.positions.len() < before;
         }
     }
 }
@@ -121,8 +121,8 @@ impl Wait {
 #[derive(Debug, Default)]
 pub struct Acks {
     waits: BTreeMap<Waiter, Wait>,
-    /// Who waits for which slot of which lane.
-    by_place: HashMap<(NodeId, Lane), BTreeSet<(Slot, Waiter)>>,
+    /// Who waits for which slot of which stream.
+    by_position: HashMap<(NodeId, StreamId), BTreeSet<(Sequence, Waiter)>>,
     by_deadline: BTreeSet<(Duration, Waiter)>,
     next: Waiter,
 }
@@ -137,12 +137,14 @@ impl Acks {
         &mut self,
         level: Level,
         deadline: Duration,
-        slots: Slots,
-        standing: impl Fn(&NodeId, Option<Place>) -> Standing,
+        write_set: WriteSet,
+        delivery_status: impl Fn(&NodeId, Option<StreamPosition>) -> DeliveryStatus,
     ) -> Result<Waiter, usize> {
-        let here = slots.copies_here();
-        let groups = slots.into_groups();
-        let groups = groups.map(|holders| progress(here, holders, &standing)).collect();
+        let here = write_set.copies_here();
+        let groups = write_set.into_groups();
+        let groups = groups
+            .map(|holders| progress(here, holders, &delivery_status))
+            .collect();
         let wait = Wait {
             level,
             deadline,
@@ -152,23 +154,28 @@ impl Acks {
             return Err(wait.copies());
         }
         self.next += 1;
-        for (node, (lane, slot)) in places(&wait) {
-            let waiting = self.by_place.entry((node.clone(), lane)).or_default();
-            waiting.insert((slot, self.next));
+        for (node, (stream, sequence)) in positions(&wait) {
+            let waiting = self.by_position.entry((node.clone(), stream)).or_default();
+            waiting.insert((sequence, self.next));
         }
         self.by_deadline.insert((deadline, self.next));
         self.waits.insert(self.next, wait);
         Ok(self.next)
     }
 
-    /// `peer` has everything of `lane` up to `slot`. Returns who is done, with the count.
-    pub fn acknowledged(&mut self, peer: &NodeId, lane: Lane, slot: Slot) -> Vec<(Waiter, usize)> {
+    /// `peer` has everything of `stream` up to `slot`. Returns who is done, with the count.
+    pub fn acknowledged(
+        &mut self,
+        peer: &NodeId,
+        stream: StreamId,
+        sequence: Sequence,
+    ) -> Vec<(Waiter, usize)> {
         let mut done = Vec::new();
-        for (slot, waiter) in self.take_places(peer, lane, slot) {
+        for (sequence, waiter) in self.take_positions(peer, stream, sequence) {
             let Some(wait) = self.waits.get_mut(&waiter) else {
                 continue;
             };
-            wait.settle(peer, (lane, slot));
+            wait.settle(peer, (stream, sequence));
             if wait.is_done() {
                 done.extend(self.end(waiter));
             }
@@ -176,23 +183,23 @@ impl Acks {
         done
     }
 
-    /// What was on its way to `peer` on `lane` up to `slot` was dropped, or refused by it: it will never count.
-    pub fn dropped(&mut self, peer: &NodeId, lane: Lane, slot: Slot) {
-        for (slot, waiter) in self.take_places(peer, lane, slot) {
+    /// What was on its way to `peer` on `stream` up to `slot` was dropped, or refused by it: it will never count.
+    pub fn dropped(&mut self, peer: &NodeId, stream: StreamId, sequence: Sequence) {
+        for (sequence, waiter) in self.take_positions(peer, stream, sequence) {
             if let Some(wait) = self.waits.get_mut(&waiter) {
-                wait.lose(peer, (lane, slot));
+                wait.lose(peer, (stream, sequence));
             }
         }
     }
 
     /// Everything that was on its way to `peer` was dropped: none of it will ever count.
     pub fn dropped_all(&mut self, peer: &NodeId) {
-        (0..LANES_MAX).for_each(|lane| self.dropped(peer, lane, Slot::MAX));
+        (0..STREAMS_MAX).for_each(|stream| self.dropped(peer, stream, Sequence::MAX));
     }
 
     /// `peer` is no member any more: nobody waits for it. Returns who is done.
     pub fn gone(&mut self, peer: &NodeId) -> Vec<(Waiter, usize)> {
-        self.by_place.retain(|(node, _), _| node != peer);
+        self.by_position.retain(|(node, _), _| node != peer);
         let mut done = Vec::new();
         for (waiter, wait) in &mut self.waits {
             for group in &mut wait.groups {
@@ -229,14 +236,19 @@ impl Acks {
         self.waits.is_empty()
     }
 
-    /// Takes who waits for slots of `lane` up to `slot` out of the index.
-    fn take_places(&mut self, peer: &NodeId, lane: Lane, slot: Slot) -> Vec<(Slot, Waiter)> {
+    /// Takes who waits for slots of `stream` up to `slot` out of the index.
+    fn take_positions(
+        &mut self,
+        peer: &NodeId,
+        stream: StreamId,
+        sequence: Sequence,
+    ) -> Vec<(Sequence, Waiter)> {
         let mut taken = Vec::new();
-        let Some(waiting) = self.by_place.get_mut(&(peer.clone(), lane)) else {
+        let Some(waiting) = self.by_position.get_mut(&(peer.clone(), stream)) else {
             return taken;
         };
         while let Some(first) = waiting.first().copied()
-            && first.0 <= slot
+            && first.0 <= sequence
         {
             waiting.pop_first();
             taken.push(first);
@@ -248,9 +260,9 @@ impl Acks {
     fn end(&mut self, waiter: Waiter) -> Option<(Waiter, usize)> {
         let wait = self.waits.remove(&waiter)?;
         self.by_deadline.remove(&(wait.deadline, waiter));
-        for (node, (lane, slot)) in places(&wait) {
-            if let Some(waiting) = self.by_place.get_mut(&(node.clone(), lane)) {
-                waiting.remove(&(slot, waiter));
+        for (node, (stream, sequence)) in positions(&wait) {
+            if let Some(waiting) = self.by_position.get_mut(&(node.clone(), stream)) {
+                waiting.remove(&(sequence, waiter));
             }
         }
         Some((waiter, wait.copies()))
@@ -260,25 +272,25 @@ impl Acks {
 fn progress(
     here: usize,
     holders: Holders,
-    standing: impl Fn(&NodeId, Option<Place>) -> Standing,
+    delivery_status: impl Fn(&NodeId, Option<StreamPosition>) -> DeliveryStatus,
 ) -> Progress {
     let (mut copies, mut missing) = (here, Vec::new());
     for mut holder in holders {
-        if standing(&holder.node, None) == Standing::Gone {
+        if delivery_status(&holder.node, None) == DeliveryStatus::Gone {
             continue;
         }
         let mut pending = SmallVec::new();
-        for place in std::mem::take(&mut holder.places) {
-            match standing(&holder.node, Some(place)) {
-                Standing::Pending => pending.push(place),
-                Standing::Held => {}
-                Standing::Lost | Standing::Gone => holder.lost = true,
+        for position in std::mem::take(&mut holder.positions) {
+            match delivery_status(&holder.node, Some(position)) {
+                DeliveryStatus::Pending => pending.push(position),
+                DeliveryStatus::Held => {}
+                DeliveryStatus::Lost | DeliveryStatus::Gone => holder.lost = true,
             }
         }
         if pending.is_empty() && !holder.lost {
             copies += 1;
         } else {
-            holder.places = pending;
+            holder.positions = pending;
             missing.push(holder);
         }
     }
@@ -286,9 +298,9 @@ fn progress(
 }
 
 /// Every place a caller waits for.
-fn places(wait: &Wait) -> impl Iterator<Item = (&NodeId, Place)> {
+fn positions(wait: &Wait) -> impl Iterator<Item = (&NodeId, StreamPosition)> {
     let holders = wait.groups.iter().flat_map(|group| &group.missing);
-    holders.flat_map(|holder| holder.places.iter().map(|place| (&holder.node, *place)))
+    holders.flat_map(|holder| holder.positions.iter().map(|position| (&holder.node, *position)))
 }
 
 #[cfg(test)]

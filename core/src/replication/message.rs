@@ -7,17 +7,17 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
 use super::compact::{self, Malformed, Reader};
-use super::lanes::Lane;
-use super::outbox::Slot;
+use super::outbox::Sequence;
 use super::records;
+use super::streams::StreamId;
 use super::transfer::{Cursor, Pull};
 use crate::base::id::SessionKey;
 use crate::base::limits::FRAME_MAX;
-use crate::session::{Record, Used};
+use crate::session::{Record, Touch};
 
-mod spelled;
+mod encoding;
 
-use spelled::{Spelled, WireCursor};
+use encoding::{Encoded, WireCursor};
 
 /// The version of every message between nodes.
 pub const PROTOCOL: u8 = 2;
@@ -35,18 +35,18 @@ pub enum Message {
     /// Changes; to be acknowledged by `slot` once applied.
     Deltas {
         /// The last slot of the batch.
-        slot: Slot,
+        sequence: Sequence,
         /// The changes, in order.
         changes: Vec<(SessionKey, Record)>,
     },
-    /// Every slot of `lane` up to `slot` is received, and applied but for what the receiver refused.
+    /// Every slot of `stream` up to `slot` is received, and applied but for what the receiver refused.
     Ack {
-        /// The lane on which the changes came.
-        lane: Lane,
+        /// The stream on which the changes came.
+        stream: StreamId,
         /// The last slot.
-        slot: Slot,
+        sequence: Sequence,
         /// Up to this slot something was refused; 0 when nothing was.
-        refused: Slot,
+        refused: Sequence,
     },
     /// Send a chunk of the table.
     Pull(Pull),
@@ -126,7 +126,7 @@ pub struct Offered {
     /// [`Record::digest`].
     pub digest: u64,
     /// Its last use.
-    pub used: Option<Used>,
+    pub last_touch: Option<Touch>,
 }
 
 /// A node's word about itself.
@@ -210,12 +210,12 @@ pub fn encode_into(message: &Message, into: &mut Vec<u8>) -> Result<(), MessageE
 /// # Errors
 /// When it would pass [`FRAME_MAX`]; nothing is appended then.
 pub fn encode_deltas<'a>(
-    slot: Slot,
+    sequence: Sequence,
     changes: impl ExactSizeIterator<Item = (&'a SessionKey, &'a Record)>,
     into: &mut Vec<u8>,
 ) -> Result<(), MessageError> {
     bounded(into, |into| {
-        append_deltas(slot, changes, into);
+        append_deltas(sequence, changes, into);
         Ok(())
     })
 }
@@ -240,18 +240,18 @@ fn bounded(
 }
 
 fn append_deltas<'a>(
-    slot: Slot,
+    sequence: Sequence,
     changes: impl ExactSizeIterator<Item = (&'a SessionKey, &'a Record)>,
     into: &mut Vec<u8>,
 ) {
     into.extend([PROTOCOL, DELTAS]);
-    compact::number(slot, into);
+    compact::number(sequence, into);
     records::write(changes, into);
 }
 
 fn append(message: &Message, into: &mut Vec<u8>) -> Result<(), MessageError> {
-    if let Message::Deltas { slot, changes } = message {
-        append_deltas(*slot, changes.iter().map(|(key, record)| (key, record)), into);
+    if let Message::Deltas { sequence, changes } = message {
+        append_deltas(*sequence, changes.iter().map(|(key, record)| (key, record)), into);
         return Ok(());
     }
     into.push(PROTOCOL);
@@ -263,7 +263,7 @@ fn append(message: &Message, into: &mut Vec<u8>) -> Result<(), MessageError> {
         } => {
             into.push(CHUNK);
             compact::number(*request, into);
-            spell(&next.as_ref().map(WireCursor::from), into)?;
+            encode_plain(&next.as_ref().map(WireCursor::from), into)?;
             records::write(records.iter().map(|(key, record)| (key, record)), into);
         }
         Message::Fetched { request, key, record } => {
@@ -276,14 +276,14 @@ fn append(message: &Message, into: &mut Vec<u8>) -> Result<(), MessageError> {
         }
         other => {
             into.push(PLAIN);
-            let spelled = Spelled::of(other).ok_or("a message of records")?;
-            spell(&spelled, into)?;
+            let encoded = Encoded::of(other).ok_or("a message of records")?;
+            encode_plain(&encoded, into)?;
         }
     }
     Ok(())
 }
 
-fn spell(value: &impl Encode, into: &mut Vec<u8>) -> Result<(), MessageError> {
+fn encode_plain(value: &impl Encode, into: &mut Vec<u8>) -> Result<(), MessageError> {
     let written = bincode::encode_into_std_write(value, into, CONFIG);
     written
         .map(drop)
@@ -301,14 +301,14 @@ pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
         return Err(MessageError::Version { found: version });
     }
     let message = match reader.byte()? {
-        PLAIN => unspell::<Spelled>(&mut reader)?.try_into()?,
+        PLAIN => decode_plain::<Encoded>(&mut reader)?.try_into()?,
         DELTAS => Message::Deltas {
-            slot: reader.number()?,
+            sequence: reader.number()?,
             changes: records::read(&mut reader)?,
         },
         CHUNK => Message::Chunk {
             request: reader.number()?,
-            next: unspell::<Option<WireCursor>>(&mut reader)?
+            next: decode_plain::<Option<WireCursor>>(&mut reader)?
                 .map(Cursor::try_from)
                 .transpose()?,
             records: records::read(&mut reader)?,
@@ -330,7 +330,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
     Ok(message)
 }
 
-fn unspell<T: Decode<()>>(from: &mut Reader) -> Result<T, MessageError> {
+fn decode_plain<T: Decode<()>>(from: &mut Reader) -> Result<T, MessageError> {
     let bytes = from.rest();
     let standard = bincode::config::standard();
     // Room for a list is taken when its length is read, so a short message may claim little. Nothing takes 64 times

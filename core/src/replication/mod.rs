@@ -1,7 +1,7 @@
 //! How changes reach the other nodes, as pure values: what waits for whom, what was acknowledged, what is missing.
 //!
 //! ```text
-//! local change ─► outbox of every peer's lane ─► batch ─► link          (net, elsewhere)
+//! local change ─► outbox of every peer's stream ─► batch ─► link          (net, elsewhere)
 //!                             ▲                                   │
 //!                        settled by ◄─────────── ack ◄────────────┘
 //! ```
@@ -10,10 +10,10 @@
 pub mod acks;
 mod compact;
 pub mod digest;
-pub mod lanes;
 pub mod message;
 pub mod outbox;
 pub mod placement;
 mod records;
-pub mod slots;
+pub mod streams;
 pub mod transfer;
+pub mod write_set;

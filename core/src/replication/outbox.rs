@@ -3,7 +3,7 @@
 //! A change takes a *slot*; slots are sent in rising order. A change to a session whose slot has not been sent yet
 //! joins it, so a slow peer costs one slot per session, not one per change. What was sent stays until the peer
 //! acknowledges it, and is sent again after a reconnect; joining twice does nothing.
-//! Deliberately absent: the bound, which all links to a peer share; see [`super::lanes`].
+//! Deliberately absent: the bound, which all links to a peer share; see [`super::streams`].
 
 use std::collections::VecDeque;
 
@@ -11,18 +11,18 @@ use crate::base::id::{BySession, SessionKey};
 use crate::session::Record;
 
 /// Numbers a slot; rises over the whole life of a node, so that an old acknowledgement means no new slot.
-pub type Slot = u64;
+pub type Sequence = u64;
 
 /// The first slot of an outbox that is made, or dropped everything, at `wall_ms`: room for four million changes per
 /// millisecond, and later than every slot of an earlier outbox for the same peer.
 #[must_use]
-pub const fn first_slot(wall_ms: u64) -> Slot {
+pub const fn first_sequence(wall_ms: u64) -> Sequence {
     wall_ms << 22
 }
 
 #[derive(Debug)]
 struct Pending {
-    slot: Slot,
+    sequence: Sequence,
     key: SessionKey,
     delta: Record,
     size: usize,
@@ -34,7 +34,7 @@ pub(super) fn size(key: &SessionKey, delta: &Record) -> usize {
 }
 
 /// About how many bytes a change is spelled in: what it says, and moments and lengths.
-fn spelled_size(pending: &Pending) -> usize {
+fn encoded_size(pending: &Pending) -> usize {
     pending.key.id_len() + pending.delta.said() + 32
 }
 
@@ -50,18 +50,18 @@ pub struct Outbox {
     /// How many of them were sent.
     sent: usize,
     /// The slots of those that were never sent; of several of one session, the youngest.
-    by_key: BySession<Slot>,
-    next: Slot,
-    acked: Slot,
-    /// Slots below were dropped.
-    floor: Slot,
+    by_key: BySession<Sequence>,
+    next: Sequence,
+    acked: Sequence,
+    /// WriteSet below were dropped.
+    floor: Sequence,
     bytes: usize,
 }
 
 impl Outbox {
     /// An outbox that numbers its slots from `first` on.
     #[must_use]
-    pub fn new(first: Slot) -> Self {
+    pub fn new(first: Sequence) -> Self {
         Self {
             pending: VecDeque::new(),
             sent: 0,
@@ -74,29 +74,29 @@ impl Outbox {
     }
 
     /// Adds a change; returns the slot whose acknowledgement means the peer has it.
-    pub fn push(&mut self, key: &SessionKey, delta: Record) -> Slot {
-        if let Some(slot) = self.join(key, &delta) {
-            return slot;
+    pub fn push(&mut self, key: &SessionKey, delta: Record) -> Sequence {
+        if let Some(sequence) = self.join(key, &delta) {
+            return sequence;
         }
-        let slot = self.next;
+        let sequence = self.next;
         self.next += 1;
         let size = size(key, &delta);
         self.bytes += size;
-        self.by_key.insert(key.clone(), slot);
+        self.by_key.insert(key.clone(), sequence);
         self.pending.push_back(Pending {
-            slot,
+            sequence,
             key: key.clone(),
             delta,
             size,
         });
-        slot
+        sequence
     }
 
     /// Joins a change into one of the same session that has not been sent.
-    fn join(&mut self, key: &SessionKey, delta: &Record) -> Option<Slot> {
-        let slot = self.by_key.get(key).copied()?;
-        let first = self.pending.front()?.slot;
-        let pending = self.pending.get_mut(usize::try_from(slot - first).ok()?)?;
+    fn join(&mut self, key: &SessionKey, delta: &Record) -> Option<Sequence> {
+        let sequence = self.by_key.get(key).copied()?;
+        let first = self.pending.front()?.sequence;
+        let pending = self.pending.get_mut(usize::try_from(sequence - first).ok()?)?;
         if pending.delta.past.origin.is_some() && delta.past.deleted > pending.delta.past.deleted {
             return None; // the end of the new id must not take with it that the old one is over
         }
@@ -104,7 +104,7 @@ impl Outbox {
         let size = size(key, &pending.delta);
         self.bytes = self.bytes + size - pending.size;
         pending.size = size;
-        Some(slot)
+        Some(sequence)
     }
 
     /// Forgets everything that was not acknowledged; says how many changes that is.
@@ -123,13 +123,13 @@ impl Outbox {
     pub fn batch(
         &mut self,
         bytes: usize,
-    ) -> Option<(Slot, impl ExactSizeIterator<Item = (&SessionKey, &Record)>)> {
+    ) -> Option<(Sequence, impl ExactSizeIterator<Item = (&SessionKey, &Record)>)> {
         let (first, mut taken) = (self.sent, 0);
         for pending in self.pending.range(first..) {
             if taken >= bytes {
                 break;
             }
-            taken += spelled_size(pending);
+            taken += encoded_size(pending);
             self.sent += 1;
         }
         if self.sent < self.pending.len() {
@@ -141,18 +141,18 @@ impl Outbox {
             self.by_key.shrink_to(SPARE);
         }
         let batch = self.pending.range(first..self.sent);
-        let last = batch.clone().next_back()?.slot;
+        let last = batch.clone().next_back()?.sequence;
         Some((last, batch.map(|pending| (&pending.key, &pending.delta))))
     }
 
     /// The peer has received every slot up to `slot`. A number it cannot know is ignored.
-    pub fn acknowledge(&mut self, slot: Slot) {
-        if slot >= self.next || slot < self.floor {
+    pub fn acknowledge(&mut self, sequence: Sequence) {
+        if sequence >= self.next || sequence < self.floor {
             return;
         }
-        self.acked = self.acked.max(slot);
+        self.acked = self.acked.max(sequence);
         while self.sent > 0
-            && let Some(pending) = self.pending.pop_front_if(|pending| pending.slot <= slot)
+            && let Some(pending) = self.pending.pop_front_if(|pending| pending.sequence <= sequence)
         {
             self.sent -= 1;
             self.bytes -= pending.size;
@@ -170,19 +170,19 @@ impl Outbox {
 
     /// Whether no slot below `next` waits for its acknowledgement any more.
     #[must_use]
-    pub fn is_told(&self, next: Slot) -> bool {
-        self.pending.front().is_none_or(|oldest| oldest.slot >= next)
+    pub fn is_told(&self, next: Sequence) -> bool {
+        self.pending.front().is_none_or(|oldest| oldest.sequence >= next)
     }
 
-    /// Slots below this one were dropped, and no acknowledgement means them.
+    /// WriteSet below this one were dropped, and no acknowledgement means them.
     #[must_use]
-    pub const fn floor(&self) -> Slot {
+    pub const fn floor(&self) -> Sequence {
         self.floor
     }
 
     /// Every slot from the floor up to this one is known to be received.
     #[must_use]
-    pub const fn acked(&self) -> Slot {
+    pub const fn acked(&self) -> Sequence {
         self.acked
     }
 
@@ -208,7 +208,7 @@ impl Outbox {
 
     /// The slot the next change takes.
     #[must_use]
-    pub const fn next(&self) -> Slot {
+    pub const fn next(&self) -> Sequence {
         self.next
     }
 }
@@ -216,16 +216,16 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Attributes, Register, Stamp, Used};
+    use crate::session::{Attributes, Register, Stamp, Touch};
 
     fn key(id: &str) -> SessionKey {
         SessionKey::parse("default", id).unwrap()
     }
 
-    fn batch(outbox: &mut Outbox, bytes: usize) -> Option<(Slot, Vec<(SessionKey, Record)>)> {
-        let (slot, batch) = outbox.batch(bytes)?;
+    fn batch(outbox: &mut Outbox, bytes: usize) -> Option<(Sequence, Vec<(SessionKey, Record)>)> {
+        let (sequence, batch) = outbox.batch(bytes)?;
         let owned = batch.map(|(key, delta)| (key.clone(), delta.clone()));
-        Some((slot, owned.collect()))
+        Some((sequence, owned.collect()))
     }
 
     fn write(time: u64, len: usize) -> Record {
@@ -237,7 +237,7 @@ mod tests {
         };
         Record {
             attributes: Attributes::from_iter([("a".into(), register)]),
-            ..Record::use_of(Used {
+            ..Record::touch_only(Touch {
                 life: stamp,
                 at_ms: 0,
             })
@@ -261,10 +261,10 @@ mod tests {
         let mut outbox = Outbox::new(1);
         outbox.push(&key("S1"), write(1, 8));
         outbox.push(&key("S2"), write(2, 8));
-        let (slot, _) = batch(&mut outbox, 1).unwrap();
+        let (sequence, _) = batch(&mut outbox, 1).unwrap();
         batch(&mut outbox, 1).unwrap();
         outbox.push(&key("S2"), write(3, 8));
-        outbox.acknowledge(slot);
+        outbox.acknowledge(sequence);
         outbox.rewind();
         outbox.push(&key("S2"), write(4, 8));
         let (_, batch) = batch(&mut outbox, usize::MAX).unwrap();
@@ -295,11 +295,11 @@ mod tests {
     #[test]
     fn an_acknowledgement_of_what_was_dropped_is_ignored() {
         let mut outbox = Outbox::new(1);
-        let slot = outbox.push(&key("S1"), write(1, 8));
+        let sequence = outbox.push(&key("S1"), write(1, 8));
         batch(&mut outbox, usize::MAX).unwrap();
         assert_eq!(outbox.drop_all(), 1);
-        outbox.acknowledge(slot);
-        assert!(outbox.acked() < outbox.floor() && slot < outbox.floor());
+        outbox.acknowledge(sequence);
+        assert!(outbox.acked() < outbox.floor() && sequence < outbox.floor());
     }
 
     #[test]
@@ -314,8 +314,8 @@ mod tests {
                 outbox.rewind();
             }
         }
-        while let Some((slot, _)) = batch(&mut outbox, 300) {
-            outbox.acknowledge(slot);
+        while let Some((sequence, _)) = batch(&mut outbox, 300) {
+            outbox.acknowledge(sequence);
         }
         assert_eq!(outbox.bytes(), 0);
     }

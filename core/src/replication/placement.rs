@@ -123,10 +123,10 @@ impl View {
         let mut best: Vec<(u64, &NodeId)> = Vec::with_capacity(others + 1);
         for node in nodes.filter(|node| Some(*node) != primary) {
             let score = scores.node(node.as_str());
-            let place =
+            let position =
                 best.partition_point(|(other, name)| *other > score || (*other == score && *name < node));
-            if place < others {
-                best.insert(place, (score, node));
+            if position < others {
+                best.insert(position, (score, node));
                 best.truncate(others);
             }
         }

@@ -17,7 +17,7 @@ use limpet_wire::report::IdleLimit;
 
 use super::compact::{Malformed, Reader, StampsIn, StampsOut, WordsIn, WordsOut, bytes, difference, number};
 use crate::base::id::SessionKey;
-use crate::session::{Attribute, Endings, Moved, Record, Register, Stamp, Used};
+use crate::session::{Attribute, Endings, Moved, Record, Register, Stamp, Touch};
 
 /// The most records one message carries; one with more is no message of ours.
 const RECORDS_MAX: usize = 1 << 16;
@@ -74,8 +74,8 @@ impl Common {
     }
 
     /// The use that needs no words.
-    const fn used(self) -> Used {
-        Used {
+    const fn last_touch(self) -> Touch {
+        Touch {
             life: self.life,
             at_ms: self.stamp.wall_ms(),
         }
@@ -107,7 +107,7 @@ struct Writer<'a, 'b> {
 impl<'a> Writer<'a, '_> {
     fn record(&mut self, key: &'a SessionKey, record: &'a Record) {
         let common = Common::of_record(record);
-        let used_then = record.used.is_some() && record.used == common.map(Common::used);
+        let used_then = record.last_touch.is_some() && record.last_touch == common.map(Common::last_touch);
         let plain = |r: &Register<Attribute>| Some(Common::of(r)) == common && r.value.is_some();
         let one = record.attributes.len() == 1 && record.attributes.registers().all(plain);
         let first_node =
@@ -116,7 +116,7 @@ impl<'a> Writer<'a, '_> {
             (DELETED, record.past.deleted != Stamp::ZERO),
             (MOVED, record.past.moved.is_some()),
             (ENDED, record.past.ended.is_some()),
-            (USED, record.used.is_some() && !used_then),
+            (USED, record.last_touch.is_some() && !used_then),
             (IDLE, record.max_inactive.is_some()),
             (ROUTE, record.route.is_some()),
             (ORIGIN, record.past.origin.is_some()),
@@ -168,10 +168,10 @@ impl<'a> Writer<'a, '_> {
             bytes(moved.to.as_bytes(), self.into);
         }
         if let Some(ended) = &record.past.ended {
-            self.used(*ended);
+            self.last_touch(*ended);
         }
-        if let Some(used) = record.used.filter(|_| !used_then) {
-            self.used(used);
+        if let Some(last_touch) = record.last_touch.filter(|_| !used_then) {
+            self.last_touch(last_touch);
         }
         if let Some(idle) = &record.max_inactive {
             self.head(idle, common, 0);
@@ -193,9 +193,9 @@ impl<'a> Writer<'a, '_> {
         }
     }
 
-    fn used(&mut self, used: Used) {
-        self.stamps.write(used.life, false, self.into);
-        difference(used.at_ms, used.life.wall_ms(), self.into);
+    fn last_touch(&mut self, last_touch: Touch) {
+        self.stamps.write(last_touch.life, false, self.into);
+        difference(last_touch.at_ms, last_touch.life.wall_ms(), self.into);
     }
 
     /// In what the register differs from the others of its record.
@@ -331,7 +331,7 @@ impl RecordReader<'_, '_> {
         };
         let mut record = self.parts(more, common)?;
         if flags & USED_THEN != 0 {
-            record.used = common.map(Common::used);
+            record.last_touch = common.map(Common::last_touch);
         }
         for _ in 0..attributes {
             let name = self.words.read(self.from)?;
@@ -368,10 +368,10 @@ impl RecordReader<'_, '_> {
             past.moved = Some(Moved { over, to });
         }
         if more & ENDED != 0 {
-            past.ended = Some(self.used()?);
+            past.ended = Some(self.last_touch()?);
         }
         if more & USED != 0 {
-            record.used = Some(self.used()?);
+            record.last_touch = Some(self.last_touch()?);
         }
         if more & IDLE != 0 {
             let own = self.own(common)?;
@@ -394,10 +394,10 @@ impl RecordReader<'_, '_> {
         Ok(record)
     }
 
-    fn used(&mut self) -> Result<Used, Malformed> {
+    fn last_touch(&mut self) -> Result<Touch, Malformed> {
         let life = self.stamps.read(false, self.from)?;
         let at_ms = self.from.difference(life.wall_ms())?;
-        Ok(Used { life, at_ms })
+        Ok(Touch { life, at_ms })
     }
 
     fn own(&mut self, common: Option<Common>) -> Result<Common, Malformed> {
@@ -430,8 +430,8 @@ fn register<T>(Common { life, stamp }: Common, value: T) -> Register<T> {
 /// The record as a join would have left it.
 fn normal(record: Record) -> Record {
     let meta = [
-        record.past.ended.as_ref().map(|used| used.life),
-        record.used.map(|used| used.life),
+        record.past.ended.as_ref().map(|last_touch| last_touch.life),
+        record.last_touch.map(|last_touch| last_touch.life),
         record.max_inactive.as_ref().map(|r| r.life),
         record.route.as_ref().map(|r| r.life),
         record.past.origin.as_ref().map(|r| r.life),

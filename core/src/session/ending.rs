@@ -7,7 +7,7 @@ use super::{Register, Stamp};
 
 /// A use of a session. Greater is later; a use in a later life is later than any in an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Used {
+pub struct Touch {
     /// The life in which it was used.
     pub life: Stamp,
     /// When, in milliseconds since 1970.
@@ -31,7 +31,7 @@ pub struct Endings {
     /// The id that took its place; only while it was this that ended it.
     pub moved: Option<Moved>,
     /// The use after which it was found idle for too long.
-    pub ended: Option<Used>,
+    pub ended: Option<Touch>,
     /// The id it had before, in the same app. Its stamp is the end of the old id.
     pub origin: Option<Register<Arc<str>>>,
 }

@@ -4,18 +4,18 @@
 //! or a repair are the same operation, [`Record::join`], which is commutative, associative and idempotent. So a
 //! snapshot and a live stream may overlap in any order, and a message that arrives twice does nothing.
 
+mod attribute_filter;
 mod attributes;
 mod ending;
 mod hlc;
-mod names;
 mod record;
 mod register;
 mod stamp;
 
+pub use attribute_filter::{AttributeFilter, BadPattern};
 pub use attributes::{Attribute, Attributes, Value};
-pub use ending::{Endings, Moved, Past, Used};
+pub use ending::{Endings, Moved, Past, Touch};
 pub use hlc::{Hlc, TooFarAhead};
-pub use names::{BadPattern, NameFilter};
 pub use record::Record;
 pub use register::Register;
 pub use stamp::Stamp;

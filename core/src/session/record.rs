@@ -22,7 +22,7 @@ use std::sync::Arc;
 use limpet_wire::report::IdleLimit;
 
 use super::register::join_into;
-use super::{Attribute, Attributes, Endings, Moved, Past, Register, Stamp, Used, Value};
+use super::{Attribute, Attributes, Endings, Moved, Past, Register, Stamp, Touch, Value};
 
 /// See the module page. There are many of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,7 +30,7 @@ pub struct Record {
     /// How lives of it ended, and which id it had before.
     pub past: Past,
     /// Last use.
-    pub used: Option<Used>,
+    pub last_touch: Option<Touch>,
     /// Idle lifetime.
     pub max_inactive: Option<Register<IdleLimit>>,
     /// The bound worker.
@@ -51,7 +51,7 @@ impl Record {
 
     /// A record that says only: it was last used like this, and found idle since.
     #[must_use]
-    pub fn idle_since(last: Used) -> Self {
+    pub fn expiry(last: Touch) -> Self {
         Self::of_past(Endings {
             ended: Some(last),
             ..Endings::default()
@@ -60,9 +60,9 @@ impl Record {
 
     /// A record that says only: it was used.
     #[must_use]
-    pub fn use_of(used: Used) -> Self {
+    pub fn touch_only(last_touch: Touch) -> Self {
         Self {
-            used: Some(used),
+            last_touch: Some(last_touch),
             ..Self::default()
         }
     }
@@ -86,19 +86,19 @@ impl Record {
 
     /// What it says of where its session is: that it is over, or which worker it is bound to.
     #[must_use]
-    pub fn whereabouts(&self) -> Self {
+    pub fn location(&self) -> Self {
         Self {
-            past: self.ends(),
+            past: self.deadlines(),
             route: self.route.clone(),
             ..Self::default()
         }
     }
 
     /// Its past but for the id it had before.
-    fn ends(&self) -> Past {
-        let mut ends = self.past.clone();
-        ends.change(|past| past.origin = None);
-        ends
+    fn deadlines(&self) -> Past {
+        let mut deadlines = self.past.clone();
+        deadlines.change(|past| past.origin = None);
+        deadlines
     }
 
     /// Joins `other` into this record; says whether anything changed.
@@ -111,7 +111,7 @@ impl Record {
     pub fn join_sharing(&mut self, other: &Self, share: &mut impl FnMut(&Arc<str>) -> Arc<str>) -> bool {
         let mut changed = !other.past.is_empty() && self.join_past(&other.past);
         let deleted = self.past.deleted;
-        changed |= raise(&mut self.used, other.used.max(other.begun()), deleted);
+        changed |= raise(&mut self.last_touch, other.last_touch.max(other.begun()), deleted);
         changed |= join_into(&mut self.max_inactive, other.max_inactive.as_ref(), deleted);
         if join_into(&mut self.route, other.route.as_ref(), deleted) {
             changed = true;
@@ -146,7 +146,7 @@ impl Record {
     }
 
     /// The beginning of the latest life that any part but the uses belongs to, as a use.
-    fn begun(&self) -> Option<Used> {
+    fn begun(&self) -> Option<Touch> {
         let meta = [
             self.max_inactive.as_ref().map(|r| r.life),
             self.route.as_ref().map(|r| r.life),
@@ -156,7 +156,7 @@ impl Record {
             .into_iter()
             .flatten()
             .chain(self.attributes.registers().map(|r| r.life));
-        lives.max().map(|life| Used {
+        lives.max().map(|life| Touch {
             life,
             at_ms: life.wall_ms(),
         })
@@ -169,7 +169,7 @@ impl Record {
             past.ended.take_if(|ended| ended.life <= deleted);
             past.origin.take_if(|r| r.life <= deleted);
         });
-        self.used.take_if(|used| used.life <= deleted);
+        self.last_touch.take_if(|last_touch| last_touch.life <= deleted);
         self.max_inactive.take_if(|r| r.life <= deleted);
         self.route.take_if(|r| r.life <= deleted);
         self.attributes.forget_until(deleted);
@@ -180,7 +180,7 @@ impl Record {
     pub fn shed(&mut self) {
         if self.is_over() {
             *self = Self {
-                past: self.ends(),
+                past: self.deadlines(),
                 ..Self::default()
             };
         }
@@ -189,35 +189,37 @@ impl Record {
     /// The current life: the greatest creation any part belongs to; `None` when there is no session.
     #[must_use]
     pub fn life(&self) -> Option<Stamp> {
-        self.used.map(|used| used.life)
+        self.last_touch.map(|last_touch| last_touch.life)
     }
 
     /// Whether it says nothing but that its session was used.
     #[must_use]
-    pub fn is_only_use(&self) -> bool {
+    pub fn is_touch_only(&self) -> bool {
         *self
             == Self {
-                used: self.used,
+                last_touch: self.last_touch,
                 ..Self::default()
             }
     }
 
     /// Whether it was found idle and no later use is known.
     fn is_over(&self) -> bool {
-        self.past.ended.is_some_and(|ended| Some(ended) >= self.used)
+        self.past
+            .ended
+            .is_some_and(|ended| Some(ended) >= self.last_touch)
     }
 
     /// Whether there is a session, as opposed to a tombstone or nothing.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.used.is_some() && !self.is_over()
+        self.last_touch.is_some() && !self.is_over()
     }
 
     /// Whether the write that created it, and with it everything of the same moment, is there: other parts may
     /// arrive before it.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.max_inactive.is_some() || self.used.is_none()
+        self.max_inactive.is_some() || self.last_touch.is_none()
     }
 
     /// When it ends if nobody uses it, in milliseconds since 1970; `None` when it does not. A part of a session
@@ -227,7 +229,7 @@ impl Record {
         let IdleLimit::Millis(idle) = self.max_inactive.as_ref().map_or(default, |r| r.value) else {
             return None;
         };
-        Some(self.used?.at_ms.saturating_add(idle))
+        Some(self.last_touch?.at_ms.saturating_add(idle))
     }
 
     /// The attributes that have a value.
@@ -254,8 +256,8 @@ impl Record {
     /// The latest moment of any kind, which a clock must have observed before it writes after this record.
     #[must_use]
     pub fn latest(&self) -> Stamp {
-        let uses = [self.used, self.past.ended].into_iter().flatten();
-        uses.map(|used| used.life.max(Stamp::at(used.at_ms)))
+        let uses = [self.last_touch, self.past.ended].into_iter().flatten();
+        uses.map(|last_touch| last_touch.life.max(Stamp::at(last_touch.at_ms)))
             .chain(self.life())
             .fold(self.version(), Stamp::max)
     }
@@ -329,8 +331,8 @@ fn attribute_size(name: &str, register: &Register<Attribute>) -> usize {
 }
 
 /// Raises a use to a later one of a life that goes on; says whether it was raised.
-fn raise(mine: &mut Option<Used>, theirs: Option<Used>, deleted: Stamp) -> bool {
-    let later = theirs.filter(|used| used.life > deleted && Some(*used) > *mine);
+fn raise(mine: &mut Option<Touch>, theirs: Option<Touch>, deleted: Stamp) -> bool {
+    let later = theirs.filter(|last_touch| last_touch.life > deleted && Some(*last_touch) > *mine);
     *mine = later.or(*mine);
     later.is_some()
 }

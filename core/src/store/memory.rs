@@ -54,12 +54,12 @@ impl Bucket {
 
     /// The record of `key`, made if there is none; says whether it was.
     fn get_or_make(&mut self, key: &SessionKey) -> (bool, &mut Record) {
-        let place = self.entries.entry(
+        let position = self.entries.entry(
             key.own_hash(),
             |entry| entry.key == *key,
             |entry| entry.key.own_hash(),
         );
-        match place {
+        match position {
             hash_table::Entry::Occupied(known) => (false, &mut known.into_mut().record),
             hash_table::Entry::Vacant(free) => {
                 let entry = Entry {
@@ -106,7 +106,7 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Memory {
     buckets: Vec<Bucket>,
-    /// Names of attributes and routes that sessions share.
+    /// Duplicates of attributes and routes that sessions share.
     names: HashSet<Arc<str>>,
     alive: usize,
     records: usize,

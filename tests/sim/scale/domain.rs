@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use limpet_core::base::clock::Now;
 use limpet_core::base::id::{NodeId, SessionKey};
-use limpet_core::drivers::engine::sessions::Patch;
-use limpet_core::drivers::engine::{ClockLimits, Engine, EngineConfig, Listening, Mode, Output};
+use limpet_core::engine::sessions::Patch;
+use limpet_core::engine::{ClockLimits, Engine, EngineConfig, InboundLink, Mode, Output};
 use limpet_core::membership::Member;
-use limpet_core::replication::lanes::{CONTROL, Lane};
 use limpet_core::replication::message::{self, DeclaredWorker};
+use limpet_core::replication::streams::{CONTROL, StreamId};
 use limpet_wire::report::IdleLimit;
 
-use super::{BEGIN_MS, Rate, SWIM, Said, Timers, VICTIM, addr_of, index_of, threads};
+use super::{BEGIN_MS, Rate, SWIM, SentBatch, Timers, VICTIM, addr_of, index_of, threads};
 use crate::host::{called, name_of};
 
 /// As many as the configuration's default.
-const LANES: Lane = 2;
+const LANES: StreamId = 2;
 /// More than the default, so that a hundred nodes that start within seconds need not queue for each other's tables.
 const DONOR_TRANSFERS: usize = 16;
 const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
@@ -27,16 +27,16 @@ const TICK: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_millis(250);
 const SESSIONS_PER_NODE: usize = 10;
 
-type Link = (usize, usize, Lane);
+type Link = (usize, usize, StreamId);
 
 /// A node in `backup` mode, what is on its way to it and what it said and wants since it was last looked at.
 struct Node {
     engine: Engine,
     timers: Timers,
-    inbox: Vec<(usize, Listening, Vec<u8>)>,
-    outbox: Vec<(usize, Listening, Vec<u8>)>,
+    inbox: Vec<(usize, InboundLink, Vec<u8>)>,
+    outbox: Vec<(usize, InboundLink, Vec<u8>)>,
     dials: BTreeSet<usize>,
-    closed: Vec<(usize, Lane)>,
+    closed: Vec<(usize, StreamId)>,
 }
 
 impl Node {
@@ -52,10 +52,10 @@ impl Node {
     }
 
     /// It hears what arrived, is told the time when it is time, and says what it has to say.
-    fn turn(&mut self, own: usize, links: &BTreeMap<Link, Listening>, now: Now, looks: bool, ticks: bool) {
+    fn turn(&mut self, own: usize, links: &BTreeMap<Link, InboundLink>, now: Now, looks: bool, ticks: bool) {
         for (from, on, bytes) in std::mem::take(&mut self.inbox) {
             let message = message::decode(&bytes).expect("what was encoded");
-            self.engine.hear(&name_of(from), on, message, now);
+            self.engine.on_message(&name_of(from), on, message, now);
         }
         while let Some(timer) = self.timers.take_due(now.mono) {
             self.engine.fire(timer, now);
@@ -75,9 +75,9 @@ impl Node {
             }
             outputs = self.engine.take_outputs();
         }
-        for (to, lane) in awake {
-            if let Some(on) = links.get(&(own, to, lane)) {
-                self.speak(to, lane, *on);
+        for (to, stream) in awake {
+            if let Some(on) = links.get(&(own, to, stream)) {
+                self.speak(to, stream, *on);
             }
         }
     }
@@ -86,36 +86,36 @@ impl Node {
         &mut self,
         output: Output,
         own: usize,
-        links: &BTreeMap<Link, Listening>,
-        awake: &mut BTreeSet<(usize, Lane)>,
+        links: &BTreeMap<Link, InboundLink>,
+        awake: &mut BTreeSet<(usize, StreamId)>,
         now: Now,
     ) {
         match output {
             Output::Dial(addr) => drop(self.dials.insert(index_of(addr))),
-            Output::Wake(peer, lane) | Output::Changes(peer, lane) => {
-                awake.insert((called(&peer), lane));
+            Output::Wake(peer, stream) | Output::Changes(peer, stream) => {
+                awake.insert((called(&peer), stream));
             }
             Output::Timer(after, timer) => self.timers.start(now.mono + after, timer),
-            Output::Close(peer, lane) => {
-                let link = (called(&peer), lane);
-                if links.contains_key(&(own, link.0, lane)) && !self.closed.contains(&link) {
+            Output::Close(peer, stream) => {
+                let link = (called(&peer), stream);
+                if links.contains_key(&(own, link.0, stream)) && !self.closed.contains(&link) {
                     self.closed.push(link);
-                    self.engine.link_down(&peer, lane, false, now);
+                    self.engine.link_down(&peer, stream, false, now);
                 }
             }
             Output::Copies(..) | Output::Fetched(..) | Output::Table(_) => {}
         }
     }
 
-    /// Everything that waits for `to` on a lane.
-    fn speak(&mut self, to: usize, lane: Lane, on: Listening) {
+    /// Everything that waits for `to` on a stream.
+    fn speak(&mut self, to: usize, stream: StreamId, on: InboundLink) {
         loop {
             let peer = name_of(to);
-            let messages = self.engine.next_messages(&peer, lane);
+            let messages = self.engine.next_messages(&peer, stream);
             let encoded = |message| message::encode(message).expect("it can be said");
             let mut said: Vec<_> = messages.iter().map(encoded).collect();
             let mut changes = Vec::new();
-            if self.engine.next_changes(&peer, lane, &mut changes).is_some() {
+            if self.engine.next_changes(&peer, stream, &mut changes).is_some() {
                 said.push(changes);
             }
             if said.is_empty() {
@@ -129,10 +129,10 @@ impl Node {
 /// Nodes, and links as the daemon's would be.
 struct Domain {
     nodes: Vec<Option<Node>>,
-    links: BTreeMap<Link, Listening>,
+    links: BTreeMap<Link, InboundLink>,
     dials: BTreeSet<(usize, usize)>,
     now: Duration,
-    said: Said,
+    said: SentBatch,
 }
 
 impl Domain {
@@ -145,7 +145,7 @@ impl Domain {
             links: BTreeMap::new(),
             dials: BTreeSet::new(),
             now: Duration::ZERO,
-            said: Said::default(),
+            said: SentBatch::default(),
         };
         for index in 0..nodes {
             domain.start(index);
@@ -227,20 +227,20 @@ impl Domain {
             }
             let (dialler, addr) = (name_of(from), addr_of(from));
             let answer = self.nodes[to].as_mut().map(|node| {
-                let lanes: Vec<_> = (0..LANES)
-                    .map(|lane| (lane, node.engine.hello_heard(&dialler, lane, addr)))
+                let streams: Vec<_> = (0..LANES)
+                    .map(|stream| (stream, node.engine.on_hello(&dialler, stream, addr)))
                     .collect();
-                (node.engine.identity().clone(), lanes)
+                (node.engine.identity().clone(), streams)
             });
             let Some(node) = &mut self.nodes[from] else {
                 continue;
             };
             match answer {
                 None => node.engine.unreachable(addr_of(to), false, now),
-                Some((identity, lanes)) => {
-                    for (lane, on) in lanes {
-                        node.engine.link_up(&name_of(to), identity.clone(), lane, now);
-                        self.links.insert((from, to, lane), on);
+                Some((identity, streams)) => {
+                    for (stream, on) in streams {
+                        node.engine.link_up(&name_of(to), identity.clone(), stream, now);
+                        self.links.insert((from, to, stream), on);
                     }
                 }
             }
@@ -272,8 +272,8 @@ impl Domain {
             let Some(node) = node else { continue };
             self.dials
                 .extend(std::mem::take(&mut node.dials).into_iter().map(|to| (from, to)));
-            for (to, lane) in std::mem::take(&mut node.closed) {
-                self.links.remove(&(from, to, lane));
+            for (to, stream) in std::mem::take(&mut node.closed) {
+                self.links.remove(&(from, to, stream));
             }
             for (to, on, bytes) in std::mem::take(&mut node.outbox) {
                 self.said.count(bytes.len());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use limpet_core::membership::{Event, Identity, Swim, Todo};
 
-use super::{BEGIN_MS, Rate, SWIM, Said, Timers, VICTIM, addr_of, index_of, threads};
+use super::{BEGIN_MS, Rate, SWIM, SentBatch, Timers, VICTIM, addr_of, index_of, threads};
 use crate::host::name_of;
 
 /// How many members are many.
@@ -57,7 +57,7 @@ impl Member {
 
     fn step(&mut self, now: Duration) {
         for bytes in std::mem::take(&mut self.inbox) {
-            let todo = self.swim.hear(&bytes);
+            let todo = self.swim.on_message(&bytes);
             self.carry_out(todo, now);
         }
         while let Some(timer) = self.timers.take_due(now) {
@@ -71,7 +71,7 @@ impl Member {
 struct Members {
     all: Vec<Member>,
     now: Duration,
-    said: Said,
+    said: SentBatch,
 }
 
 impl Members {
@@ -82,7 +82,7 @@ impl Members {
         let mut members = Self {
             all: (0..nodes).map(Member::new).collect(),
             now: Duration::ZERO,
-            said: Said::default(),
+            said: SentBatch::default(),
         };
         let seed = members.all[0].swim.identity().clone();
         for member in members.all.iter_mut().skip(1) {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use limpet_core::base::clock::Now;
 use limpet_core::base::id::{NodeId, SessionKey};
 use limpet_core::base::limits::FRAME_MAX;
-use limpet_core::drivers::engine::sessions::Patch;
-use limpet_core::drivers::engine::{ClockLimits, Engine, EngineConfig, Mode};
-use limpet_core::replication::lanes::CONTROL;
+use limpet_core::engine::sessions::Patch;
+use limpet_core::engine::{ClockLimits, Engine, EngineConfig, Mode};
 use limpet_core::replication::message::{self, DeclaredWorker};
+use limpet_core::replication::streams::CONTROL;
 use limpet_wire::report::IdleLimit;
 
 use super::targets::{hearer, identity, swim_config};
@@ -26,7 +26,7 @@ const BEGIN: Duration = Duration::from_secs(5);
 ///
 /// # Panics
 /// When it does not.
-pub fn hears(bytes: &[u8]) {
+pub fn heard_lately(bytes: &[u8]) {
     for mode in [Mode::Delta, Mode::Backup { copies: 1 }] {
         hears_in(mode, bytes);
     }
@@ -43,7 +43,7 @@ fn hears_in(mode: Mode, mut bytes: &[u8]) {
     let own = SessionKey::parse("default", "own").expect("a key");
     engine.listen();
     engine.link_up(&peer, identity("b", 2, WALL_MS + 1), CONTROL, at(mono));
-    let listening = engine.hello_heard(&peer, CONTROL, ([10, 0, 0, 2], 4000).into());
+    let listening = engine.on_hello(&peer, CONTROL, ([10, 0, 0, 2], 4000).into());
     for _ in 0..MESSAGES_MAX {
         let Some((head, rest)) = bytes.split_first_chunk::<4>() else {
             break;
@@ -57,7 +57,7 @@ fn hears_in(mode: Mode, mut bytes: &[u8]) {
         let Ok(message) = message::decode(frame) else {
             break;
         };
-        if !engine.hear(&peer, listening, message, at(mono)) {
+        if !engine.on_message(&peer, listening, message, at(mono)) {
             break;
         }
         for message in engine.next_messages(&peer, CONTROL) {

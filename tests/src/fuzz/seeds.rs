@@ -1,6 +1,6 @@
 //! Inputs to begin with: what is really said, spelled by the product itself, and what was made by hand to do harm.
 
-use limpet_core::membership::{Hint, SignedHint, Word};
+use limpet_core::membership::{Hint, MemberMessage, SignedHint};
 use limpet_core::net::frame;
 use limpet_core::net::hello::{Hello, Verdict};
 use limpet_core::replication::message::{self, Message};
@@ -84,7 +84,7 @@ pub fn seeds() -> Vec<Seed> {
     add("frames", "tls", vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]);
     for (name, verdict) in [
         ("welcome", Verdict::Welcome),
-        ("taken", Verdict::NameTaken(([10, 0, 0, 9], 4000).into())),
+        ("taken", Verdict::IdTaken(([10, 0, 0, 9], 4000).into())),
         ("other-domain", Verdict::OtherDomain),
     ] {
         let hello = Hello {
@@ -93,7 +93,7 @@ pub fn seeds() -> Vec<Seed> {
             incarnation: WALL_MS,
             addr: "[::1]:4000".parse().expect("an address"),
             knows: WALL_MS - 1,
-            lane: 1,
+            stream: 1,
             verdict,
         };
         for (harm, bytes) in harmed(&hello.encode().expect("a hello")) {
@@ -104,7 +104,7 @@ pub fn seeds() -> Vec<Seed> {
         for (harm, bytes) in harmed(&word.encode()) {
             add("word", &format!("{name}{harm}"), bytes);
         }
-        if let Word::Swim(packet) = word {
+        if let MemberMessage::Swim(packet) = word {
             for (harm, bytes) in harmed(&packet) {
                 add("swim", &format!("{name}{harm}"), bytes);
             }

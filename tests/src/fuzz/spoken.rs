@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use limpet_core::base::id::SessionKey;
-use limpet_core::membership::{Swim, Word};
+use limpet_core::membership::{MemberMessage, Swim};
 use limpet_core::replication::digest::Buckets;
 use limpet_core::replication::message::{Announce, DeclaredWorker, Message, Offered};
 use limpet_core::replication::transfer::{Cursor, Pull};
-use limpet_core::session::{Attributes, Endings, Moved, Past, Record, Register, Stamp, Used};
+use limpet_core::session::{Attributes, Endings, Moved, Past, Record, Register, Stamp, Touch};
 use limpet_wire::report::IdleLimit;
 
 use super::engine::WALL_MS;
@@ -31,12 +31,12 @@ fn key(id: &str) -> SessionKey {
 /// Records of every shape.
 fn records() -> Vec<(SessionKey, Record)> {
     let (life, later) = (stamp(0, 1), stamp(5, 2));
-    let used = Used {
+    let last_touch = Touch {
         life,
         at_ms: WALL_MS + 7,
     };
     let session = Record {
-        used: Some(used),
+        last_touch: Some(last_touch),
         max_inactive: Some(register(life, life, IdleLimit::Millis(1_800_000))),
         route: Some(register(life, later, "b".into())),
         attributes: Attributes::from_iter([
@@ -67,8 +67,11 @@ fn records() -> Vec<(SessionKey, Record)> {
     });
     vec![
         (key("S1"), session),
-        (key("S2"), Record::use_of(used)),
-        (key("0123456789ABCDEF0123456789ABCDEF"), Record::idle_since(used)),
+        (key("S2"), Record::touch_only(last_touch)),
+        (
+            key("0123456789ABCDEF0123456789ABCDEF"),
+            Record::expiry(last_touch),
+        ),
         (key("S3"), Record::tombstone(later)),
         (key("S4"), renamed),
         (key("S1"), moved),
@@ -77,7 +80,7 @@ fn records() -> Vec<(SessionKey, Record)> {
 
 pub(super) fn messages() -> Vec<(&'static str, Message)> {
     let records = records();
-    let used = Used {
+    let last_touch = Touch {
         life: stamp(0, 1),
         at_ms: WALL_MS,
     };
@@ -101,15 +104,15 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
         (
             "deltas",
             Message::Deltas {
-                slot: 9,
+                sequence: 9,
                 changes: records.clone(),
             },
         ),
         (
             "ack",
             Message::Ack {
-                lane: 0,
-                slot: 9,
+                stream: 0,
+                sequence: 9,
                 refused: 8,
             },
         ),
@@ -147,7 +150,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
                 sessions: vec![Offered {
                     key: key("S1"),
                     digest: 1,
-                    used: Some(used),
+                    last_touch: Some(last_touch),
                 }],
             },
         ),
@@ -190,39 +193,39 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
     all
 }
 
-pub(super) fn words() -> Vec<(&'static str, Word)> {
+pub(super) fn words() -> Vec<(&'static str, MemberMessage)> {
     let mut words = vec![
         (
             "known",
-            Word::Known {
+            MemberMessage::Known {
                 incarnation: WALL_MS + 9,
             },
         ),
         (
             "known-last",
-            Word::Known {
+            MemberMessage::Known {
                 incarnation: u64::MAX,
             },
         ),
         (
             "missed",
-            Word::Missed {
+            MemberMessage::Missed {
                 node: "c".into(),
                 incarnation: 1,
             },
         ),
         (
             "heard",
-            Word::Heard {
+            MemberMessage::Heard {
                 node: "c".into(),
                 incarnation: 1,
                 alive: true,
             },
         ),
-        ("what-time", Word::WhatTime { asked_ms: u64::MAX }),
+        ("what-time", MemberMessage::ClockRequest { asked_ms: u64::MAX }),
         (
             "time",
-            Word::Time {
+            MemberMessage::Time {
                 asked_ms: 0,
                 now_ms: u64::MAX,
             },
@@ -235,8 +238,8 @@ pub(super) fn words() -> Vec<(&'static str, Word)> {
     let mut packets: Vec<Vec<u8>> = met.datagrams.into_iter().map(|(_, bytes)| bytes).collect();
     let mut me = Swim::new(hearer(), swim_config(), 7);
     for packet in packets.clone() {
-        for (_, answer) in me.hear(&packet).datagrams {
-            let heard = other.hear(&answer);
+        for (_, answer) in me.on_message(&packet).datagrams {
+            let heard = other.on_message(&answer);
             timers.extend(heard.timers);
             packets.extend(heard.datagrams.into_iter().map(|(_, bytes)| bytes));
         }
@@ -247,6 +250,10 @@ pub(super) fn words() -> Vec<(&'static str, Word)> {
     }
     packets.extend(other.leave().datagrams.into_iter().map(|(_, bytes)| bytes));
     const NAMES: [&str; 6] = ["swim-1", "swim-2", "swim-3", "swim-4", "swim-5", "swim-6"];
-    words.extend(NAMES.into_iter().zip(packets.into_iter().map(Word::Swim)));
+    words.extend(
+        NAMES
+            .into_iter()
+            .zip(packets.into_iter().map(MemberMessage::Swim)),
+    );
     words
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use limpet_core::config::Config;
-use limpet_core::membership::{Hint, Identity, SignedHint, Swim, SwimConfig, Word};
+use limpet_core::membership::{Hint, Identity, MemberMessage, SignedHint, Swim, SwimConfig};
 use limpet_core::net::frame::Frames;
 use limpet_core::net::hello::Hello;
 use limpet_core::replication::message;
@@ -49,8 +49,8 @@ pub fn message(bytes: &[u8]) {
 
 /// What a message of membership holds.
 pub fn word(bytes: &[u8]) {
-    if let Some(word) = Word::decode(bytes) {
-        assert_eq!(Word::decode(&word.encode()), Some(word));
+    if let Some(word) = MemberMessage::decode(bytes) {
+        assert_eq!(MemberMessage::decode(&word.encode()), Some(word));
     }
 }
 
@@ -84,7 +84,7 @@ pub fn swim(bytes: &[u8]) {
     let mut swim = Swim::new(hearer(), swim_config(), 7);
     swim.meet(identity("b", 2, 1_700_000_000_001));
     for _ in 0..2 {
-        swim.hear(bytes);
+        swim.on_message(bytes);
     }
     assert_eq!(swim.identity().node, "a".into());
 }

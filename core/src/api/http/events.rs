@@ -20,8 +20,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::reply::{ApiError, Reply, stream};
 use super::route::{Context, only, query};
 use super::sessions::version;
-use crate::drivers::engine::events::{Event, Kind, MemberEvent, SessionChange, SessionEvent, WorkerEvent};
 use crate::drivers::node::EventReceiver;
+use crate::engine::events::{Event, Kind, MemberEvent, SessionChange, SessionEvent, WorkerEvent};
 
 /// How often a listener that has nothing to hear hears that.
 const HEARTBEAT: Duration = Duration::from_secs(15);

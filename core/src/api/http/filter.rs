@@ -14,9 +14,9 @@ use super::route::{Context, only, query};
 use super::sessions::{ack, body_bytes};
 use crate::base::clock::Now;
 use crate::base::id::SessionKey;
-use crate::drivers::engine::Engine;
-use crate::drivers::engine::sessions::{Patch, Refused};
-use crate::session::NameFilter;
+use crate::engine::Engine;
+use crate::engine::sessions::{Patch, Refused};
+use crate::session::AttributeFilter;
 
 const BINARY: &str = "application/octet-stream";
 
@@ -69,8 +69,8 @@ pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Res
             Err(error) => refused.push((index, error.to_string())),
         }
     }
-    context.node.bring(&keys).await?;
-    let slots = context.node.with(|engine, now| {
+    context.node.make_local(&keys).await?;
+    let write_set = context.node.with(|engine, now| {
         engine.check_ready()?;
         let replicate = &context.settings.replicate;
         Ok::<_, Refused>(engine.gather(|engine| {
@@ -82,7 +82,7 @@ pub(super) async fn report(context: &Context, request: Request<Incoming>) -> Res
         }))
     })?;
     refused.sort_unstable_by_key(|(index, _)| *index);
-    let copies = context.node.copies(level, timeout, slots).await;
+    let copies = context.node.copies(level, timeout, write_set).await;
     let reply = ReportReply {
         copies: u32::try_from(copies).unwrap_or(u32::MAX),
         refused,
@@ -96,7 +96,7 @@ fn apply(
     engine: &mut Engine,
     key: &SessionKey,
     mut operation: Operation,
-    replicate: &NameFilter,
+    replicate: &AttributeFilter,
     now: Now,
 ) -> Result<(), Refused> {
     if operation.invalidate {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::id::NodeId;
-use crate::drivers::engine::{Engine, Phase};
 use crate::drivers::traffic::Traffic;
+use crate::engine::{Engine, Phase};
 
 /// The text `GET /metrics` answers with.
 #[must_use]
@@ -78,14 +78,14 @@ pub(super) fn render(engine: &Engine, traffic: &BTreeMap<NodeId, Arc<Traffic>>) 
         c.attributes_ignored,
     );
     page.counter(
-        "limpet_sessions_handed_over_total",
+        "limpet_sessions_handed_off_total",
         "sessions forgotten here because the nodes that should hold them do",
-        c.handed_over,
+        c.handed_off,
     );
     page.counter(
-        "limpet_ends_refused_total",
+        "limpet_expiries_refused_total",
         "words of others that a session is idle which by this node's time was far from it",
-        c.ends_refused,
+        c.expiries_refused,
     );
     page.counter(
         "limpet_started_over_total",

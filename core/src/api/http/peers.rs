@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::reply::{Reply, json as reply};
 use super::route::Context;
 use crate::drivers::traffic::OneWay;
-use crate::replication::lanes::Lane;
+use crate::replication::streams::StreamId;
 
 /// Every peer this node keeps changes for.
 pub(super) fn list(context: &Context) -> Reply {
@@ -17,12 +17,12 @@ pub(super) fn list(context: &Context) -> Reply {
             .map(|(node, peer)| {
                 let traffic = traffic.remove(node).unwrap_or_default();
                 let time = traffic.ack_time();
-                let lanes = Lane::try_from(peer.outboxes().lanes()).unwrap_or(Lane::MAX);
-                let up: Vec<_> = (0..lanes).map(|lane| peer.is_up(lane)).collect();
+                let streams = StreamId::try_from(peer.outboxes().streams()).unwrap_or(StreamId::MAX);
+                let up: Vec<_> = (0..streams).map(|stream| peer.is_up(stream)).collect();
                 json!({
                     "id": node.as_str(),
                     "linked": peer.is_linked(),
-                    "lanes": up,
+                    "streams": up,
                     "queue_bytes": peer.outboxes().bytes(),
                     "dropped": peer.outboxes().dropped(),
                     "reconnects": traffic.reconnects(),

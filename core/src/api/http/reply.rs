@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::events::EventStream;
 use crate::base::limits::EVENT_LISTENERS_MAX;
-use crate::drivers::engine::sessions::Refused;
+use crate::engine::sessions::Refused;
 
 /// An answer: with its whole body, or with events for as long as somebody listens.
 pub(super) type Reply = Response<Either<Full<Bytes>, EventStream>>;

@@ -9,8 +9,8 @@ use super::reply::{ApiError, Reply};
 use super::server::Settings;
 use super::{events, filter, peers, sessions, status, workers};
 use crate::base::id::SessionKey;
-use crate::drivers::engine::directives::Directive;
 use crate::drivers::node::Node;
+use crate::engine::workers::admin_state::AdminState;
 
 /// What handlers share.
 #[derive(Debug, Clone)]
@@ -49,11 +49,11 @@ async fn find(context: &Context, request: Request<Incoming>) -> Result<Reply, Ap
         ["v1", "selfcheck"] => is(Method::POST, "POST").map(|()| status::selfcheck(context)),
         ["v1", "workers"] => is(Method::GET, "GET").map(|()| workers::list(context)),
         ["v1", "workers", route, word] => {
-            let directive = Directive::parse(word).ok_or(ApiError::NoSuchPath)?;
+            let admin_state = AdminState::parse(word).ok_or(ApiError::NoSuchPath)?;
             is(Method::POST, "POST")?;
             let route = decode(route)
                 .ok_or_else(|| ApiError::Bad("the path is not valid percent-encoded text".into()))?;
-            workers::direct(context, &route, directive, &request).await
+            workers::direct(context, &route, admin_state, &request).await
         }
         ["v1", "events"] => {
             is(Method::GET, "GET")?;

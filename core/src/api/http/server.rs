@@ -1,4 +1,4 @@
-//! Listening: loopback TCP and unix sockets, HTTP/1.1 with keep-alive, a bounded number of connections.
+//! InboundLink: loopback TCP and unix sockets, HTTP/1.1 with keep-alive, a bounded number of connections.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use super::route::{self, Context};
 use crate::base::limits::API_CONNECTIONS_MAX;
 use crate::drivers::node::Node;
 use crate::replication::acks::Level;
-use crate::session::NameFilter;
+use crate::session::AttributeFilter;
 
 /// How long a client may take to send a request's head, idle keep-alive time included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -44,7 +44,7 @@ pub struct Settings {
     /// The longest such wait.
     pub ack_timeout: Duration,
     /// Which attributes are kept.
-    pub replicate: NameFilter,
+    pub replicate: AttributeFilter,
     /// Wanted on every address that is not loopback.
     pub token: Option<String>,
 }

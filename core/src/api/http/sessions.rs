@@ -18,8 +18,8 @@ use crate::base::clock::Now;
 use crate::base::id::SessionKey;
 use crate::base::limits::API_BODY_MAX;
 use crate::config::duration;
-use crate::drivers::engine::Engine;
-use crate::drivers::engine::sessions::{Patch, Refused, Written};
+use crate::engine::Engine;
+use crate::engine::sessions::{Patch, Refused, Written};
 use crate::replication::acks::Level;
 use crate::session::Record;
 
@@ -49,7 +49,7 @@ struct RenameBody {
 }
 
 pub(super) async fn get(context: &Context, key: &SessionKey) -> Result<Reply, ApiError> {
-    context.node.bring(std::slice::from_ref(key)).await?;
+    context.node.make_local(std::slice::from_ref(key)).await?;
     context.node.with(|engine, now| {
         engine.check_ready()?;
         let key = &*engine.current_key(key, now);
@@ -121,7 +121,7 @@ fn summary(key: &SessionKey, record: &Record, now: Now) -> Map<String, Value> {
         "size": record.size(),
         "created_ms": created_ms,
         "age_ms": created_ms.map(|at| now.wall_ms.saturating_sub(at)),
-        "idle_ms": record.used.map(|used| now.wall_ms.saturating_sub(used.at_ms)),
+        "idle_ms": record.last_touch.map(|last_touch| now.wall_ms.saturating_sub(last_touch.at_ms)),
         "max_inactive_ms": record.max_inactive.as_ref().and_then(|r| match r.value {
             IdleLimit::Forever => None,
             IdleLimit::Millis(ms) => Some(ms),
@@ -170,7 +170,7 @@ pub(super) async fn patch(
         patch.max_inactive =
             Some(idle_limit(&text).map_err(|e| ApiError::Bad(format!("max_inactive: {e}")))?);
     }
-    context.node.bring(std::slice::from_ref(key)).await?;
+    context.node.make_local(std::slice::from_ref(key)).await?;
     let ignored = patch.keep(&context.settings.replicate);
     let written = context.node.with(|engine, now| {
         engine.note_ignored(ignored.len());
@@ -189,7 +189,7 @@ pub(super) async fn delete<B>(
     request: &Request<B>,
 ) -> Result<Reply, ApiError> {
     let ack = ack(context, request)?;
-    context.node.bring(std::slice::from_ref(key)).await?;
+    context.node.make_local(std::slice::from_ref(key)).await?;
     let written = context.node.with(|engine, now| engine.delete(key, now))?;
     Ok(acknowledged(context, ack, written).await)
 }
@@ -200,7 +200,7 @@ pub(super) async fn touch<B>(
     request: &Request<B>,
 ) -> Result<Reply, ApiError> {
     let ack = ack(context, request)?;
-    context.node.bring(std::slice::from_ref(key)).await?;
+    context.node.make_local(std::slice::from_ref(key)).await?;
     let written = context.node.with(|engine, now| engine.touch(key, now))?;
     Ok(acknowledged(context, ack, written).await)
 }
@@ -216,7 +216,7 @@ pub(super) async fn rename(
     if to == *key {
         return Err(ApiError::Bad("to: this is the id the session already has".into()));
     }
-    context.node.bring(&[key.clone(), to.clone()]).await?;
+    context.node.make_local(&[key.clone(), to.clone()]).await?;
     let written = context.node.with(|engine, now| engine.rename(key, &to, now))?;
     Ok(acknowledged(context, ack, written).await)
 }
@@ -230,7 +230,7 @@ async fn acknowledgement(
     (level, timeout): (Level, Duration),
     written: Written,
 ) -> Map<String, Value> {
-    let copies = context.node.copies(level, timeout, written.slots).await;
+    let copies = context.node.copies(level, timeout, written.write_set).await;
     [
         ("id", written.key.id().into()),
         ("version", version(written.version).into()),

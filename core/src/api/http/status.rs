@@ -6,8 +6,8 @@ use serde_json::json;
 use super::metrics;
 use super::reply::{ApiError, Reply, json, with_type};
 use super::route::Context;
-use crate::drivers::engine::Phase;
-use crate::drivers::engine::sessions::Refused;
+use crate::engine::Phase;
+use crate::engine::sessions::Refused;
 
 pub(super) fn alive() -> Reply {
     with_type(StatusCode::OK, "text/plain", "alive\n")
@@ -36,7 +36,7 @@ pub(super) fn members(context: &Context) -> Reply {
         let own = engine.identity();
         let own = json!({
             "id": own.node, "addr": own.addr, "state": own_state, "incarnation": own.incarnation, "self": true,
-            "problem": engine.name_problem(),
+            "problem": engine.duplicate_problem(),
         });
         let others = engine.roster().iter().map(|(node, member)| {
             let queue = engine.peers().get(node).map_or(0, |peer| peer.outboxes().bytes());

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::reply::{ApiError, Reply, json};
 use super::route::Context;
 use super::sessions;
-use crate::drivers::engine::directives::Directive;
+use crate::engine::workers::admin_state::AdminState;
 
 /// Every worker of every known node.
 pub(super) fn list(context: &Context) -> Reply {
@@ -34,16 +34,16 @@ pub(super) fn list(context: &Context) -> Reply {
 pub(super) async fn direct<B>(
     context: &Context,
     route: &str,
-    directive: Directive,
+    admin_state: AdminState,
     request: &Request<B>,
 ) -> Result<Reply, ApiError> {
     let (level, timeout) = sessions::ack(context, request)?;
     let (written, status) = context.node.with(|engine, now| {
-        let written = engine.direct(route, directive, now)?;
+        let written = engine.direct(route, admin_state, now)?;
         let table = engine.worker_table(now.wall_ms);
         Ok::<_, ApiError>((written, table.by_route(route).map(|worker| worker.status)))
     })?;
-    let copies = context.node.copies(level, timeout, written.slots).await;
+    let copies = context.node.copies(level, timeout, written.write_set).await;
     Ok(json(
         StatusCode::OK,
         &json!({ "route": route, "status": status.map(|status| status.name()), "copies": copies }),

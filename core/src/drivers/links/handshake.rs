@@ -1,4 +1,4 @@
-//! How a link begins: socket options, and the hello each side says and judges. What follows is in [`super::lane`] and
+//! How a link begins: socket options, and the hello each side says and judges. What follows is in [`super::stream`] and
 //! [`super::accept`].
 
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::{LinkConfig, LinkError, lane};
+use super::{LinkConfig, LinkError, outgoing};
 use crate::base::id::NodeId;
 use crate::drivers::node::Node;
 use crate::net::frame::{self, Frames};
 use crate::net::hello::{Hello, Verdict};
-use crate::replication::lanes::{LANES_MAX, Lane};
+use crate::replication::streams::{STREAMS_MAX, StreamId};
 
 /// How long what was sent may stay unacknowledged by the other side's kernel, and how long a silent connection is
 /// kept without asking, before it counts as broken: a cut that drops packets must not hold a link for minutes.
@@ -35,7 +35,7 @@ pub(super) async fn write_hello<W: tokio::io::AsyncWrite + Unpin>(
     config: &LinkConfig,
     write: &mut W,
     knows: u64,
-    lane: Lane,
+    stream: StreamId,
     verdict: Verdict,
 ) -> Result<(), LinkError> {
     let identity = node.with(|engine, _| engine.identity().clone());
@@ -45,7 +45,7 @@ pub(super) async fn write_hello<W: tokio::io::AsyncWrite + Unpin>(
         incarnation: identity.incarnation,
         addr: identity.addr,
         knows,
-        lane,
+        stream,
         verdict,
     };
     let mut buffer = Vec::new();
@@ -68,10 +68,10 @@ pub(super) fn check_hello(hello: &Hello, certified: &str) -> Result<NodeId, Link
         let problem = format!("it calls itself {} and its certificate {certified}", hello.node);
         return Err(LinkError::Stranger(problem));
     }
-    if hello.lane >= LANES_MAX {
+    if hello.stream >= STREAMS_MAX {
         let problem = format!(
-            "it makes a link numbered {} where {LANES_MAX} are allowed",
-            hello.lane
+            "it makes a link numbered {} where {STREAMS_MAX} are allowed",
+            hello.stream
         );
         return Err(LinkError::Stranger(problem));
     }
@@ -88,11 +88,11 @@ pub(super) async fn judge(node: &Arc<Node>, config: &LinkConfig, hello: &Hello, 
     if *hello.node == *own.node {
         let itself = hello.addr == own.addr && hello.incarnation == own.incarnation;
         let later = hello.incarnation > own.incarnation;
-        return Verdict::NameTaken(if later || itself { own.addr } else { hello.addr });
+        return Verdict::IdTaken(if later || itself { own.addr } else { hello.addr });
     }
-    match node.with(|engine, _| engine.is_elsewhere(peer, hello.addr)) {
+    match node.with(|engine, _| engine.linked_elsewhere(peer, hello.addr)) {
         None => Verdict::Welcome,
-        Some(holder) if lane::is_there(node, config, holder, peer).await => Verdict::NameTaken(holder),
+        Some(holder) if outgoing::is_there(node, config, holder, peer).await => Verdict::IdTaken(holder),
         Some(_) => {
             node.with(|engine, now| engine.give_up_link(peer, now));
             Verdict::Welcome
@@ -103,7 +103,7 @@ pub(super) async fn judge(node: &Arc<Node>, config: &LinkConfig, hello: &Hello, 
 /// Refuses the node that made a link, or that answered where another of its name is linked: says so to whom it
 /// concerns here.
 pub(super) fn refuse(node: &Arc<Node>, hello: &Hello, peer: &NodeId, verdict: Verdict) -> LinkError {
-    let Verdict::NameTaken(holder) = verdict else {
+    let Verdict::IdTaken(holder) = verdict else {
         return LinkError::OtherDomain(peer.clone());
     };
     node.with(|engine, now| {
@@ -113,12 +113,12 @@ pub(super) fn refuse(node: &Arc<Node>, hello: &Hello, peer: &NodeId, verdict: Ve
             return; // this node itself, by another of its addresses
         }
         if same_name && holder != own.addr {
-            engine.name_taken(peer, holder, now);
+            engine.id_taken(peer, holder, now);
         } else {
             engine.duplicate_refused(peer, holder, hello.addr, now);
         }
     });
-    LinkError::NameTaken(peer.clone(), holder)
+    LinkError::IdTaken(peer.clone(), holder)
 }
 
 /// Heeds what the node a link was made to said of it.
@@ -126,7 +126,7 @@ pub(super) fn heed(node: &Arc<Node>, hello: &Hello, peer: &NodeId) -> Result<(),
     match hello.verdict {
         Verdict::Welcome => Ok(()),
         Verdict::OtherDomain => Err(LinkError::OtherDomain(peer.clone())),
-        Verdict::NameTaken(holder) => {
+        Verdict::IdTaken(holder) => {
             let own = node.with(|engine, now| {
                 let own = engine.identity().clone();
                 if hello.addr == own.addr && hello.incarnation == own.incarnation {
@@ -135,12 +135,12 @@ pub(super) fn heed(node: &Arc<Node>, hello: &Hello, peer: &NodeId) -> Result<(),
                 if holder == own.addr {
                     engine.duplicate_refused(peer, holder, hello.addr, now);
                 } else {
-                    engine.name_taken(peer, holder, now);
+                    engine.id_taken(peer, holder, now);
                 }
                 own
             });
             let own = NodeId::parse(&own.node).map_err(|error| LinkError::Stranger(error.to_string()))?;
-            Err(LinkError::NameTaken(own, holder))
+            Err(LinkError::IdTaken(own, holder))
         }
     }
 }

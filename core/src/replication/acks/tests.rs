@@ -6,13 +6,13 @@ fn node(name: &str) -> NodeId {
     NodeId::parse(name).unwrap()
 }
 
-fn slots(count: usize) -> Slots {
+fn write_set(count: usize) -> WriteSet {
     let nodes = ["b", "c", "d", "e"].iter().take(count);
-    Slots::of(nodes.map(|name| (node(name), Some((0, 10)))))
+    WriteSet::of(nodes.map(|name| (node(name), Some((0, 10)))))
 }
 
-fn pending(_: &NodeId, _: Option<Place>) -> Standing {
-    Standing::Pending
+fn pending(_: &NodeId, _: Option<StreamPosition>) -> DeliveryStatus {
+    DeliveryStatus::Pending
 }
 
 const LATER: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ const LATER: Duration = Duration::from_secs(1);
 fn each_level_waits_for_its_count_of_five_nodes() {
     for (level, answers) in [(Level::One, 1), (Level::Quorum, 2), (Level::All, 4)] {
         let mut acks = Acks::default();
-        let waiter = acks.wait(level, LATER, slots(4), pending).unwrap();
+        let waiter = acks.wait(level, LATER, write_set(4), pending).unwrap();
         for (n, peer) in ["b", "c", "d", "e"].iter().enumerate().take(answers) {
             let done = acks.acknowledged(&node(peer), 0, 10);
             let expected = if n + 1 == answers {
@@ -32,18 +32,21 @@ fn each_level_waits_for_its_count_of_five_nodes() {
             assert_eq!(done, expected, "{level:?} after {peer}");
         }
         assert!(
-            acks.by_place.values().all(BTreeSet::is_empty),
+            acks.by_position.values().all(BTreeSet::is_empty),
             "nothing is left behind"
         );
         assert!(acks.by_deadline.is_empty());
     }
     assert_eq!(
-        Acks::default().wait(Level::None, LATER, slots(4), pending),
+        Acks::default().wait(Level::None, LATER, write_set(4), pending),
         Err(1)
     );
-    assert_eq!(Acks::default().wait(Level::All, LATER, slots(0), pending), Err(1));
     assert_eq!(
-        Acks::default().wait(Level::All, LATER, Slots::default(), pending),
+        Acks::default().wait(Level::All, LATER, write_set(0), pending),
+        Err(1)
+    );
+    assert_eq!(
+        Acks::default().wait(Level::All, LATER, WriteSet::default(), pending),
         Err(1)
     );
 }
@@ -51,7 +54,7 @@ fn each_level_waits_for_its_count_of_five_nodes() {
 #[test]
 fn an_older_slot_is_no_copy() {
     let mut acks = Acks::default();
-    acks.wait(Level::All, LATER, slots(1), pending).unwrap();
+    acks.wait(Level::All, LATER, write_set(1), pending).unwrap();
     assert_eq!(acks.acknowledged(&node("b"), 0, 9), []);
     assert_eq!(acks.expired(LATER), [(1, 1)]);
 }
@@ -59,31 +62,31 @@ fn an_older_slot_is_no_copy() {
 #[test]
 fn another_lanes_slot_is_no_copy() {
     let mut acks = Acks::default();
-    let waiter = acks.wait(Level::All, LATER, slots(1), pending).unwrap();
+    let waiter = acks.wait(Level::All, LATER, write_set(1), pending).unwrap();
     assert_eq!(acks.acknowledged(&node("b"), 1, 1000), []);
     assert_eq!(acks.acknowledged(&node("b"), 0, 10), [(waiter, 2)]);
 }
 
 #[test]
 fn a_node_counts_once_it_has_the_parts_on_every_lane() {
-    let mut both = Slots::of([(node("b"), Some((0, 10)))]);
-    both.merge(Slots::of([(node("b"), Some((3, 4)))]));
+    let mut both = WriteSet::of([(node("b"), Some((0, 10)))]);
+    both.merge(WriteSet::of([(node("b"), Some((3, 4)))]));
     for order in [[(0, 10), (3, 4)], [(3, 4), (0, 10)]] {
         let mut acks = Acks::default();
         let waiter = acks.wait(Level::One, LATER, both.clone(), pending).unwrap();
-        let [(first, slot), (second, last)] = order;
-        assert_eq!(acks.acknowledged(&node("b"), first, slot), []);
+        let [(first, sequence), (second, last)] = order;
+        assert_eq!(acks.acknowledged(&node("b"), first, sequence), []);
         assert_eq!(acks.acknowledged(&node("b"), second, last), [(waiter, 2)]);
     }
 }
 
 #[test]
 fn a_part_lost_on_one_lane_makes_the_whole_no_copy() {
-    let mut both = Slots::of([(node("b"), Some((0, 10)))]);
-    both.merge(Slots::of([(node("b"), Some((3, 4)))]));
+    let mut both = WriteSet::of([(node("b"), Some((0, 10)))]);
+    both.merge(WriteSet::of([(node("b"), Some((3, 4)))]));
     let mut acks = Acks::default();
     let waiter = acks.wait(Level::One, LATER, both, pending).unwrap();
-    acks.dropped(&node("b"), 3, Slot::MAX);
+    acks.dropped(&node("b"), 3, Sequence::MAX);
     assert_eq!(acks.acknowledged(&node("b"), 0, 10), []);
     assert_eq!(acks.acknowledged(&node("b"), 3, 10), []);
     assert_eq!(acks.expired(LATER), [(waiter, 1)]);
@@ -91,8 +94,8 @@ fn a_part_lost_on_one_lane_makes_the_whole_no_copy() {
 
 #[test]
 fn of_changes_held_by_different_nodes_the_least_counts() {
-    let mut both = Slots::of([(node("b"), Some((0, 10)))]);
-    both.merge(Slots::of([(node("c"), Some((0, 10)))]));
+    let mut both = WriteSet::of([(node("b"), Some((0, 10)))]);
+    both.merge(WriteSet::of([(node("c"), Some((0, 10)))]));
     let mut acks = Acks::default();
     let waiter = acks.wait(Level::One, LATER, both, pending).unwrap();
     assert_eq!(acks.acknowledged(&node("b"), 0, 10), [], "c holds nothing yet");
@@ -101,15 +104,20 @@ fn of_changes_held_by_different_nodes_the_least_counts() {
 
 #[test]
 fn what_was_settled_before_anybody_waited_is_settled() {
-    let standing = |node: &NodeId, place: Option<Place>| match (node.as_str(), place) {
-        ("b", Some(_)) => Standing::Held,
-        ("c", None) => Standing::Gone,
-        ("d", Some(_)) => Standing::Lost,
-        _ => Standing::Pending,
+    let delivery_status = |node: &NodeId, position: Option<StreamPosition>| match (node.as_str(), position) {
+        ("b", Some(_)) => DeliveryStatus::Held,
+        ("c", None) => DeliveryStatus::Gone,
+        ("d", Some(_)) => DeliveryStatus::Lost,
+        _ => DeliveryStatus::Pending,
     };
     let mut acks = Acks::default();
-    assert_eq!(acks.wait(Level::One, LATER, slots(3), standing), Err(2));
-    let waiter = acks.wait(Level::All, LATER, slots(3), standing).unwrap();
+    assert_eq!(
+        acks.wait(Level::One, LATER, write_set(3), delivery_status),
+        Err(2)
+    );
+    let waiter = acks
+        .wait(Level::All, LATER, write_set(3), delivery_status)
+        .unwrap();
     assert_eq!(acks.acknowledged(&node("d"), 0, 1000), []);
     assert_eq!(acks.gone(&node("d")), [(waiter, 2)]);
 }
@@ -117,7 +125,7 @@ fn what_was_settled_before_anybody_waited_is_settled() {
 #[test]
 fn a_node_that_left_is_not_waited_for_and_not_counted() {
     let mut acks = Acks::default();
-    let waiter = acks.wait(Level::All, LATER, slots(2), pending).unwrap();
+    let waiter = acks.wait(Level::All, LATER, write_set(2), pending).unwrap();
     assert_eq!(acks.acknowledged(&node("b"), 0, 10), []);
     assert_eq!(acks.gone(&node("c")), [(waiter, 2)]);
 }
@@ -126,7 +134,7 @@ fn a_node_that_left_is_not_waited_for_and_not_counted() {
 fn a_dropped_change_is_never_counted_as_a_copy() {
     let mut acks = Acks::default();
     let waiter = acks
-        .wait(Level::All, LATER, Slots::of([(node("b"), None)]), pending)
+        .wait(Level::All, LATER, WriteSet::of([(node("b"), None)]), pending)
         .unwrap();
     assert_eq!(acks.acknowledged(&node("b"), 0, 1000), []);
     assert_eq!(acks.expired(LATER), [(waiter, 1)]);
@@ -135,7 +143,7 @@ fn a_dropped_change_is_never_counted_as_a_copy() {
 #[test]
 fn a_change_that_was_refused_is_no_copy_though_later_ones_are() {
     let mut acks = Acks::default();
-    let waiter = acks.wait(Level::All, LATER, slots(1), pending).unwrap();
+    let waiter = acks.wait(Level::All, LATER, write_set(1), pending).unwrap();
     acks.dropped(&node("b"), 0, 10);
     assert_eq!(acks.acknowledged(&node("b"), 0, 11), []);
     assert_eq!(acks.expired(LATER), [(waiter, 1)]);
@@ -144,8 +152,8 @@ fn a_change_that_was_refused_is_no_copy_though_later_ones_are() {
 #[test]
 fn callers_that_share_a_slot_are_all_answered() {
     let mut acks = Acks::default();
-    let first = acks.wait(Level::One, LATER, slots(2), pending).unwrap();
-    let second = acks.wait(Level::All, LATER, slots(2), pending).unwrap();
+    let first = acks.wait(Level::One, LATER, write_set(2), pending).unwrap();
+    let second = acks.wait(Level::All, LATER, write_set(2), pending).unwrap();
     assert_eq!(acks.acknowledged(&node("b"), 0, 10), [(first, 2)]);
     assert_eq!(acks.acknowledged(&node("c"), 0, 10), [(second, 3)]);
     assert!(acks.is_empty());

@@ -38,7 +38,7 @@ fn registers<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strate
     (life, stamp, value).prop_map(|(life, stamp, value)| Register { life, stamp, value })
 }
 
-fn used() -> impl Strategy<Value = Option<Used>> {
+fn last_touch() -> impl Strategy<Value = Option<Touch>> {
     let life = prop_oneof![
         Just(Stamp {
             time: 70 << 16,
@@ -47,7 +47,7 @@ fn used() -> impl Strategy<Value = Option<Used>> {
         stamps()
     ];
     prop::option::of(
-        (life, prop_oneof![Just(77), any::<u64>()]).prop_map(|(life, at_ms)| Used { life, at_ms }),
+        (life, prop_oneof![Just(77), any::<u64>()]).prop_map(|(life, at_ms)| Touch { life, at_ms }),
     )
 }
 
@@ -56,11 +56,11 @@ pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
     let attributes = prop::collection::vec(("[a-z]{0,3}".prop_map(Arc::from), registers(value)), 0..4);
     let idle = prop_oneof![Just(IdleLimit::Forever), any::<u64>().prop_map(IdleLimit::Millis)];
     let word = || "[a-z]{0,4}".prop_map(Arc::from);
-    let ends = (
+    let deadlines = (
         prop_oneof![3 => Just(Stamp::ZERO), 1 => stamps()],
         prop::option::of(word()),
-        used(),
-        used(),
+        last_touch(),
+        last_touch(),
     );
     let parts = (
         prop::option::of(registers(idle)),
@@ -68,8 +68,8 @@ pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
         prop::option::of(registers(word())),
         attributes,
     );
-    (ends, parts).prop_map(
-        |((deleted, moved, ended, used), (max_inactive, route, origin, attributes))| {
+    (deadlines, parts).prop_map(
+        |((deleted, moved, ended, last_touch), (max_inactive, route, origin, attributes))| {
             let mut record = Record::tombstone(deleted);
             record.join(&Record {
                 past: Past::from(Endings {
@@ -78,7 +78,7 @@ pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
                     ended,
                     origin,
                 }),
-                used,
+                last_touch,
                 max_inactive,
                 route,
                 attributes: attributes.into_iter().collect(),
@@ -95,12 +95,12 @@ fn messages() -> impl Strategy<Value = Message> {
         .boxed();
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..100).prop_map(Message::Gossip),
-        (any::<u8>(), any::<u64>(), any::<u64>()).prop_map(|(lane, slot, refused)| Message::Ack {
-            lane,
-            slot,
+        (any::<u8>(), any::<u64>(), any::<u64>()).prop_map(|(stream, sequence, refused)| Message::Ack {
+            stream,
+            sequence,
             refused
         }),
-        (any::<u64>(), changes.clone()).prop_map(|(slot, changes)| Message::Deltas { slot, changes }),
+        (any::<u64>(), changes.clone()).prop_map(|(sequence, changes)| Message::Deltas { sequence, changes }),
         (any::<u64>(), cursor.clone()).prop_map(|(request, cursor)| Message::Pull(Pull {
             request,
             buckets: Buckets::ALL,
@@ -117,8 +117,12 @@ fn messages() -> impl Strategy<Value = Message> {
         prop::collection::vec(any::<u64>(), 0..10).prop_map(Message::Digest),
         Just(Message::Compare),
         (any::<u64>(), keys(), any::<u64>(), stamps()).prop_map(|(request, key, digest, life)| {
-            let used = Some(Used { life, at_ms: digest });
-            let sessions = vec![Offered { key, digest, used }];
+            let last_touch = Some(Touch { life, at_ms: digest });
+            let sessions = vec![Offered {
+                key,
+                digest,
+                last_touch,
+            }];
             Message::Offer { request, sessions }
         }),
         (any::<u64>(), prop::collection::vec(keys(), 0..4))

@@ -19,7 +19,7 @@ fn update(n: u64) -> Record {
     };
     let value = Some((&n.to_le_bytes()[..]).into());
     Record {
-        used: Some(Used {
+        last_touch: Some(Touch {
             life,
             at_ms: stamp.wall_ms(),
         }),
@@ -35,7 +35,7 @@ fn bytes_each(ids: impl Fn(u64) -> String) -> f64 {
         .map(|n| (SessionKey::parse("shop", &ids(n)).unwrap(), update(n)))
         .collect();
     let message = Message::Deltas {
-        slot: NOW_MS << 22,
+        sequence: NOW_MS << 22,
         changes,
     };
     let frame_and_tls = 4 + 5 + 17;
@@ -78,9 +78,9 @@ fn ids_of_every_kind_and_length_come_back() {
 
 #[test]
 fn a_use_and_a_deletion_are_short() {
-    let life = update(1).used.unwrap().life;
+    let life = update(1).last_touch.unwrap().life;
     for record in [
-        Record::use_of(Used { life, at_ms: NOW_MS }),
+        Record::touch_only(Touch { life, at_ms: NOW_MS }),
         Record::tombstone(life),
     ] {
         let key = SessionKey::parse("shop", &"x".repeat(32)).unwrap();

@@ -6,7 +6,7 @@ fn node(name: &str) -> NodeId {
     NodeId::parse(name).unwrap()
 }
 
-fn place(bucket: usize) -> Cursor {
+fn position(bucket: usize) -> Cursor {
     Cursor {
         bucket,
         after: Some(SessionKey::parse("default", "S9").unwrap()),
@@ -66,12 +66,12 @@ fn another_donor_goes_on_where_the_first_stopped() {
         .start(std::slice::from_ref(&a), Duration::ZERO)
         .remove(0);
     let second = transfers
-        .advance(&a, first.request, 3, Some(place(12)), Duration::ZERO)
+        .advance(&a, first.request, 3, Some(position(12)), Duration::ZERO)
         .unwrap();
     assert_ne!(second.request, first.request);
     assert!(!transfers.lost(&a));
     let (_, third) = transfers.start(std::slice::from_ref(&b), PULL_TIMEOUT).remove(0);
-    assert_eq!(third.cursor, place(12));
+    assert_eq!(third.cursor, position(12));
     assert!(
         !transfers.expects(&a, second.request),
         "a late chunk of the first donor"
@@ -103,11 +103,11 @@ fn another_is_asked_beside_a_silent_donor_and_whoever_answers_first_is_heard() {
                 &donors[answers],
                 requests[answers],
                 1,
-                Some(place(3)),
+                Some(position(3)),
                 PULL_TIMEOUT,
             )
             .unwrap();
-        assert_eq!(pull.cursor, place(3));
+        assert_eq!(pull.cursor, position(3));
         assert!(
             !transfers.expects(&donors[other], requests[other]),
             "the same sessions again"
@@ -128,13 +128,13 @@ fn a_slow_and_only_donor_is_waited_for_and_asked_for_less() {
         assert_eq!(transfers.start(&a, now), [], "not the same again");
         assert!(transfers.expects(&a[0], pull.request), "however late");
         pull = transfers
-            .advance(&a[0], pull.request, 1, Some(place(bucket)), now)
+            .advance(&a[0], pull.request, 1, Some(position(bucket)), now)
             .unwrap();
     }
     assert_eq!(pull.bytes, CHUNK_LEAST);
     for bucket in 9..19 {
         pull = transfers
-            .advance(&a[0], pull.request, 1, Some(place(bucket)), now)
+            .advance(&a[0], pull.request, 1, Some(position(bucket)), now)
             .unwrap();
     }
     assert_eq!(pull.bytes, CHUNK_BYTES, "quick again");

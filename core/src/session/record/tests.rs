@@ -26,13 +26,13 @@ fn records() -> impl Strategy<Value = Record> {
     (deleted, attributes, touch, end, over).prop_map(|(deleted, attributes, touch, end, over)| {
         let mut record = Record::tombstone(deleted);
         let attributes = attributes.into_iter().collect();
-        let uses = |r: &Register<Attribute>| Used {
+        let uses = |r: &Register<Attribute>| Touch {
             life: r.life,
             at_ms: r.stamp.time,
         };
         record.join(&Record {
             attributes,
-            used: touch.as_ref().map(uses),
+            last_touch: touch.as_ref().map(uses),
             past: Past::from(Endings {
                 ended: end.as_ref().map(uses),
                 moved: over.map(|over| Moved {
@@ -118,17 +118,17 @@ fn session(life: u64, used_ms: u64) -> Record {
             stamp: life,
             value: IdleLimit::Millis(1000),
         }),
-        ..Record::use_of(Used { life, at_ms: used_ms })
+        ..Record::touch_only(Touch { life, at_ms: used_ms })
     }
 }
 
 #[test]
 fn a_use_that_was_not_known_to_who_called_it_idle_wins_in_any_order() {
     let known = session(1, 50);
-    let idle = Record::idle_since(known.used.unwrap());
-    let later = Record::use_of(Used {
+    let idle = Record::expiry(known.last_touch.unwrap());
+    let later = Record::touch_only(Touch {
         at_ms: 60,
-        ..known.used.unwrap()
+        ..known.last_touch.unwrap()
     });
     assert!(!joined(&known, &idle).is_alive());
     assert!(joined(&joined(&known, &idle), &later).is_alive());
@@ -138,11 +138,11 @@ fn a_use_that_was_not_known_to_who_called_it_idle_wins_in_any_order() {
 #[test]
 fn a_session_that_was_shed_and_used_after_all_is_incomplete_until_the_rest_arrives() {
     let known = session(1, 50);
-    let mut shed = joined(&known, &Record::idle_since(known.used.unwrap()));
+    let mut shed = joined(&known, &Record::expiry(known.last_touch.unwrap()));
     shed.shed();
-    assert_eq!((shed.is_alive(), shed.used), (false, None));
+    assert_eq!((shed.is_alive(), shed.last_touch), (false, None));
     let later = joined(&known, &session(1, 60));
-    shed.join(&Record::use_of(later.used.unwrap()));
+    shed.join(&Record::touch_only(later.last_touch.unwrap()));
     assert!(shed.is_alive() && !shed.is_complete());
     shed.join(&later);
     assert!(shed.is_alive() && shed.is_complete());

@@ -38,8 +38,8 @@ impl Traffic {
         );
         let mut all = Self::default();
         for line in text.lines().filter(|line| line.contains(&owner)) {
-            let ends: Vec<_> = line.split_whitespace().skip(2).take(2).collect();
-            if !ends
+            let deadlines: Vec<_> = line.split_whitespace().skip(2).take(2).collect();
+            if !deadlines
                 .iter()
                 .any(|end| ports.iter().any(|port| end.ends_with(port.as_str())))
             {

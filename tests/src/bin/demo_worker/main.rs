@@ -49,12 +49,12 @@ async fn main() -> ExitCode {
         Ok(listener) => listener,
         Err(e) => return failed(&format!("cannot listen on {}: {e}", options.listen)),
     };
-    say(&format!("listening on {} as {}", options.listen, options.route));
+    send(&format!("listening on {} as {}", options.listen, options.route));
     let app = Arc::new(App::new(options));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(serve(stream, Arc::clone(&app)))),
-            Err(e) => say(&format!("cannot accept a connection: {e}")),
+            Err(e) => send(&format!("cannot accept a connection: {e}")),
         }
     }
 }
@@ -67,7 +67,7 @@ async fn serve(stream: TcpStream, app: Arc<App>) {
         let response = app.answer(request).await;
         if !quiet {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            say(&format!(
+            send(&format!(
                 "access {} {} {line}",
                 now.as_millis(),
                 response.status().as_u16()
@@ -82,7 +82,7 @@ async fn serve(stream: TcpStream, app: Arc<App>) {
         .await;
 }
 
-fn say(line: &str) {
+fn send(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 

@@ -141,7 +141,7 @@ pub async fn run(extent: Extent) -> Section {
         for line in &mut lines {
             for copies in [false, true] {
                 let sample = line.subject.measure(copies, extent).await;
-                say(round, &line.subject.name(), copies, sample);
+                send(round, &line.subject.name(), copies, sample);
                 if copies { &mut line.copied } else { &mut line.alone }.push(sample);
             }
         }
@@ -154,7 +154,7 @@ pub async fn run(extent: Extent) -> Section {
     tomcat.copied = tomcat::measure(true, extent).await;
     for (copies, samples) in [(false, &tomcat.alone), (true, &tomcat.copied)] {
         for (round, sample) in samples.iter().enumerate() {
-            say(round + 1, &tomcat.subject.name(), copies, *sample);
+            send(round + 1, &tomcat.subject.name(), copies, *sample);
         }
     }
     lines.push(tomcat);
@@ -165,7 +165,7 @@ pub async fn run(extent: Extent) -> Section {
     section(&lines, &widths)
 }
 
-fn say(round: usize, name: &str, copies: bool, sample: Sample) {
+fn send(round: usize, name: &str, copies: bool, sample: Sample) {
     println!(
         "round {round}  {name:<34} {:<7} {:>8.0}/s  CPU {:>6.2} + {:>5.2} us  sent {:>6.1} both {:>6.1} B  told {:.3}  lag {:>5.0} ms  busy {:.2}",
         if copies { "copied" } else { "alone" },
@@ -200,8 +200,8 @@ async fn widths(extent: Extent) -> Vec<(String, Sample, Sample)> {
     ] {
         let limpet = Subject::Report(shape).measure(true, extent).await;
         let redis = Subject::Redis(shape).measure(true, extent).await;
-        say(1, &format!("Limpet {what}"), true, limpet);
-        say(1, &format!("Redis {what}"), true, redis);
+        send(1, &format!("Limpet {what}"), true, limpet);
+        send(1, &format!("Redis {what}"), true, redis);
         all.push((what, limpet, redis));
     }
     all
@@ -234,7 +234,7 @@ kernel counts as payload of TCP between the nodes, TLS included; `sent` is the d
 is throughput with a copy over throughput alone; by CPU, what it would be if nothing but the node that is written to
 set the pace.
 
-| what | alone, updates/s | with a copy | kept (rounds) | kept by CPU | CPU alone | CPU with a copy | of the second node | processor 0 used, alone and with | sent per update | both ways |
+| what | alone, updates/s | with a copy | kept (rounds) | kept by CPU | CPU alone | CPU with a copy | of the second node | processor 0 last_touch, alone and with | sent per update | both ways |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 "
     );

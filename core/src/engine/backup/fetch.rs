@@ -1,0 +1,237 @@
+//! Sessions that are not here, or not all of them: they are asked of nodes that have them, before anybody is told
+//! that there is no such session.
+//!
+//! First the likeliest node is asked, then all others that may know. A node that does not answer is not taken for
+//! one that has nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::base::clock::Now;
+use crate::base::id::{NodeId, SessionKey};
+use crate::engine::sessions::Refused;
+use crate::engine::{Engine, Output, Phase};
+use crate::replication::message::Message;
+use crate::session::Record;
+
+/// The most sessions asked for at a time. One more is answered as if nobody could be reached.
+const FETCHES_MAX: usize = 4096;
+/// How long the likeliest node has, and then the others.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How many nodes are asked where every node holds every session.
+const ASKED_MAX: usize = 8;
+/// How many nodes are asked that held a session before the last change of the members.
+const SPARE: usize = 2;
+
+/// Numbers a fetch.
+pub type FetchId = u64;
+
+/// Every fetch under way.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Fetches(BTreeMap<FetchId, Fetch>);
+
+#[derive(Debug)]
+struct Fetch {
+    key: SessionKey,
+    /// Still to be asked.
+    others: Vec<NodeId>,
+    asked: BTreeSet<NodeId>,
+    /// Whether somebody was asked and did not answer.
+    failure_detector: bool,
+    until: Duration,
+}
+
+impl Fetches {
+    /// Ends all of them.
+    pub(in crate::engine) fn drain(&mut self) -> impl Iterator<Item = FetchId> {
+        std::mem::take(&mut self.0).into_keys()
+    }
+}
+
+impl Engine {
+    /// Whether the session of `key` has to be fetched before it can be read or changed here.
+    #[must_use]
+    pub fn must_fetch(&self, key: &SessionKey, now: Now) -> bool {
+        if self.phase != Phase::Ready || key.is_reserved() {
+            return false;
+        }
+        let key = &*self.current_key(key, now);
+        let found = self.find_exactly(key, now);
+        if found == Err(Refused::Incomplete) {
+            return true;
+        }
+        let Some(placement) = &self.placement else {
+            return false;
+        };
+        match found {
+            Ok(record) => !self.is_held_here(key, record),
+            Err(_) => {
+                !(placement.is_settled(now)
+                    && self.transfers.is_complete()
+                    && placement.view().holds_surely(&self.config.node, key))
+            }
+        }
+    }
+
+    /// Begins to fetch the session of `key`; [`Output::Fetched`] says when that is over. `None` when there is nobody
+    /// else who could have it.
+    ///
+    /// # Errors
+    /// [`Refused::Unreachable`].
+    pub fn fetch(&mut self, key: &SessionKey, now: Now) -> Result<Option<FetchId>, Refused> {
+        self.follow_view(now);
+        let key = self.current_key(key, now).into_owned();
+        let known = self.who_may_have(&key);
+        if known.is_empty() {
+            self.give_up_part(&key);
+            return Ok(None);
+        }
+        let mut nodes: Vec<_> = known.into_iter().filter(|node| self.can_answer(node)).collect();
+        if nodes.is_empty() || self.fetches.0.len() >= FETCHES_MAX {
+            return Err(Refused::Unreachable);
+        }
+        let others = nodes.split_off(1);
+        self.next_request += 1;
+        let id = self.next_request;
+        let fetch = Fetch {
+            key,
+            others,
+            asked: BTreeSet::new(),
+            failure_detector: false,
+            until: now.mono + PATIENCE,
+        };
+        self.fetches.0.insert(id, fetch);
+        self.ask(id, nodes);
+        Ok(Some(id))
+    }
+
+    /// The members to ask for a session, likeliest first.
+    fn who_may_have(&self, key: &SessionKey) -> Vec<NodeId> {
+        let likely = match &self.placement {
+            Some(placement) => {
+                let record = self.table.get(key);
+                let route = record.and_then(|record| record.route.as_ref()).map(|r| &*r.value);
+                let mut nodes: Vec<NodeId> = Vec::new();
+                nodes.extend(route.and_then(|_| placement.view().holders(key, route).iter().next().cloned()));
+                nodes.extend(placement.view().likely(key, SPARE));
+                nodes
+            }
+            None => self
+                .roster
+                .active()
+                .map(|(node, _)| node.clone())
+                .take(ASKED_MAX)
+                .collect(),
+        };
+        let mut known = BTreeSet::new();
+        likely
+            .into_iter()
+            .filter(|node| *node != self.config.node && known.insert(node.clone()))
+            .collect()
+    }
+
+    pub(in crate::engine) fn can_answer(&self, node: &NodeId) -> bool {
+        let member = self.roster.get(node);
+        member.is_some_and(|member| member.linked && member.ready && !member.leaving)
+    }
+
+    fn ask(&mut self, id: FetchId, nodes: Vec<NodeId>) {
+        let Some(fetch) = self.fetches.0.get_mut(&id) else {
+            return;
+        };
+        fetch.asked.extend(nodes.iter().cloned());
+        let key = fetch.key.clone();
+        for node in nodes {
+            let key = key.clone();
+            self.send(&node, Message::Fetch { request: id, key });
+        }
+    }
+
+    /// What `node` is sent that asked for `key`: the record, tombstones included. Nothing while the table is not
+    /// complete.
+    pub(in crate::engine) fn on_fetch(&mut self, node: &NodeId, request: u64, key: &SessionKey) {
+        if self.phase == Phase::Ready {
+            let (key, record) = (key.clone(), self.table.get(key).cloned().map(Box::new));
+            self.send(node, Message::Fetched { request, key, record });
+        }
+    }
+
+    /// An answer to a fetch.
+    pub(in crate::engine) fn on_fetched(
+        &mut self,
+        node: &NodeId,
+        request: u64,
+        key: &SessionKey,
+        record: Option<Box<Record>>,
+        now: Now,
+    ) {
+        if self.on_handoff_record(node, request, key, record.as_deref(), now) {
+            return;
+        }
+        let Some(fetch) = self.fetches.0.get_mut(&request) else {
+            return; // too late
+        };
+        if fetch.key != *key || !fetch.asked.remove(node) {
+            return;
+        }
+        if let Some(record) = record {
+            self.handoff.keep(key.clone(), now);
+            self.apply(node, vec![(key.clone(), *record)], now);
+            let known = self.table.get(key);
+            if known.is_some_and(|record| !record.is_alive() || record.is_complete()) {
+                self.end_fetch(request, true);
+                return;
+            }
+        }
+        self.progress_fetch(request, now);
+    }
+
+    /// Goes on with fetches that have waited long enough.
+    pub(in crate::engine) fn progress_fetches(&mut self, now: Now) {
+        let due = self.fetches.0.iter().filter(|(_, fetch)| now.mono >= fetch.until);
+        let due: Vec<FetchId> = due.map(|(id, _)| *id).collect();
+        for id in due {
+            if let Some(fetch) = self.fetches.0.get_mut(&id) {
+                fetch.failure_detector |= !fetch.asked.is_empty();
+                fetch.asked.clear();
+            }
+            self.progress_fetch(id, now);
+        }
+    }
+
+    /// Asks the others, or ends, once everybody who was asked has answered.
+    fn progress_fetch(&mut self, id: FetchId, now: Now) {
+        let Some(fetch) = self.fetches.0.get_mut(&id).filter(|fetch| fetch.asked.is_empty()) else {
+            return;
+        };
+        let others = std::mem::take(&mut fetch.others);
+        if others.is_empty() {
+            let answered = !fetch.failure_detector;
+            self.end_fetch(id, answered);
+        } else {
+            fetch.until = now.mono + PATIENCE;
+            self.ask(id, others);
+        }
+    }
+
+    fn end_fetch(&mut self, id: FetchId, answered: bool) {
+        let fetch = self.fetches.0.remove(&id);
+        if answered && let Some(fetch) = fetch {
+            self.give_up_part(&fetch.key);
+        }
+        self.outputs.push(Output::Fetched(id, answered));
+    }
+
+    /// Everybody has been asked: what is still only a part of a session is the part of none.
+    fn give_up_part(&mut self, key: &SessionKey) {
+        let part = self
+            .table
+            .get(key)
+            .is_some_and(|record| record.is_alive() && record.is_touch_only());
+        if part {
+            let before = self.location(key);
+            self.table.remove(key);
+            self.moved_from(key, &before);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The engine's configuration: what it is given at the start, and the part that may change while it runs.
+//!
+//! Reading and validating the file belongs to [`crate::config`].
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use limpet_wire::report::IdleLimit;
+
+use crate::base::id::NodeId;
+use crate::membership::SwimConfig;
+use crate::replication::message::DeclaredWorker;
+
+/// Which nodes hold a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Every node of the domain.
+    Delta,
+    /// The node of the worker it is bound to, and some others.
+    Backup {
+        /// How many others.
+        copies: usize,
+    },
+}
+
+/// What the engine needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// This node.
+    pub node: NodeId,
+    /// Its cluster.
+    pub cluster: String,
+    /// Where other nodes reach it.
+    pub addr: SocketAddr,
+    /// How fast a silent member is found.
+    pub swim: SwimConfig,
+    /// Seeds as written; each has to be tried before a node alone calls itself the first.
+    pub seeds: BTreeSet<String>,
+    /// How many links are made to each peer.
+    pub links: usize,
+    /// Which nodes hold a session.
+    pub mode: Mode,
+    /// Bytes of changes kept for one peer.
+    pub queue_bytes: usize,
+    /// How many nodes are sent parts of the table at a time.
+    pub donor_transfers: usize,
+    /// How often tables are compared.
+    pub repair_interval: Duration,
+    /// How long to wait for somebody who has the table before starting without it.
+    pub state_transfer_timeout: Duration,
+    /// The idle lifetime of sessions that are given none.
+    pub max_inactive: IdleLimit,
+    /// The most sessions; `None` for no limit.
+    pub max_active: Option<usize>,
+    /// How often at most a session's use is told to other nodes.
+    pub touch_interval: Duration,
+    /// How long the end of a session is remembered.
+    pub tombstone_life: Duration,
+    /// How long the old id of a renamed session still finds it.
+    pub rename_forward: Duration,
+    /// What is believed of other nodes' clocks.
+    pub clocks: ClockLimits,
+    /// This node's workers.
+    pub workers: Vec<DeclaredWorker>,
+    /// Seeds the choices of membership.
+    pub seed: u64,
+}
+
+/// What is believed of other nodes' clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockLimits {
+    /// How far ahead of this node's clock a stamp may be; further is refused and counted.
+    pub max_skew: Duration,
+    /// How far a member's clock may be from this one's before that is said in the log.
+    pub max_drift_warning: Duration,
+}
+
+impl Default for ClockLimits {
+    fn default() -> Self {
+        Self {
+            max_skew: Duration::from_secs(60),
+            max_drift_warning: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The part of the configuration that may change while the engine runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tunables {
+    /// How long to wait for somebody who has the table before starting without it.
+    pub state_transfer_timeout: Duration,
+    /// The idle lifetime of sessions that are given none and begin from now on.
+    pub max_inactive: IdleLimit,
+    /// The most sessions; `None` for no limit. Those there are stay.
+    pub max_active: Option<usize>,
+    /// How often at most a session's use is told to other nodes.
+    pub touch_interval: Duration,
+    /// How long the old id of a renamed session still finds it.
+    pub rename_forward: Duration,
+}

@@ -1,0 +1,451 @@
+//! The other nodes as places to send to: links that come and go, messages that arrive.
+
+pub(in crate::engine) mod peer;
+pub(in crate::engine) mod repair;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::base::clock::Now;
+use crate::base::id::{NodeId, SessionKey};
+use crate::base::limits::{BATCH_BYTES, CONTROL_QUEUE_MAX, WORKERS_MAX};
+use crate::engine::peers::peer::Peer;
+use crate::engine::sessions::touches::SESSIONS_PER_TICK;
+use crate::engine::{Engine, Output};
+use crate::membership::Identity;
+use crate::replication::message::{self, Announce, Message};
+use crate::replication::outbox::{Sequence, first_sequence};
+use crate::replication::streams::{CONTROL, StreamId};
+use crate::session::Record;
+
+/// A link another node made to this one. Of each stream, a node is listened to on the latest it has spoken on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InboundLink {
+    stream: StreamId,
+    number: u64,
+}
+
+/// A batch of changes that is being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentBatch {
+    /// What acknowledges it.
+    pub sequence: Sequence,
+    /// Whether more changes wait than one batch carries.
+    pub more: bool,
+}
+
+impl Engine {
+    /// The link of `stream` to the node that says it is `identity` is up. StreamId 0 comes first; another stream's link to a
+    /// node without it is to be closed.
+    pub fn link_up(&mut self, node: &NodeId, identity: Identity, stream: StreamId, now: Now) {
+        self.note_pause(now);
+        if stream != CONTROL {
+            self.stream_up(node, stream);
+            return;
+        }
+        let known = self
+            .roster
+            .get(node)
+            .map_or(0, |known| known.identity.incarnation);
+        let incarnation = identity.incarnation;
+        let later = (1..incarnation).contains(&known);
+        if later {
+            // Another run of it, with an empty memory: what the old one was still to be told it will ask for.
+            self.forget_peer(node, now);
+            self.distrust_workers(node);
+        }
+        let Some(member) = self.roster.note(node, identity.clone(), now.mono) else {
+            self.outputs.push(Output::Close(node.clone(), CONTROL));
+            return;
+        };
+        member.linked = true;
+        member.refusal_counts = true;
+        self.note_peer(node, now);
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        peer.announced &= !later;
+        peer.control.clear();
+        for inbound in self
+            .inbound
+            .get_mut(node)
+            .into_iter()
+            .flat_map(BTreeMap::values_mut)
+        {
+            inbound.ack_due = true;
+        }
+        self.stream_up(node, CONTROL);
+        self.clear_suspicion(node);
+        self.clear_refusal(node);
+        self.watch(node, now);
+        self.announce_to(node);
+        let known = self.latest_incarnation(node);
+        if known > incarnation {
+            self.send_known_incarnation(node, known);
+        }
+        let todo = self.swim.meet(identity);
+        self.carry_out(todo, now);
+        self.send_missed_touches(node, SESSIONS_PER_TICK);
+        self.send_summary(node);
+        self.refresh_table();
+    }
+
+    /// Sends again on the new link what the last one left without an answer.
+    fn stream_up(&mut self, node: &NodeId, stream: StreamId) {
+        let peer = self.peers.get_mut(node);
+        let peer = peer.filter(|peer| stream == CONTROL || peer.is_linked());
+        if let Some(peer) = peer
+            && let Some(link) = peer.links.get_mut(usize::from(stream))
+        {
+            link.up = true;
+            if let Some(outbox) = peer.outboxes.stream_mut(stream) {
+                outbox.rewind();
+            }
+            self.outputs.push(Output::Wake(node.clone(), stream));
+        } else {
+            self.outputs.push(Output::Close(node.clone(), stream));
+        }
+    }
+
+    /// The link of `stream` to `node` is down. `refused`: its address refuses connections, so its process is gone. With
+    /// stream 0 all others count as down as well, and are to be closed.
+    pub fn link_down(&mut self, node: &NodeId, stream: StreamId, refused: bool, now: Now) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            if stream != CONTROL {
+                if let Some(link) = peer.links.get_mut(usize::from(stream)) {
+                    link.up = false;
+                }
+                self.outputs.push(Output::Wake(node.clone(), peer.chunk_stream()));
+                return;
+            }
+            for (other, link) in (CONTROL..).zip(&mut peer.links) {
+                if std::mem::replace(&mut link.up, false) && other != CONTROL {
+                    self.outputs.push(Output::Close(node.clone(), other));
+                }
+            }
+            peer.control.clear();
+            peer.wanted.clear();
+            self.transfers.ask_again(node);
+        }
+        if stream != CONTROL {
+            return;
+        }
+        let Some(member) = self.roster.get_mut(node) else {
+            return;
+        };
+        if std::mem::replace(&mut member.linked, false) {
+            self.answer_probes_down(node);
+        }
+        let Some(member) = self.roster.get_mut(node) else {
+            return;
+        };
+        // Only the first refusal after a link: if the process lives on, behind something that refuses for it, it
+        // says so, and then it is silence that counts.
+        if refused && member.active && std::mem::take(&mut member.refusal_counts) {
+            let identity = member.identity.clone();
+            self.suspect_refused(node, identity, now);
+        }
+        self.settle_unheard(node, now);
+        if !self.roster.get(node).is_some_and(|member| member.active) {
+            self.remove_peer(node);
+        }
+        self.progress_join(now);
+        self.refresh_table();
+    }
+
+    /// Makes sure something can be sent to `node`.
+    pub(in crate::engine) fn note_peer(&mut self, node: &NodeId, now: Now) {
+        if !self.peers.contains_key(node) {
+            let first = self.next_sequence.max(first_sequence(now.wall_ms));
+            let peer = Peer::new(self.config.links, self.config.queue_bytes, first);
+            self.peers.insert(node.clone(), peer);
+        }
+    }
+
+    /// Forgets what was to be sent to `node`: repair brings it, and uses are told again. Its slots are never given again.
+    fn remove_peer(&mut self, node: &NodeId) -> Option<Peer> {
+        let peer = self.peers.remove(node)?;
+        self.next_sequence = self.next_sequence.max(peer.outboxes.next());
+        self.note_missed_touches(node, peer.outboxes.told_ms());
+        Some(peer)
+    }
+
+    /// Nothing answers at `addr`. See [`Self::link_down`].
+    pub fn unreachable(&mut self, addr: SocketAddr, refused: bool, now: Now) {
+        let node = self
+            .roster
+            .iter()
+            .find(|(_, m)| m.identity.addr == addr)
+            .map(|(node, _)| node.clone());
+        if let Some(node) = node.filter(|node| !self.peers.get(node).is_some_and(Peer::is_linked)) {
+            self.link_down(&node, CONTROL, refused, now);
+        }
+    }
+
+    /// `node` has made a link to this node, its `stream`, and says it listens at `addr`: one is made back. Once it speaks
+    /// on the new link, whatever still arrives on an earlier one of that stream is of the past, and not heard.
+    pub fn on_hello(&mut self, node: &NodeId, stream: StreamId, addr: SocketAddr) -> InboundLink {
+        if stream != CONTROL {
+            // StreamId 0 is what a node is linked by.
+        } else if self.peers.get(node).is_some_and(Peer::is_linked) {
+            // What it heard on its earlier link may be gone with it.
+            self.announce_to(node);
+        } else {
+            self.outputs.push(Output::Dial(addr));
+        }
+        self.transfers.ask_again(node);
+        self.next_listening += 1;
+        InboundLink {
+            stream,
+            number: self.next_listening,
+        }
+    }
+
+    /// Queues a control message. A peer that takes none is cut off rather than remembered without end.
+    pub(in crate::engine) fn send(&mut self, node: &NodeId, message: Message) {
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        if !peer.is_linked() {
+            return;
+        }
+        if peer.control.len() >= CONTROL_QUEUE_MAX {
+            tracing::warn!(peer = %node, "takes no messages; its link is closed");
+            peer.control.clear();
+            self.outputs.push(Output::Close(node.clone(), CONTROL));
+            return;
+        }
+        peer.control.push_back(message);
+        self.outputs.push(Output::Wake(node.clone(), CONTROL));
+    }
+
+    /// Tells every peer what this node is.
+    pub(in crate::engine) fn announce(&mut self) {
+        let nodes: Vec<_> = self.peers.keys().cloned().collect();
+        for node in nodes {
+            self.announce_to(&node);
+        }
+    }
+
+    /// What to send to `node` next on its link of `stream`, before [`Self::next_changes`]: everything short, then one
+    /// chunk it asked for. Empty when nothing waits or the link is down.
+    pub fn next_messages(&mut self, node: &NodeId, stream: StreamId) -> Vec<Message> {
+        let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_up(stream)) else {
+            return Vec::new();
+        };
+        let mut messages = Vec::new();
+        if stream == CONTROL {
+            messages.extend(peer.control.drain(..));
+            let inbound = self.inbound.get_mut(node).into_iter().flatten();
+            messages.extend(inbound.filter_map(|(stream, inbound)| inbound.take_ack(*stream)));
+        }
+        if stream == peer.chunk_stream()
+            && let Some(pull) = peer.wanted.pop_front()
+        {
+            messages.push(self.chunk(node, &pull));
+        }
+        messages
+    }
+
+    /// The next batch of changes for `node` on its link of `stream`: appends it to `into`, encoded as
+    /// [`Message::Deltas`]. They are many, and so are spelled from where they lie.
+    pub fn next_changes(&mut self, node: &NodeId, stream: StreamId, into: &mut Vec<u8>) -> Option<SentBatch> {
+        let peer = self.peers.get_mut(node).filter(|peer| peer.is_up(stream))?;
+        let outbox = peer.outboxes.stream_mut(stream)?;
+        let (sequence, changes) = outbox.batch(BATCH_BYTES)?;
+        self.counters.deltas_sent += changes.len() as u64;
+        if let Err(error) = message::encode_deltas(sequence, changes, into) {
+            tracing::error!(peer = %node, %error, "changes were not sent");
+        }
+        let more = outbox.has_waiting();
+        Some(SentBatch { sequence, more })
+    }
+
+    /// A message of `node` arrived on the link `on`. Says whether that link is still the one to listen to.
+    pub fn on_message(&mut self, node: &NodeId, on: InboundLink, message: Message, now: Now) -> bool {
+        self.note_pause(now);
+        let inbound = self
+            .inbound
+            .entry(node.clone())
+            .or_default()
+            .entry(on.stream)
+            .or_default();
+        if on.number < inbound.on {
+            return false;
+        }
+        inbound.on = on.number;
+        inbound.at = now.mono;
+        if message.is_of_sessions() && !self.trusts(node, now) {
+            return false; // what it says is to be said again once it may be believed
+        }
+        match message {
+            Message::Gossip(bytes) => self.on_member_message(node, &bytes, now),
+            Message::Announce(announce) => self.on_announce(node, announce, now),
+            Message::Deltas { sequence, changes } => {
+                self.counters.deltas_received += changes.len() as u64;
+                let ended = self.tombstones_in(&changes);
+                let refused = self.apply(node, changes, now);
+                self.forward_tombstones(node, ended);
+                let inbound = self
+                    .inbound
+                    .entry(node.clone())
+                    .or_default()
+                    .entry(on.stream)
+                    .or_default();
+                inbound.refused = match refused {
+                    0 if sequence >= inbound.sequence => inbound.refused,
+                    0 => 0, // another run of it, which numbers anew
+                    _ => sequence,
+                };
+                inbound.sequence = sequence;
+                inbound.ack_due = true;
+                self.outputs.push(Output::Wake(node.clone(), CONTROL));
+            }
+            Message::Ack {
+                stream,
+                sequence,
+                refused,
+            } => self.on_ack(node, stream, sequence, refused),
+            Message::Pull(pull) => self.on_pull(node, pull, now),
+            Message::Busy { request } => self.on_busy(node, request, now),
+            Message::Chunk {
+                request,
+                records,
+                next,
+            } => {
+                self.on_chunk(node, request, records, next, now);
+            }
+            Message::Digest(digests) => self.on_digest(node, &digests, now),
+            Message::Summary(summary) => self.on_summary(node, summary),
+            Message::Compare => self.send_digest(node),
+            Message::Offer { request, sessions } => self.on_offer(node, request, sessions, now),
+            Message::Lacking { request, sessions } => self.on_lacking(node, request, sessions, now),
+            Message::Fetch { request, key } => self.on_fetch(node, request, &key),
+            Message::Fetched { request, key, record } => {
+                self.on_fetched(node, request, &key, record, now);
+            }
+        }
+        true
+    }
+
+    /// `node` has received `stream` up to `slot`, and refused something up to `refused`.
+    fn on_ack(&mut self, node: &NodeId, stream: StreamId, sequence: Sequence, refused: Sequence) {
+        let Some(peer) = self.peers.get_mut(node) else {
+            return;
+        };
+        let (Some(outbox), Some(link)) = (
+            peer.outboxes.stream_mut(stream),
+            peer.links.get_mut(usize::from(stream)),
+        ) else {
+            return; // a stream of an earlier run of this node
+        };
+        // A slot that was never given is one of an earlier run, whose clock was ahead.
+        if refused > outbox.acked() && refused < outbox.next() {
+            link.refused = refused;
+            self.acks.dropped(node, stream, refused);
+        }
+        // Whatever dropped them, and whether it said so or not.
+        self.acks.dropped(node, stream, outbox.floor().saturating_sub(1));
+        outbox.acknowledge(sequence);
+        let done = self.acks.acknowledged(node, stream, outbox.acked());
+        let done = done.into_iter();
+        self.outputs
+            .extend(done.map(|(waiter, copies)| Output::Copies(waiter, copies)));
+    }
+
+    fn on_announce(&mut self, node: &NodeId, mut announce: Announce, now: Now) {
+        if announce.ready && matches!(self.phase, crate::engine::Phase::Joining { .. }) {
+            self.note_idle_time(node, announce.idle_ms, now);
+        }
+        if self.check_absence(node, &announce, now) {
+            return;
+        }
+        let Some(member) = self.roster.get_mut(node) else {
+            return;
+        };
+        let became_ready = announce.ready && !member.ready;
+        member.ready = announce.ready;
+        member.leaving = announce.leaving;
+        if announce.workers.len() > WORKERS_MAX {
+            tracing::warn!(peer = %node, workers = announce.workers.len(), "declares too many workers; the first are taken");
+            announce.workers.truncate(WORKERS_MAX);
+        }
+        self.announced.insert(node.clone(), announce.workers);
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.announced = true;
+        }
+        if announce.leaving {
+            self.forget_peer_waits(node);
+        }
+        if became_ready {
+            self.send_summary(node);
+        }
+        self.progress_join(now);
+        self.refresh_table();
+    }
+
+    /// Joins another node's records. A record with a stamp from the far future is refused whole; says how many were.
+    pub(in crate::engine) fn apply(
+        &mut self,
+        from: &NodeId,
+        records: Vec<(SessionKey, Record)>,
+        now: Now,
+    ) -> usize {
+        let mut refused = 0;
+        self.table.warm(records.iter().map(|(key, _)| key));
+        self.events.replicated = true;
+        for (key, mut record) in records {
+            if let Err(error) = self.hlc.observe(record.latest(), now.wall_ms) {
+                self.counters.skew_refused += 1;
+                tracing::warn!(peer = %from, %error, "refused a change");
+                refused += 1;
+                continue;
+            }
+            if record.is_touch_only()
+                && self
+                    .table
+                    .get(&key)
+                    .is_none_or(|known| known.life() < record.life())
+            {
+                continue; // of a session that is not here; should there be one, it comes as a whole
+            }
+            if self.is_premature_expiry(&key, &record, now) {
+                self.counters.expiries_refused += 1;
+                tracing::debug!(peer = %from, "says of a session that it is idle which is not");
+                if let Some(ended) = record.past.change(|past| past.ended.take()) {
+                    self.refute_expiry(from, &key, ended, now);
+                }
+            }
+            self.join(&key, &record, now);
+            self.resend_refuted(from, &key, &record);
+        }
+        self.events.replicated = false;
+        refused
+    }
+
+    /// Nobody waits for `node` any more.
+    pub(in crate::engine) fn forget_peer_waits(&mut self, node: &NodeId) {
+        for (waiter, copies) in self.acks.gone(node) {
+            self.outputs.push(Output::Copies(waiter, copies));
+        }
+    }
+
+    /// What waits for `node` is not kept any longer. A link that is still up stays one.
+    pub(in crate::engine) fn forget_peer(&mut self, node: &NodeId, now: Now) {
+        if let Some(mut peer) = self.remove_peer(node) {
+            if peer.is_linked() {
+                self.note_peer(node, now);
+            }
+            if let Some(fresh) = self.peers.get_mut(node) {
+                fresh.announced = peer.announced;
+                // What was said and asked on a link that is still up was not lost with anything.
+                fresh.control.append(&mut peer.control);
+                fresh.wanted.append(&mut peer.wanted);
+                for (fresh, old) in fresh.links.iter_mut().zip(&peer.links) {
+                    fresh.up = old.up;
+                }
+            }
+        }
+        self.forget_peer_waits(node);
+    }
+}

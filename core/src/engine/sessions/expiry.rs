@@ -1,0 +1,193 @@
+//! How sessions end by themselves. How other nodes hear of their use is in [`crate::engine::sessions::touches`].
+//!
+//! A session past its idle lifetime is not served from that moment on. A moment later, so that a touch under way
+//! still counts, one node says so to all: the one whose worker it is bound to, or else the best placed one. Should
+//! that node be gone, every other one does it itself a little later.
+
+use std::time::Duration;
+
+use limpet_wire::placement;
+
+use crate::base::clock::Now;
+use crate::base::id::{NodeId, SessionKey};
+use crate::base::limits::EXPIRY_GRACE;
+use crate::engine::{Engine, Phase};
+use crate::session::{Record, Stamp};
+use crate::store::Change;
+
+/// How often to look at a session that has no end, in case it got one.
+const LOOK_AGAIN_MS: u64 = 3_600_000;
+/// How long what a session held stays after it was found idle.
+const LINGER: Duration = Duration::from_secs(60);
+/// The least time before a session that has just ended is looked at again.
+const LOOK_LATER_MS: u64 = 1000;
+/// How many ends one tick handles; the rest waits for the next.
+const ENDS_PER_TICK: usize = 10_000;
+
+pub(in crate::engine) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Engine {
+    /// Makes sure the end of a record that changed is looked at in time.
+    pub(in crate::engine) fn schedule_expiry(
+        &mut self,
+        key: &SessionKey,
+        change: Change,
+        before: Option<u64>,
+        now: Now,
+    ) {
+        let Some(record) = self.table.get(key) else { return };
+        let ended = change.was_alive && !change.is_alive;
+        let began = !change.was_alive && change.is_alive;
+        let moved_forward = match (before, self.expires_ms(record)) {
+            (Some(before), Some(after)) => after < before,
+            (None, Some(_)) => true,
+            _ => false,
+        };
+        if change.new {
+            self.deadlines.add(self.look_at(key, record, now), key.clone());
+        } else if moved_forward || ended || began {
+            self.deadlines
+                .add_once(self.look_at(key, record, now), key.clone());
+        }
+    }
+
+    /// When to look at a record next, in milliseconds since 1970.
+    fn look_at(&self, key: &SessionKey, record: &Record, now: Now) -> u64 {
+        if !record.is_alive() {
+            if let Some(last_touch) = record.last_touch {
+                // Found idle: what it holds stays for a while, for a use that is heard late.
+                let idle_ms = self.expires_ms(record).unwrap_or(last_touch.at_ms);
+                return idle_ms.saturating_add(ms(LINGER));
+            }
+            let over_ms = record
+                .past
+                .deleted
+                .wall_ms()
+                .max(record.past.ended.map_or(0, |last| last.at_ms));
+            return over_ms.saturating_add(ms(self.config.tombstone_life));
+        }
+        match self.expires_ms(record) {
+            None => self.idle.read(now) + LOOK_AGAIN_MS,
+            Some(end) => {
+                let patience = if self.is_expiry_owner(key, record) {
+                    EXPIRY_GRACE
+                } else {
+                    EXPIRY_GRACE + self.config.swim.drop_time
+                };
+                end.saturating_add(ms(patience))
+            }
+        }
+    }
+
+    /// Whether this node is the one to say that the session is over.
+    fn is_expiry_owner(&self, key: &SessionKey, record: &Record) -> bool {
+        let ready = |node: &str| {
+            node == self.config.node.as_str()
+                || self
+                    .roster
+                    .active()
+                    .any(|(id, member)| id.as_str() == node && member.ready)
+        };
+        let owner = record
+            .route
+            .as_ref()
+            .and_then(|route| self.owner_of(&route.value));
+        if let Some(owner) = owner.filter(|owner| ready(owner)) {
+            return owner == self.config.node.as_str();
+        }
+        let mut nodes: Vec<&str> = self
+            .roster
+            .active()
+            .filter(|(_, m)| m.ready)
+            .map(|(node, _)| node.as_str())
+            .collect();
+        nodes.push(self.config.node.as_str());
+        placement::rank(&mut nodes, key.app(), key.id());
+        nodes
+            .first()
+            .is_some_and(|first| *first == self.config.node.as_str())
+    }
+
+    /// Ends what is over and forgets tombstones that have outlived every copy.
+    pub(in crate::engine) fn expire_due(&mut self, now: Now) {
+        let idle_ms = self.idle.read(now);
+        for _ in 0..ENDS_PER_TICK {
+            let Some((key, lasting)) = self.deadlines.pop_due(idle_ms) else {
+                break;
+            };
+            let Some(record) = self.table.get(&key) else {
+                continue;
+            };
+            let look = self.look_at(&key, record, now);
+            if look > idle_ms {
+                if lasting {
+                    self.deadlines.add(look, key);
+                }
+                continue;
+            }
+            if record.last_touch.is_some() && !record.is_alive() {
+                self.table.shed(&key);
+                if lasting {
+                    let known = self.table.get(&key);
+                    let at = known.map_or(idle_ms, |record| self.look_at(&key, record, now));
+                    self.deadlines.add(at, key);
+                }
+                continue;
+            }
+            let Some(last) = record.last_touch else {
+                if now.mono < self.forgets_from {
+                    // Whoever has not heard of it is told by comparing tables, which a node does that is ready.
+                    if lasting {
+                        self.deadlines.add(idle_ms + LOOK_LATER_MS, key);
+                    }
+                    continue;
+                }
+                if record.past.deleted != Stamp::ZERO {
+                    self.absences.note_forgotten(record.past.deleted.wall_ms());
+                }
+                self.table.forget(&key);
+                continue;
+            };
+            let version = record.version();
+            if self.phase == Phase::Ready {
+                self.counters.expired += 1;
+                self.commit(&key, Record::expiry(last), version, now);
+            }
+            if lasting {
+                let known = self.table.get(&key);
+                let at = known.map_or(idle_ms, |record| self.look_at(&key, record, now));
+                self.deadlines.add(at.max(idle_ms + LOOK_LATER_MS), key);
+            }
+        }
+    }
+
+    /// `node` found a session idle since a use that was not the last: it is told the whole session again.
+    pub(in crate::engine) fn resend_refuted(&mut self, node: &NodeId, key: &SessionKey, inbound: &Record) {
+        let Some(record) = self.table.get(key) else { return };
+        let of_this_life = inbound
+            .past
+            .ended
+            .is_some_and(|ended| Some(ended.life) == record.life());
+        if of_this_life && !inbound.is_alive() && record.is_alive() && record.is_complete() {
+            let record = record.clone();
+            self.push(node, key, &record);
+            self.counters.revived += 1;
+        }
+    }
+
+    /// Ends every session, because the configuration asks for it when the node stops.
+    pub fn delete_all(&mut self, now: Now) {
+        let keys: Vec<_> = self
+            .table
+            .iter()
+            .filter(|(key, record)| record.is_alive() && !key.is_reserved())
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            let stamp = self.hlc.stamp(now.wall_ms);
+            self.commit(&key, Record::tombstone(stamp), stamp, now);
+        }
+    }
+}

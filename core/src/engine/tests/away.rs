@@ -1,0 +1,292 @@
+//! Nodes that were away for longer than the ends of sessions are remembered.
+
+use super::*;
+
+fn cluster(duplicates: &[&str]) -> Cluster {
+    let mut cluster = Cluster::new();
+    cluster.tombstone_life = Duration::from_secs(60);
+    cluster.begin(duplicates)
+}
+
+fn delete(cluster: &mut Cluster, at: &str, id: &str) {
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node(at)).unwrap();
+    engine.delete(&key(id), now).unwrap();
+}
+
+fn started_over(cluster: &Cluster, at: &str) -> u64 {
+    cluster.engines[&node(at)].counters().started_over
+}
+
+#[test]
+fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_missed_it() {
+    let mut cluster = cluster(&["a", "b", "c"]);
+    cluster.patch("a", "gone", set("v", "1"));
+    cluster.patch("a", "kept", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["c"], &["a", "b"]);
+    cluster.run(Duration::from_secs(10));
+    delete(&mut cluster, "a", "gone");
+    cluster.run(Duration::from_secs(120));
+    assert_eq!(
+        cluster.engines[&node("a")].table().tombstones(),
+        0,
+        "the end is forgotten"
+    );
+    assert!(cluster.value("c", "gone", "v").is_some(), "as far as c knows");
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    for at in ["a", "b", "c"] {
+        assert_eq!(cluster.value(at, "gone", "v"), None, "at {at}");
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+        assert_eq!(cluster.engines[&node(at)].phase(), &Phase::Ready, "{at}");
+        assert_eq!(started_over(&cluster, at), u64::from(at == "c"), "{at}");
+    }
+    cluster.assert_converged();
+    cluster.patch("c", "later", set("v", "1"));
+    cluster.settle();
+    assert_eq!(cluster.value("a", "later", "v").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_process_that_stood_still_for_too_long_takes_the_table_anew() {
+    let mut cluster = cluster(&["a", "b", "c"]);
+    cluster.patch("a", "gone", set("v", "1"));
+    cluster.patch("a", "kept", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["c"], &["a", "b"]);
+    let stopped = cluster.engines.remove(&node("c")).unwrap();
+    delete(&mut cluster, "a", "gone");
+    cluster.run(Duration::from_secs(130));
+    cluster.engines.insert(node("c"), stopped);
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    for at in ["a", "b", "c"] {
+        assert_eq!(cluster.value(at, "gone", "v"), None, "at {at}");
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+    }
+    cluster.assert_converged();
+}
+
+#[test]
+fn without_an_end_that_was_forgotten_nobody_starts_over() {
+    let mut cluster = cluster(&["a", "b"]);
+    cluster.patch("a", "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["a"], &["b"]);
+    cluster.run(Duration::from_secs(300));
+    cluster.patch("a", "left", set("v", "1"));
+    cluster.patch("b", "right", set("v", "1"));
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    for at in ["a", "b"] {
+        assert_eq!(started_over(&cluster, at), 0, "{at}");
+        for id in ["S1", "left", "right"] {
+            assert_eq!(cluster.value(at, id, "v").as_deref(), Some("1"), "{id} at {at}");
+        }
+    }
+}
+
+#[test]
+fn when_both_sides_have_forgotten_ends_one_of_them_starts_over() {
+    let mut cluster = cluster(&["a", "b", "c", "d", "e"]);
+    for id in ["left", "right", "kept"] {
+        cluster.patch("a", id, set("v", "1"));
+    }
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["a", "b"], &["c", "d", "e"]);
+    cluster.run(Duration::from_secs(10));
+    delete(&mut cluster, "a", "left");
+    delete(&mut cluster, "c", "right");
+    cluster.run(Duration::from_secs(150));
+    cluster.heal();
+    cluster.run(Duration::from_secs(30));
+    cluster.assert_converged();
+    for at in ["a", "b", "c", "d", "e"] {
+        assert_eq!(
+            cluster.value(at, "right", "v"),
+            None,
+            "at {at}: the larger side ended it"
+        );
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+        assert_eq!(
+            started_over(&cluster, at),
+            u64::from(["a", "b"].contains(&at)),
+            "{at}"
+        );
+    }
+}
+
+#[test]
+fn a_short_absence_changes_nothing() {
+    let mut cluster = cluster(&["a", "b"]);
+    cluster.patch("a", "old", set("v", "1"));
+    delete(&mut cluster, "a", "old");
+    cluster.run(Duration::from_secs(100));
+    assert_eq!(cluster.engines[&node("a")].table().tombstones(), 0);
+    // The skew that clocks may have is allowed for, so the end must be older than that.
+    cluster.run(Duration::from_secs(60));
+    cluster.part(&["a"], &["b"]);
+    cluster.run(Duration::from_secs(20));
+    cluster.patch("b", "right", set("v", "1"));
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    for at in ["a", "b"] {
+        assert_eq!(started_over(&cluster, at), 0, "{at}");
+        assert_eq!(cluster.value(at, "right", "v").as_deref(), Some("1"), "at {at}");
+    }
+}
+
+#[test]
+fn a_process_that_stood_still_yields_to_everybody() {
+    let mut cluster = cluster(&["a", "b", "c"]);
+    cluster.patch("c", "gone", set("v", "1"));
+    cluster.patch("a", "kept", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    // What was ended before is forgotten by the one that stands still as soon as it goes on, and by nobody else yet.
+    delete(&mut cluster, "c", "gone");
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["c"], &["a", "b"]);
+    let stopped = cluster.engines.remove(&node("c")).unwrap();
+    cluster.run(Duration::from_secs(50));
+    cluster.engines.insert(node("c"), stopped);
+    cluster.heal();
+    cluster.run(Duration::from_secs(30));
+    assert_eq!(started_over(&cluster, "a") + started_over(&cluster, "b"), 0);
+    for at in ["a", "b", "c"] {
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+    }
+}
+
+#[test]
+fn whoever_listened_goes_on_hearing_of_a_node_that_started_over() {
+    let mut cluster = cluster(&["a", "b", "c"]);
+    cluster.patch("a", "gone", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster.engines.get_mut(&node("c")).unwrap().listen();
+    cluster.part(&["c"], &["a", "b"]);
+    cluster.run(Duration::from_secs(10));
+    delete(&mut cluster, "a", "gone");
+    cluster.run(Duration::from_secs(120));
+    cluster.heal();
+    cluster.run(Duration::from_secs(15));
+    assert_eq!(started_over(&cluster, "c"), 1);
+    cluster.engines.get_mut(&node("c")).unwrap().take_events();
+    cluster.patch("a", "later", set("v", "1"));
+    cluster.settle();
+    let told = cluster.engines.get_mut(&node("c")).unwrap().take_events();
+    assert!(!told.is_empty(), "a session that began is not told of");
+}
+
+/// The new run of c has all it knows from b, which was cut off as well.
+#[test]
+fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_began_behind_the_cut() {
+    let mut cluster = cluster(&["a", "b", "c"]);
+    cluster.patch("a", "gone", set("v", "1"));
+    cluster.patch("a", "kept", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    cluster.part(&["a"], &["b", "c"]);
+    cluster.run(Duration::from_secs(10));
+    delete(&mut cluster, "a", "gone");
+    cluster.start("c");
+    cluster.run(Duration::from_secs(100));
+    assert_eq!(cluster.engines[&node("a")].table().tombstones(), 0);
+    assert!(cluster.value("c", "gone", "v").is_some(), "as far as c knows");
+    cluster.stop("b");
+    cluster.heal();
+    cluster.run(Duration::from_secs(30));
+    for at in ["a", "c"] {
+        assert_eq!(cluster.value(at, "gone", "v"), None, "at {at}");
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+    }
+    cluster.assert_converged();
+}
+
+/// While it is not ready it tells nobody of the ends it knows.
+#[test]
+fn a_joining_node_forgets_no_ends() {
+    let mut cluster = Cluster::new();
+    cluster.tombstone_life = Duration::from_secs(30);
+    let mut cluster = cluster.begin(&["a"]);
+    cluster.patch("a", "S1", set("v", "1"));
+    let donor = cluster.engines.get_mut(&node("a")).unwrap();
+    donor.config.donor_transfers = 0;
+    cluster.start("b");
+    cluster.run(Duration::from_secs(5));
+    delete(&mut cluster, "a", "S1");
+    cluster.run(Duration::from_secs(45));
+    let tombstones = |cluster: &Cluster, at: &str| cluster.engines[&node(at)].table().tombstones();
+    assert_eq!(tombstones(&cluster, "a"), 0);
+    assert_eq!(tombstones(&cluster, "b"), 1);
+    let donor = cluster.engines.get_mut(&node("a")).unwrap();
+    donor.config.donor_transfers = 2;
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.engines[&node("b")].phase(), &Phase::Ready);
+    assert_eq!(tombstones(&cluster, "b"), 1);
+    cluster.run(Duration::from_secs(20));
+    assert_eq!(tombstones(&cluster, "b"), 0);
+}
+
+#[test]
+fn of_two_that_both_stood_still_one_takes_the_table_of_the_other() {
+    let mut cluster = Cluster::new();
+    cluster.tombstone_life = Duration::from_secs(20);
+    let mut cluster = cluster.begin(&["a", "b"]);
+    for id in ["S1", "kept"] {
+        cluster.patch("a", id, set("v", "1"));
+    }
+    delete(&mut cluster, "a", "S1");
+    cluster.run(Duration::from_secs(25));
+    cluster.part(&["a"], &["b"]);
+    let stopped = std::mem::take(&mut cluster.engines);
+    cluster.run(Duration::from_secs(40));
+    cluster.engines.extend(stopped);
+    cluster.heal();
+    cluster.run(Duration::from_secs(30));
+    assert_eq!(started_over(&cluster, "a") + started_over(&cluster, "b"), 1);
+    for at in ["a", "b"] {
+        assert_eq!(cluster.engines[&node(at)].phase(), &Phase::Ready, "{at}");
+        assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
+    }
+    cluster.assert_converged();
+}
+
+#[test]
+fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_was_cut_off_while_it_joined() {
+    let mut cluster = Cluster::new();
+    cluster.tombstone_life = Duration::from_secs(20);
+    let mut cluster = cluster.begin(&["a"]);
+    let donor = cluster.engines.get_mut(&node("a")).unwrap();
+    donor.config.donor_transfers = 0;
+    cluster.start("b");
+    cluster.run(Duration::from_secs(2));
+    cluster.patch("a", "gone", set("v", "1"));
+    cluster.settle();
+    let held = |cluster: &Cluster| cluster.engines[&node("b")].table().get(&key("gone")).is_some();
+    assert!(held(&cluster), "b was told while it joined");
+    cluster.part(&["a"], &["b"]);
+    delete(&mut cluster, "a", "gone");
+    let joining = cluster.engines.get_mut(&node("b")).unwrap();
+    joining.seeds_untried.insert("a".into());
+    cluster.run(Duration::from_secs(40));
+    assert_eq!(cluster.engines[&node("a")].table().tombstones(), 0);
+    assert_ne!(cluster.engines[&node("b")].phase(), &Phase::Ready);
+    assert!(held(&cluster));
+    cluster.heal();
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(started_over(&cluster, "b"), 1);
+    cluster.patch("a", "kept", set("v", "1"));
+    cluster.settle();
+    cluster.part(&["a"], &["b"]);
+    cluster.run(Duration::from_secs(10));
+    cluster.heal();
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(started_over(&cluster, "b"), 1, "but not twice");
+    let donor = cluster.engines.get_mut(&node("a")).unwrap();
+    donor.config.donor_transfers = 2;
+    cluster.run(Duration::from_secs(20));
+    for at in ["a", "b"] {
+        assert_eq!(cluster.engines[&node(at)].phase(), &Phase::Ready, "{at}");
+        assert_eq!(cluster.value(at, "gone", "v"), None, "at {at}");
+    }
+}

@@ -1,0 +1,319 @@
+//! Getting the whole table before the node is ready.
+//!
+//! ```text
+//! waiting ─► fetching (from every donor at once) ─► checking (with every member) ─► ready
+//! ```
+//! Other members may have changed something just before they linked to this node and just after a donor had sent that
+//! bucket; so every member that can be reached is compared with before the node calls itself ready.
+//!
+//! None of this waits for ever: a node that gets nothing for `state_transfer_timeout` is ready with what it has, says so
+//! and counts whom it did without.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::base::clock::Now;
+use crate::base::id::{NodeId, SessionKey};
+use crate::engine::{Engine, Mode, Peer, Phase};
+use crate::membership::Member;
+use crate::replication::digest::Buckets;
+use crate::replication::message::Message;
+use crate::replication::transfer::{Cursor, Source};
+use crate::session::Record;
+
+/// How long a node waits before it asks for the table again after its clock made it refuse what it got.
+const JOIN_AGAIN: Duration = Duration::from_secs(1);
+/// How long a joining node waits for members it has no link to. After that it is ready without having compared
+/// tables with them; what they alone know is repaired when they are linked.
+const CHECK_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a joining node tells its peers what it is.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
+/// How often a member that did not answer is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How far a joining node is.
+#[derive(Debug)]
+pub(in crate::engine) enum Step {
+    /// Nobody who has the table was asked yet.
+    Waiting,
+    /// Ranges of the table are on their way.
+    Fetching,
+    /// The table is here; members are being compared with.
+    Checking(Check),
+}
+
+/// Members that are still to be compared with.
+#[derive(Debug)]
+pub(in crate::engine) struct Check {
+    members: BTreeSet<NodeId>,
+    /// Members that were compared with.
+    compared: BTreeSet<NodeId>,
+    /// Until when members without a link are waited for.
+    patience: Duration,
+    ask_again: Duration,
+}
+
+impl Engine {
+    /// Takes the next step of joining, if there is one to take.
+    pub(in crate::engine) fn progress_join(&mut self, now: Now) {
+        let Phase::Joining { since } = self.phase else {
+            return;
+        };
+        if self.is_refused_as_duplicate() {
+            return;
+        }
+        if now.mono >= self.next_announce {
+            // Whoever heard the last one before it knew of this node did not hear it.
+            self.next_announce = now.mono + ANNOUNCE_AGAIN;
+            self.announce();
+        }
+        self.drop_lost_donors(now);
+        if now.mono.saturating_sub(since) >= self.config.state_transfer_timeout {
+            self.start_incomplete(now);
+            return;
+        }
+        match self.joining {
+            Step::Checking(_) => self.check_next(now),
+            Step::Fetching if self.transfers.is_complete() => self.begin_check(now),
+            Step::Waiting | Step::Fetching if now.mono < self.next_join => {}
+            Step::Waiting | Step::Fetching => {
+                let donors = self.donors();
+                if donors.is_empty() {
+                    self.start_as_first(now);
+                    return;
+                }
+                let begins = matches!(self.joining, Step::Waiting);
+                if begins {
+                    tracing::info!(donors = donors.len(), "asks for the sessions");
+                    self.joining = Step::Fetching;
+                }
+                self.want_table(donors, begins);
+                self.start_transfers(now);
+            }
+        }
+    }
+
+    /// What a joining node gets, and from whom: the table from anybody, or, where every node has another part of it,
+    /// each one's. The members' comparison after it finds what this left out.
+    fn want_table(&mut self, donors: Vec<NodeId>, begins: bool) {
+        match self.config.mode {
+            Mode::Delta if begins => self.transfers.want_all(),
+            Mode::Delta => {}
+            Mode::Backup { .. } => {
+                for donor in donors {
+                    if self.joined_from.insert(donor.clone()) {
+                        self.transfers.want(Source::Only(donor), Buckets::ALL);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nobody has the table: is this node the one to begin with an empty one? It is if nobody else is there, or all are
+    /// joining as well and it is the first of them by name.
+    fn start_as_first(&mut self, now: Now) {
+        let comes_after = |node: &NodeId, member: &Member| {
+            let announced = self.peers.get(node).is_some_and(|peer| peer.announced);
+            member.linked && announced && !member.ready && *node > self.config.node
+        };
+        let is_there = |member: &Member| member.active || member.linked;
+        let first = self
+            .roster
+            .iter()
+            .all(|(node, member)| !is_there(member) || comes_after(node, member));
+        if first && self.seeds_untried.is_empty() {
+            self.become_ready(now);
+        }
+    }
+
+    /// Whoever has the table sends nothing of it, and was waited for long enough: better what is here than nothing.
+    fn start_incomplete(&mut self, now: Now) {
+        let silent = self.donors();
+        let received = self.transfers.received();
+        self.counters.joined_without_members += silent.len() as u64;
+        tracing::error!(
+            ?silent,
+            received,
+            "nobody sends the sessions that are missing; starts without them"
+        );
+        self.become_ready(now);
+    }
+
+    /// Something of the table came, or somebody has it and is busy: that is worth waiting for.
+    pub(in crate::engine) fn note_transfer_progress(&mut self, now: Now) {
+        if let Phase::Joining { since } = &mut self.phase {
+            *since = now.mono;
+        }
+    }
+
+    fn become_ready(&mut self, now: Now) {
+        let received = self.transfers.clear();
+        self.settle_idle_time();
+        self.phase = Phase::Ready;
+        self.joining = Step::Waiting;
+        self.joined_from.clear();
+        self.refused_by_clock = false;
+        self.next_repair = now.mono + self.config.repair_interval;
+        self.forgets_from = now.mono + 2 * self.config.repair_interval;
+        tracing::info!(sessions = self.sessions(), received, "ready");
+        self.rotate_keys(now);
+        self.announce();
+        let nodes: Vec<_> = self.peers.keys().cloned().collect();
+        nodes.iter().for_each(|node| self.send_summary(node));
+        self.refresh_table();
+    }
+
+    /// A chunk arrived, for whichever purpose it was asked for.
+    pub(in crate::engine) fn on_chunk(
+        &mut self,
+        node: &NodeId,
+        request: u64,
+        records: Vec<(SessionKey, Record)>,
+        next: Option<Cursor>,
+        now: Now,
+    ) {
+        if !self.transfers.expects(node, request) {
+            return; // a late answer of a donor that was replaced
+        }
+        self.note_transfer_progress(now);
+        let count = records.len();
+        let joining = matches!(self.phase, Phase::Joining { .. });
+        let refused = if joining {
+            self.apply_table(node, records, now)
+        } else {
+            self.apply_repair(node, records, now)
+        };
+        self.counters.transfer_sessions_received += (count - refused) as u64;
+        if refused > 0 && joining {
+            // A table with holes is not a table. The clock is what has to be put right; then it goes better.
+            tracing::error!(
+                refused,
+                "sessions were refused for their stamps; does this node's clock run behind?"
+            );
+            self.refused_by_clock = true;
+            self.transfers.clear();
+            self.joining = Step::Waiting;
+            self.joined_from.clear();
+            self.next_join = now.mono + JOIN_AGAIN;
+            return;
+        }
+        if let Some(pull) = self.transfers.advance(node, request, count, next, now.mono) {
+            self.send(node, Message::Pull(pull));
+            return;
+        }
+        if joining && self.transfers.is_complete() && matches!(self.joining, Step::Checking(_)) {
+            self.ask_members(now);
+        }
+        if joining {
+            self.progress_join(now);
+        } else {
+            self.start_transfers(now);
+            self.compare_postponed();
+        }
+    }
+
+    fn begin_check(&mut self, now: Now) {
+        let members = self.roster.active().map(|(node, _)| node.clone()).collect();
+        self.joining = Step::Checking(Check {
+            members,
+            compared: BTreeSet::new(),
+            patience: now.mono + CHECK_PATIENCE,
+            ask_again: now.mono,
+        });
+        self.check_next(now);
+    }
+
+    fn ask_members(&mut self, now: Now) {
+        let Step::Checking(check) = &mut self.joining else {
+            return;
+        };
+        check.ask_again = now.mono + ASK_AGAIN;
+        let members: Vec<_> = check.members.iter().cloned().collect();
+        members.iter().for_each(|node| self.send(node, Message::Compare));
+    }
+
+    /// A member answered: what differs is pulled, one member after the other.
+    pub(in crate::engine) fn on_digest_while_joining(&mut self, node: &NodeId, differing: Buckets, now: Now) {
+        if !self.transfers.is_complete() {
+            return; // asked again when that is done
+        }
+        let Step::Checking(check) = &mut self.joining else {
+            return;
+        };
+        check.compared.insert(node.clone());
+        if check.members.remove(node) && differing != Buckets::NONE {
+            self.transfers.want(Source::Only(node.clone()), differing);
+        }
+        self.note_transfer_progress(now);
+        self.check_next(now);
+    }
+
+    /// What only `node` could send was given up: it has to be compared with again.
+    pub(in crate::engine) fn check_again(&mut self, node: &NodeId) {
+        self.joined_from.remove(node);
+        if let Step::Checking(check) = &mut self.joining {
+            check.compared.remove(node);
+            check.members.insert(node.clone());
+        }
+    }
+
+    /// Ready, once every member that can be compared with was.
+    fn check_next(&mut self, now: Now) {
+        self.want_table(self.donors(), false);
+        let Step::Checking(check) = &mut self.joining else {
+            return;
+        };
+        if !self.transfers.is_complete() {
+            self.start_transfers(now);
+            return;
+        }
+        let (roster, peers) = (&self.roster, &self.peers);
+        check.members.retain(|node| {
+            roster
+                .get(node)
+                .is_some_and(|member| member.active && !member.leaving)
+        });
+        // Somebody may have come since: who knows what changed before its link to this node was up?
+        for (node, member) in roster.active() {
+            let came = member.linked && member.ready && !check.compared.contains(node);
+            if came && check.members.insert(node.clone()) {
+                check.ask_again = now.mono;
+            }
+        }
+        let able = |node: &NodeId| {
+            roster
+                .get(node)
+                .is_some_and(|member| member.linked && member.ready)
+        };
+        // A member that is joining itself is compared with when it is ready.
+        let joining = |node: &NodeId| {
+            roster
+                .get(node)
+                .is_some_and(|member| member.linked && !member.ready)
+                && peers.get(node).is_some_and(|peer: &Peer| peer.announced)
+        };
+        if check.members.iter().any(able) {
+            if now.mono >= check.ask_again {
+                self.ask_members(now);
+            }
+            return;
+        }
+        let without: Vec<_> = check
+            .members
+            .iter()
+            .filter(|node| !joining(node))
+            .cloned()
+            .collect();
+        if !without.is_empty() && now.mono < check.patience {
+            return;
+        }
+        if !without.is_empty() {
+            self.counters.joined_without_members += without.len() as u64;
+            tracing::warn!(
+                ?without,
+                "ready without having compared tables with members that cannot be reached"
+            );
+        }
+        self.become_ready(now);
+    }
+}

@@ -1,0 +1,253 @@
+//! Everything one peer still has to be told: an outbox for each link to it, and one bound for all of them.
+//!
+//! A session's changes always take the same link, its *stream*, so their order is kept; changes of other sessions do
+//! not wait for them. Past the bound everything is dropped and the peer is *behind*: it is then repaired from the
+//! table. Since when it may have missed something is known, for what a table's digest does not tell.
+
+use super::outbox::{self, Outbox, Sequence};
+use crate::base::id::SessionKey;
+use crate::session::Record;
+
+/// Numbers the links to one peer, from 0. StreamId 0 carries control messages as well, and decides whether a peer counts
+/// as linked; the last one carries chunks of tables.
+pub type StreamId = u8;
+
+/// The most links to one peer; a configuration or a hello with more is refused.
+pub const STREAMS_MAX: StreamId = 16;
+
+/// The stream of control messages.
+pub const CONTROL: StreamId = 0;
+
+/// Where a change lies: the stream, and the slot in its outbox.
+pub type StreamPosition = (StreamId, Sequence);
+
+/// The stream of `key` where there are `streams` of them.
+#[must_use]
+pub fn stream_of(key: &SessionKey, streams: usize) -> StreamId {
+    StreamId::try_from(key.bucket() % streams.max(1)).unwrap_or(CONTROL)
+}
+
+/// See the module page.
+#[derive(Debug)]
+pub struct Outboxes {
+    streams: Vec<Outbox>,
+    bytes_max: usize,
+    /// Since when changes were dropped, if they were.
+    behind_ms: Option<u64>,
+    dropped: u64,
+    mark: Option<Mark>,
+    told_ms: u64,
+}
+
+/// Where each stream was at some time.
+#[derive(Debug)]
+struct Mark {
+    at_ms: u64,
+    next: Vec<Sequence>,
+}
+
+impl Outboxes {
+    /// Outboxes of `streams` links that hold up to `bytes_max` bytes together and number their slots from `first` on.
+    #[must_use]
+    pub fn new(streams: usize, bytes_max: usize, first: Sequence) -> Self {
+        Self {
+            streams: (0..streams.max(1)).map(|_| Outbox::new(first)).collect(),
+            bytes_max,
+            behind_ms: None,
+            dropped: 0,
+            mark: None,
+            told_ms: 0,
+        }
+    }
+
+    /// How many streams there are.
+    #[must_use]
+    pub const fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// One stream's outbox.
+    #[must_use]
+    pub fn stream(&self, stream: StreamId) -> Option<&Outbox> {
+        self.streams.get(usize::from(stream))
+    }
+
+    /// One stream's outbox, to be changed.
+    pub fn stream_mut(&mut self, stream: StreamId) -> Option<&mut Outbox> {
+        self.streams.get_mut(usize::from(stream))
+    }
+
+    /// Adds a change; returns the place whose acknowledgement means the peer has it, or `None` if the bound was
+    /// passed and everything was dropped.
+    pub fn push(&mut self, key: &SessionKey, delta: Record) -> Option<StreamPosition> {
+        let stream = stream_of(key, self.streams.len());
+        let sequence = self.stream_mut(stream)?.push(key, delta);
+        if self.bytes() <= self.bytes_max {
+            return Some((stream, sequence));
+        }
+        self.dropped += self.streams.iter_mut().map(Outbox::drop_all).sum::<u64>();
+        self.behind_ms = self.behind_ms.or(Some(self.told_ms));
+        None
+    }
+
+    /// Whether there is room for a change that can as well be told later: half of the bound is left to those that
+    /// cannot.
+    #[must_use]
+    pub fn has_room_for(&self, key: &SessionKey, delta: &Record) -> bool {
+        self.bytes() + outbox::size(key, delta) <= self.bytes_max / 2
+    }
+
+    /// It is `now_ms`. Called from time to time, so that [`Self::told_ms`] follows.
+    pub fn note_time(&mut self, now_ms: u64) {
+        let streams = &self.streams;
+        let is_told = |mark: &Mark| {
+            streams
+                .iter()
+                .zip(&mark.next)
+                .all(|(outbox, next)| outbox.is_told(*next))
+        };
+        if self.mark.as_ref().is_none_or(is_told) {
+            let next = streams.iter().map(Outbox::next).collect();
+            if let Some(told) = self.mark.replace(Mark { at_ms: now_ms, next }) {
+                self.told_ms = told.at_ms;
+            }
+        }
+    }
+
+    /// Everything pushed until then was acknowledged or dropped.
+    #[must_use]
+    pub const fn told_ms(&self) -> u64 {
+        self.told_ms
+    }
+
+    /// Bytes waiting or sent without an answer.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.streams.iter().map(Outbox::bytes).sum()
+    }
+
+    /// How many changes wait or were sent without an answer, and their bytes, counted again.
+    #[must_use]
+    pub fn recount(&self) -> (usize, usize) {
+        let all = self.streams.iter().map(Outbox::recount);
+        all.fold((0, 0), |sum, (count, bytes)| (sum.0 + count, sum.1 + bytes))
+    }
+
+    /// Whether something waits to be sent.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.streams.iter().any(Outbox::has_waiting)
+    }
+
+    /// Later than every slot given so far.
+    #[must_use]
+    pub fn next(&self) -> Sequence {
+        self.streams.iter().map(Outbox::next).max().unwrap_or(0)
+    }
+
+    /// Changes dropped so far because the bound was passed.
+    #[must_use]
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Whether changes were dropped since this was last asked: everything pushed until then had been acknowledged.
+    pub const fn take_behind(&mut self) -> Option<u64> {
+        self.behind_ms.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::session::{Attributes, Register, Stamp};
+
+    fn key(id: &str) -> SessionKey {
+        SessionKey::parse("default", id).unwrap()
+    }
+
+    fn write(time: u64, len: usize) -> Record {
+        let stamp = Stamp { time, node: 1 };
+        let register = Register {
+            life: stamp,
+            stamp,
+            value: Some(vec![b'v'; len].into()),
+        };
+        Record {
+            attributes: Attributes::from_iter([("a".into(), register)]),
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn past_their_bound_they_are_empty_and_behind_once() {
+        let mut outboxes = Outboxes::new(2, 1000, 1);
+        for n in 0..4 {
+            outboxes.push(&key(&format!("S{n}")), write(1, 200));
+        }
+        assert!(outboxes.bytes() <= 1000, "{}", outboxes.bytes());
+        assert_eq!(outboxes.take_behind(), Some(0));
+        assert_eq!(outboxes.take_behind(), None);
+        assert!(outboxes.dropped() > 0);
+    }
+
+    #[test]
+    fn they_know_since_when_something_may_have_been_missed() {
+        let mut outboxes = Outboxes::new(2, 1000, 1);
+        outboxes.note_time(10);
+        outboxes.note_time(20);
+        assert_eq!(outboxes.told_ms(), 10);
+        let (stream, sequence) = outboxes.push(&key("S1"), write(1, 10)).unwrap();
+        for at in [30, 40, 50] {
+            outboxes.note_time(at); // what was pushed between 20 and 30 is not acknowledged
+        }
+        assert_eq!(outboxes.told_ms(), 20);
+        outboxes.push(&key("big"), write(1, 2000));
+        outboxes.note_time(60);
+        outboxes.note_time(70);
+        assert_eq!(outboxes.take_behind(), Some(20));
+        let outbox = outboxes.stream_mut(stream).unwrap();
+        outbox.acknowledge(sequence);
+        outboxes.note_time(80);
+        assert_eq!(outboxes.told_ms(), 70, "what was dropped is waited for no longer");
+    }
+
+    #[test]
+    fn one_change_larger_than_the_bound_does_not_wedge_them() {
+        let mut outboxes = Outboxes::new(1, 1000, 1);
+        assert_eq!(outboxes.push(&key("big"), write(1, 2000)), None);
+        assert!(outboxes.push(&key("small"), write(2, 10)).is_some());
+        assert_eq!(
+            outboxes.stream_mut(0).unwrap().batch(usize::MAX).unwrap().1.len(),
+            1
+        );
+    }
+
+    #[test]
+    fn the_bound_is_shared_by_all_lanes() {
+        for streams in [1, 2, 16] {
+            let mut outboxes = Outboxes::new(streams, 100_000, 1);
+            for n in 0..2000 {
+                outboxes.push(&key(&format!("S{n}")), write(1, 300));
+                assert!(outboxes.bytes() <= 100_000, "{streams} streams");
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_keeps_its_lane_and_all_lanes_are_used() {
+        let mut outboxes = Outboxes::new(16, 1 << 20, 1);
+        let mut last_touch = BTreeSet::new();
+        for n in 0..200 {
+            let key = key(&format!("S{n}"));
+            let (first, _) = outboxes.push(&key, write(1, 8)).unwrap();
+            outboxes.stream_mut(first).unwrap().batch(usize::MAX);
+            let (second, _) = outboxes.push(&key, write(2, 8)).unwrap();
+            assert_eq!(first, second);
+            last_touch.insert(first);
+        }
+        assert_eq!(last_touch.len(), 16);
+    }
+}

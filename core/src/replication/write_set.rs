@@ -1,0 +1,178 @@
+//! Where a change lies in the outboxes of the nodes that are to hold it; several changes as one.
+//!
+//! A caller may make several changes at once and wait for all of them. They may lie on several streams, and (where not
+//! every node holds every session) with several sets of nodes. A node holds the whole only when it has acknowledged
+//! every slot of it.
+
+use smallvec::SmallVec;
+
+use super::streams::StreamPosition;
+use crate::base::id::NodeId;
+
+/// The nodes that are to hold the same changes. Few: there is one list for every change that is made.
+pub type Holders = SmallVec<[Holder; 2]>;
+
+/// One node that is to hold changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The node.
+    pub node: NodeId,
+    /// What it must acknowledge: at most one slot per stream, the last one.
+    pub positions: SmallVec<[StreamPosition; 1]>,
+    /// Whether something was dropped on the way to it: then it never counts.
+    pub lost: bool,
+}
+
+impl Holder {
+    /// The node `node`, for a change at `place`; `None` where it was dropped.
+    fn of(node: NodeId, position: Option<StreamPosition>) -> Self {
+        Self {
+            node,
+            positions: position.into_iter().collect(),
+            lost: position.is_none(),
+        }
+    }
+
+    /// One more change. WriteSet rise, so of one stream the greater one stands for both; a dropped change stays dropped.
+    fn add(&mut self, position: Option<StreamPosition>) {
+        let Some((stream, sequence)) = position else {
+            self.lost = true;
+            return;
+        };
+        match self.positions.iter_mut().find(|(known, _)| *known == stream) {
+            Some((_, known)) => *known = sequence.max(*known),
+            None => self.positions.push((stream, sequence)),
+        }
+    }
+
+    /// The changes of both.
+    fn merge(&mut self, other: Self) {
+        self.lost |= other.lost;
+        other
+            .positions
+            .into_iter()
+            .for_each(|position| self.add(Some(position)));
+    }
+}
+
+/// Where changes lie, by the set of nodes that are to hold them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WriteSet {
+    groups: SmallVec<[Holders; 1]>,
+    /// Whether this node keeps some of them only until others have them; it is no copy then.
+    passing: bool,
+}
+
+impl WriteSet {
+    /// One change, and where it lies for each node that is to hold it; `None` where it was dropped.
+    pub fn of(positions: impl IntoIterator<Item = (NodeId, Option<StreamPosition>)>) -> Self {
+        let mut holders: Holders = positions
+            .into_iter()
+            .map(|(node, position)| Holder::of(node, position))
+            .collect();
+        holders.sort_by(|a, b| a.node.cmp(&b.node));
+        Self {
+            groups: SmallVec::from_iter([holders]),
+            passing: false,
+        }
+    }
+
+    /// One more change: `places` as for [`Self::of`], in the order of the nodes; `passing`, whether this node keeps it
+    /// only until others have it.
+    pub fn add(&mut self, positions: &[(&NodeId, Option<StreamPosition>)], passing: bool) {
+        self.passing |= passing;
+        let same = |known: &&mut Holders| {
+            let nodes = known.iter().map(|holder| &holder.node);
+            nodes.eq(positions.iter().map(|(node, _)| *node))
+        };
+        match self.groups.iter_mut().find(same) {
+            Some(known) => {
+                let holders = known.iter_mut().zip(positions);
+                holders.for_each(|(holder, (_, position))| holder.add(*position));
+            }
+            None => self.groups.push(
+                positions
+                    .iter()
+                    .map(|(node, position)| Holder::of((*node).clone(), *position))
+                    .collect(),
+            ),
+        }
+    }
+
+    /// How many copies this node is.
+    #[must_use]
+    pub fn copies_here(&self) -> usize {
+        usize::from(!self.passing)
+    }
+
+    /// These changes and those of `other`, as one.
+    pub fn merge(&mut self, other: Self) {
+        self.passing |= other.passing;
+        for holders in other.groups {
+            let same =
+                |known: &&mut Holders| known.iter().map(|h| &h.node).eq(holders.iter().map(|h| &h.node));
+            match self.groups.iter_mut().find(same) {
+                Some(known) => known.iter_mut().zip(holders).for_each(|(a, b)| a.merge(b)),
+                None => self.groups.push(holders),
+            }
+        }
+    }
+
+    /// The nodes of each set.
+    #[must_use]
+    pub fn groups(&self) -> &[Holders] {
+        &self.groups
+    }
+
+    /// The nodes of each set.
+    pub fn into_groups(self) -> impl Iterator<Item = Holders> {
+        self.groups.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str) -> NodeId {
+        NodeId::parse(name).unwrap()
+    }
+
+    #[test]
+    fn changes_on_two_lanes_keep_a_slot_of_each() {
+        let mut all = WriteSet::of([(node("b"), Some((0, 10)))]);
+        all.merge(WriteSet::of([(node("b"), Some((1, 3)))]));
+        all.merge(WriteSet::of([(node("b"), Some((0, 12)))]));
+        assert_eq!(all.groups()[0][0].positions[..], [(0, 12), (1, 3)]);
+        assert!(!all.groups()[0][0].lost);
+    }
+
+    #[test]
+    fn changes_that_are_added_lie_where_merged_ones_do() {
+        let positions = [Some((0, 10)), Some((1, 3)), None, Some((0, 12))];
+        let (mut added, mut merged) = (WriteSet::default(), WriteSet::default());
+        for position in positions {
+            added.add(&[(&node("b"), position), (&node("c"), Some((0, 1)))], false);
+            merged.merge(WriteSet::of([(node("b"), position), (node("c"), Some((0, 1)))]));
+        }
+        added.add(&[(&node("c"), Some((0, 2)))], true);
+        assert_eq!(added.groups()[..1], *merged.groups());
+        assert_eq!((added.groups().len(), added.copies_here()), (2, 0));
+    }
+
+    #[test]
+    fn a_dropped_change_stays_dropped_whatever_follows() {
+        let mut all = WriteSet::of([(node("b"), None)]);
+        all.merge(WriteSet::of([(node("b"), Some((0, 12)))]));
+        assert!(all.groups()[0][0].lost);
+    }
+
+    #[test]
+    fn changes_that_different_nodes_hold_are_not_mixed() {
+        let mut all = WriteSet::of([(node("b"), Some((0, 1)))]);
+        all.merge(WriteSet::of([(node("c"), Some((0, 1)))]));
+        assert_eq!(all.groups().len(), 2);
+        all.merge(WriteSet::default());
+        assert_eq!(all.groups().len(), 2, "nothing changed, nothing to wait for");
+    }
+}
