@@ -144,4 +144,36 @@ mod tests {
         }
         assert!(Hello::decode(b"GET / HTTP/1.1\r\n\r\n").is_err());
     }
+
+    #[test]
+    fn each_verdict_has_these_bytes() {
+        for (verdict, expected) in [
+            (
+                Verdict::Welcome,
+                "6c696d70657402016103643130fd0068e5cf8b010000000a000001fba00f060100",
+            ),
+            (
+                Verdict::IdTaken("[::1]:4001".parse().unwrap()),
+                "6c696d70657402016103643130fd0068e5cf8b010000000a000001fba00f0601010100000000000000000000\
+            000000000001fba10f",
+            ),
+            (
+                Verdict::OtherDomain,
+                "6c696d70657402016103643130fd0068e5cf8b010000000a000001fba00f060102",
+            ),
+        ] {
+            let hello = Hello {
+                node: "a".into(),
+                domain: "d10".into(),
+                incarnation: 1_700_000_000_000,
+                addr: "10.0.0.1:4000".parse().unwrap(),
+                knows: 6,
+                stream: 1,
+                verdict,
+            };
+            let bytes = hello.encode().unwrap();
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, expected, "{verdict:?}");
+        }
+    }
 }

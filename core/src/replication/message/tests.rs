@@ -11,6 +11,8 @@ use crate::replication::digest::Buckets;
 use crate::replication::transfer::Pull;
 use crate::session::{Endings, Moved, Past, Register, Stamp, Value};
 
+mod golden;
+
 fn stamps() -> impl Strategy<Value = Stamp> {
     (1_u64..=u64::MAX, any::<u64>()).prop_map(|(time, node)| Stamp { time, node })
 }

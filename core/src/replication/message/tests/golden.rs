@@ -1,0 +1,212 @@
+//! The bytes of one message of each kind, as the first release of protocol version 2 wrote them.
+//!
+//! Nodes of one cluster are upgraded one by one, so these bytes change only together with [`PROTOCOL`].
+
+use super::*;
+
+fn stamp(time: u64, node: u64) -> Stamp {
+    Stamp { time, node }
+}
+
+fn key(id: &str) -> SessionKey {
+    SessionKey::new("shop", id)
+}
+
+const LIFE: Stamp = Stamp {
+    time: 1_700_000_000_000 << 16,
+    node: 0x1122_3344_5566_7788,
+};
+
+fn written<T>(value: T) -> Register<T> {
+    Register {
+        life: LIFE,
+        stamp: stamp(1_700_000_000_500 << 16 | 3, 0x99),
+        value,
+    }
+}
+
+fn touch(after_ms: u64) -> Touch {
+    Touch {
+        life: LIFE,
+        at_ms: LIFE.wall_ms() + after_ms,
+    }
+}
+
+/// A session with every part a record can have.
+fn whole() -> Record {
+    let attributes = [
+        ("cart".into(), written(Some(Value::from(*b"two")))),
+        ("gone".into(), written(None)),
+    ];
+    Record {
+        past: Past::from(Endings {
+            deleted: stamp(1_600_000_000_000 << 16, 7),
+            moved: None,
+            ended: Some(touch(10)),
+            origin: Some(written("OLD".into())),
+        }),
+        last_touch: Some(touch(700)),
+        max_inactive: Some(written(IdleLimit::Millis(1_800_000))),
+        route: Some(written("node1".into())),
+        attributes: attributes.into_iter().collect(),
+    }
+}
+
+fn one_attribute() -> Record {
+    Record {
+        last_touch: Some(touch(500)),
+        attributes: [("cart".into(), written(Some(Value::from(*b"two"))))]
+            .into_iter()
+            .collect(),
+        ..Record::default()
+    }
+}
+
+fn moved() -> Record {
+    Record::moved(stamp(1_700_000_001_000 << 16, 7), "NEW".into())
+}
+
+fn announce() -> Announce {
+    Announce {
+        ready: true,
+        leaving: false,
+        idle_ms: 1,
+        forgot_ms: 2,
+        born_ms: 3,
+        misses_born_ms: 4,
+        away_ms: u64::MAX,
+        group: 6,
+        workers: vec![DeclaredWorker {
+            route: "node1".into(),
+            url: "http://127.0.0.1:8080".into(),
+            addr: "127.0.0.1:8080".into(),
+            weight: 1,
+            healthy: true,
+        }],
+    }
+}
+
+#[test]
+fn each_kind_of_message_has_these_bytes() {
+    let cursor = Cursor {
+        bucket: 5,
+        after: Some(key("S1")),
+    };
+    let buckets = Buckets::range(3, 70);
+    let fixtures = [
+        (Message::Gossip(vec![1, 2, 3]), "02000003010203"),
+        (
+            Message::Announce(announce()),
+            "020001010001020304fdffffffffffffffff0601056e6f64653115687474703a2f2f3132372e302e302e313a\
+            383038300e3132372e302e302e313a383038300101",
+        ),
+        (
+            Message::Deltas {
+                sequence: 300,
+                changes: vec![
+                    (key("0123456789abcdef"), one_attribute()),
+                    (key("S1"), whole()),
+                    (key("OLD"), moved()),
+                    (key("S2"), Record::touch_only(touch(9))),
+                    (key("S3"), Record::expiry(touch(9))),
+                    (key("S4"), Record::tombstone(LIFE)),
+                ],
+            },
+            "0201ac02060c000473686f70c80123456789abcdefe8a7abfef96203009900000000000000e7070001887766\
+            55443322110004636172740374776f217d02533102000300e7070001e7a7b787e90500020700000000000000\
+            80a0b787e905000114000001f80a0001c0ee6d0001056e6f64653100034f4c4400000374776f0204676f6e65\
+            042103034f4c4400d00f0002034e4557210802533200cf0f0001122104025333000000011221010253340000\
+            0001",
+        ),
+        (
+            Message::Ack {
+                stream: 2,
+                sequence: 300,
+                refused: 5,
+            },
+            "02000202fb2c0105",
+        ),
+        (
+            Message::Pull(Pull {
+                request: 9,
+                buckets,
+                cursor: cursor.clone(),
+                bytes: 65_536,
+            }),
+            "0200030910fdf8ffffffffffffff3f000000000000000000000000000005010473686f70025331fc00000100",
+        ),
+        (
+            Message::Chunk {
+                request: 9,
+                records: vec![(key("S1"), whole())],
+                next: Some(cursor),
+            },
+            "0202090105010473686f7002533101207d000473686f7002533102e8a7abfef96203009900000000000000e7\
+            0700018877665544332211e7a7b787e9050002070000000000000080a0b787e905000114000001f80a0001c0\
+            ee6d0000056e6f64653100034f4c44010463617274000374776f0204676f6e6504",
+        ),
+        (
+            Message::Chunk {
+                request: 9,
+                records: Vec::new(),
+                next: None,
+            },
+            "0202090000",
+        ),
+        (
+            Message::Digest(vec![0, 1, u64::MAX]),
+            "020004030001fdffffffffffffffff",
+        ),
+        (Message::Compare, "020005"),
+        (Message::Summary(77), "0200064d"),
+        (Message::Busy { request: 9 }, "02000709"),
+        (
+            Message::Offer {
+                request: 9,
+                sessions: vec![Offered {
+                    key: key("S1"),
+                    digest: 1000,
+                    last_touch: Some(touch(9)),
+                }],
+            },
+            "02000809010473686f70025331fbe80301fd00000068e5cf8b01fd8877665544332211fd0968e5cf8b010000",
+        ),
+        (
+            Message::Lacking {
+                request: 9,
+                sessions: vec![key("S1"), key("S2")],
+            },
+            "02000909020473686f700253310473686f70025332",
+        ),
+        (
+            Message::Fetch {
+                request: 9,
+                key: key("S1"),
+            },
+            "02000a090473686f70025331",
+        ),
+        (
+            Message::Fetched {
+                request: 9,
+                key: key("S1"),
+                record: Some(Box::new(one_attribute())),
+            },
+            "02030901010c000473686f70025331e8a7abfef96203009900000000000000e7070001887766554433221100\
+            04636172740374776f",
+        ),
+        (
+            Message::Fetched {
+                request: 9,
+                key: key("S1"),
+                record: None,
+            },
+            "020309000100000473686f7002533100",
+        ),
+    ];
+    for (message, expected) in fixtures {
+        let bytes = encode(&message).unwrap();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, expected, "{message:?}");
+        assert_eq!(decode(&bytes), Ok(message));
+    }
+}
