@@ -1,4 +1,5 @@
-//! The command line: `run` and `check`.
+//! The command line, `run` and `check`, and the exit status: 0, 64 for the configuration, 71 for the system, 70 for a
+//! bug that took down something the proxy cannot serve without.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,11 +7,14 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
-use crate::proxy::{BuildError, Proxy};
+use crate::proxy::{BuildError, Proxy, Running};
+use crate::supervise::TaskDied;
 use crate::telemetry;
 
 /// The configuration is refused.
 const EXIT_CONFIG: u8 = 64;
+/// Something the proxy cannot serve without is gone.
+const EXIT_BUG: u8 = 70;
 /// The system refuses something, such as an address.
 const EXIT_SYSTEM: u8 = 71;
 
@@ -49,47 +53,70 @@ pub fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Run { .. } => run(config),
-        Command::Check { .. } => Proxy::check(&config),
+        Command::Check { .. } => Proxy::check(&config).map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => say(
-            &error,
-            if error.is_config() {
-                EXIT_CONFIG
-            } else {
-                EXIT_SYSTEM
-            },
-        ),
+        Err(error) => say(&error, error.exit_code()),
     }
 }
 
-fn run(config: Config) -> Result<(), BuildError> {
-    let running = Proxy::build(config)?.start()?;
+/// Why the command fails.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error("the system refuses signals: {0}")]
+    Signals(std::io::Error),
+    #[error(transparent)]
+    Died(#[from] TaskDied),
+}
+
+impl RunError {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Build(error) if error.is_config() => EXIT_CONFIG,
+            Self::Build(_) | Self::Signals(_) => EXIT_SYSTEM,
+            Self::Died(_) => EXIT_BUG,
+        }
+    }
+}
+
+fn run(config: Config) -> Result<(), RunError> {
+    let mut running = Proxy::build(config)?.start()?;
     for address in running.addresses() {
         tracing::info!(%address, "listening");
     }
     if let Some(address) = running.admin_address() {
         tracing::info!(%address, "admin");
     }
-    wait_for_signal()?;
-    tracing::info!("stopping");
-    running.stop();
-    Ok(())
+    match wait(&mut running).map_err(RunError::Signals)? {
+        None => {
+            tracing::info!("stopping");
+            running.stop();
+            Ok(())
+        }
+        Some(died) => {
+            // Not stopped: what is broken may never stop. The end of the process closes everything.
+            std::mem::forget(running);
+            Err(died.into())
+        }
+    }
 }
 
-fn wait_for_signal() -> std::io::Result<()> {
+/// Waits for a signal, or for the death of something the proxy cannot serve without.
+fn wait(running: &mut Running) -> std::io::Result<Option<TaskDied>> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
+        Ok(tokio::select! {
+            _ = term.recv() => None,
+            _ = interrupt.recv() => None,
+            died = running.task_died() => Some(died),
+        })
     })
 }
 

@@ -4,13 +4,14 @@
 //! served on the thread that accepted it, from socket to socket:
 //!
 //! ```text
-//! main ─► proxy ─┬► server ─► pipeline ─┬► wasm ─► message        telemetry: counters and log lines
-//!                └► admin               ├► route ─► message       rescue: every error, one answer
-//!                                       ├► balance                config: the file
-//!                                       └► upstream ─► balance
+//! main ─► cli ─► proxy ─┬► server ─► pipeline ─┬► wasm       config: the file      client: facts of the client,
+//!                       ├► admin               ├► upstream ─► balance               waits of its exchanges
+//!                       └► config              ├► route      rescue: every error   message: rules for HTTP messages
+//!                                              └► rescue             is one answer telemetry, supervise
 //! ```
-//! Deliberately absent: sessions, cookies and tokens. Whom a request belongs to is a filter's decision; this proxy
-//! honours what it writes into `x-limpet-destination`.
+//! Arrows go one way. `client`, `message`, `telemetry` and `supervise` are the floor: they import no other room.
+//! Sessions, cookies and tokens are left to filters: a filter decides where a request belongs, and this proxy obeys
+//! what it writes into `x-limpet-destination`.
 
 pub mod admin;
 pub mod balance;
@@ -23,6 +24,7 @@ pub mod proxy;
 pub mod rescue;
 pub mod route;
 pub mod server;
+pub mod supervise;
 pub mod telemetry;
 pub mod upstream;
 pub mod wasm;

@@ -1,4 +1,7 @@
-//! The one door where errors become answers: every failure is one status, one detail, one sentence.
+//! The one place where errors become answers: each failure is one status, one `response.code_details`, one sentence.
+//!
+//! Who failed shows in the status: 4xx the client, 502 and 504 the worker, 503 nobody could serve it. Showing the
+//! answer to the filters and sending it are left to `pipeline`.
 
 use std::rc::Rc;
 
@@ -8,7 +11,8 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::message::framing::FramingError;
 use crate::message::head::ResponseHead;
-use crate::wasm::stream::LocalReply;
+use crate::message::reply::LocalReply;
+use crate::upstream::connection::{ConnectError, SendFailure};
 
 /// Why a request gets an answer that no worker gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,10 +23,10 @@ pub enum Failure {
     /// No route matches.
     #[error("nothing is served under this path")]
     NoRoute,
-    /// A filter held more of the request's body than [`crate::pipeline::body::HELD_MAX`].
+    /// A filter held more of the request's body than the pipeline holds back (1 MiB).
     #[error("the request's body is too large to be held")]
     RequestTooLarge,
-    /// A filter held more of the response's body than [`crate::pipeline::body::HELD_MAX`].
+    /// A filter held more of the response's body than the pipeline holds back (1 MiB).
     #[error("the answer is too large to be held")]
     ResponseTooLarge,
     /// No worker takes the request.
@@ -49,6 +53,22 @@ pub enum Failure {
     /// A filter changed the request or answer into something that cannot be sent.
     #[error("a filter made a message that cannot be sent")]
     BadMessage,
+}
+
+impl From<ConnectError> for Failure {
+    fn from(_: ConnectError) -> Self {
+        Self::Connect
+    }
+}
+
+impl From<SendFailure> for Failure {
+    fn from(failure: SendFailure) -> Self {
+        match failure {
+            SendFailure::Closed => Self::Reset,
+            SendFailure::NotHttp => Self::BadAnswer,
+            SendFailure::BadRequest => Self::BadMessage,
+        }
+    }
 }
 
 impl Failure {

@@ -1,4 +1,6 @@
-//! Health and metrics, for operators: `/healthz`, `/readyz`, `/metrics`.
+//! The admin page: `/healthz`, `/readyz` and `/metrics` over HTTP, for operators and their tools.
+//!
+//! It only reads. Counting is left to `telemetry` and `wasm::shared`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,18 +20,21 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::telemetry::counters::{self, Counters};
-use crate::wasm::shared::metric::Metrics;
+use crate::wasm::shared::Shared;
 
 /// How long a request head may take.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the admin page knows.
+/// The pause after an error that concerns the process, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What the admin page reads.
 #[derive(Debug)]
 pub struct State {
     /// Every thread's counters.
     pub counters: Vec<Arc<Counters>>,
-    /// The filters' metrics.
-    pub metrics: Arc<Metrics>,
+    /// What filters share, their metrics among it.
+    pub shared: Arc<Shared>,
     /// Whether workers come from the core.
     pub needs_table: bool,
     /// The core's table.
@@ -42,7 +47,7 @@ pub struct State {
 pub async fn serve(listener: TcpListener, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(PAUSE).await;
             continue;
         };
         let state = Arc::clone(&state);
@@ -74,7 +79,7 @@ fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
         "/metrics" => {
             let mut page = String::new();
             counters::print(&state.counters, &mut page);
-            state.metrics.print(&mut page);
+            state.shared.print(&mut page);
             let mut response = Response::new(Full::from(page));
             let format = HeaderValue::from_static("text/plain; version=0.0.4");
             response.headers_mut().insert(CONTENT_TYPE, format);

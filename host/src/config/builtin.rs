@@ -1,8 +1,8 @@
-//! The filters that come with the proxy.
+//! The two filters that are built into the proxy.
 //!
-//! Both are in one module, so that both run in one virtual machine: the `root_id` says which one is meant.
+//! Both are in one module, so that both run in one virtual machine; the `root_id` chooses between them.
 
-/// What they are called in `module`.
+/// Their names in the key `module`.
 pub const NAMES: [&str; 2] = ["sticky_router", "session_binder"];
 
 /// The `vm_id` of both.

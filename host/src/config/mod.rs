@@ -1,17 +1,19 @@
-//! The configuration: what the program needs, read from one TOML file.
+//! The configuration, read from one TOML file: every problem is reported at once, each with its key.
 //!
 //! ```text
-//! file (text) ── toml ──► Table ── reader ──► resolve ──► Config          every problem at once, each with its key
+//! file (text) ── toml ──► Table ── reader ──► resolve ──► Config
 //! ```
-//! Unknown keys are problems. Nothing is bound, connected or started here; modules named by a path are read.
+//! Each part of the proxy declares what it wants to be told (`Route`, `ClusterSettings`, `Plugin`); this room only
+//! fills it in. Unknown keys are problems. Modules named by a path are read; binding, connecting and starting are left
+//! to `proxy`.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::balance::Balance;
 use crate::route::Route;
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::settings::ClusterSettings;
 use crate::wasm::plugin::Plugin;
 
 pub mod builtin;
@@ -29,7 +31,7 @@ pub struct Config {
     /// Where the core is; what filters call `limpet_core`.
     pub core: Option<Endpoint>,
     /// Groups of workers.
-    pub clusters: Vec<Cluster>,
+    pub clusters: Vec<ClusterSettings>,
     /// Which request goes to which cluster; the longest prefix first.
     pub routes: Vec<Route>,
     /// The filters, in the order of the file.
@@ -49,43 +51,6 @@ pub struct Server {
     pub header_timeout: Duration,
     /// How long a connection may be unused.
     pub idle_timeout: Duration,
-}
-
-/// A group of workers.
-#[derive(Debug, Clone)]
-pub struct Cluster {
-    /// Its name.
-    pub name: String,
-    /// Who they are.
-    pub workers: Workers,
-    /// How one is chosen.
-    pub balance: Balance,
-    /// How long a connection may take.
-    pub connect_timeout: Duration,
-    /// How long a worker may take to begin its answer.
-    pub response_timeout: Duration,
-    /// How often a request is tried at most.
-    pub attempts: u32,
-}
-
-/// Where workers come from.
-#[derive(Debug, Clone)]
-pub enum Workers {
-    /// The core's table, as it changes.
-    Core,
-    /// The file.
-    List(Vec<Worker>),
-}
-
-/// A worker of the file.
-#[derive(Debug, Clone)]
-pub struct Worker {
-    /// Its name in session ids.
-    pub route: String,
-    /// Where it is.
-    pub addr: SocketAddr,
-    /// Its share.
-    pub weight: u32,
 }
 
 /// One thing that is wrong.

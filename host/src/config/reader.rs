@@ -1,5 +1,6 @@
-//! Takes keys out of a TOML table and collects what is wrong with them: a wrong type, a missing key, a key nobody
-//! asked for. Reading goes on after a problem, so that one run shows all of them.
+//! A reader of one TOML table that collects problems: a wrong type, a missing key, a key nobody asked for.
+//!
+//! Reading goes on after a problem, so that one run shows all of them. What the values mean is left to `resolve`.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! The one place that knows both the file and what the program needs.
+//! The translation of the file into what the parts of the proxy want to be told: defaults, ranges, references.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
@@ -8,14 +8,13 @@ use bytes::Bytes;
 use toml::{Table, Value};
 
 use super::reader::{Problems, Reader};
-use super::{Cluster, Config, ConfigError, Server, Worker, Workers, builtin};
+use super::{Config, ConfigError, Server, builtin};
 use crate::balance::Balance;
 use crate::route::Route;
 use crate::upstream::endpoint::Endpoint;
-use crate::wasm::plugin::{OnFailure, Plugin};
+use crate::upstream::settings::{ClusterSettings, StaticWorker, WorkerSource};
+use crate::wasm::plugin::{FILTERS_MAX, OnFailure, Plugin};
 
-/// The most filters of a chain: the bits of a mask.
-const FILTERS_MAX: usize = crate::pipeline::FILTERS_MAX;
 /// The most event loops; more than any machine this runs on has processors.
 const THREADS_MAX: i64 = 512;
 
@@ -79,8 +78,8 @@ fn server(table: Option<Reader>) -> Server {
     server
 }
 
-fn clusters(file: &mut Reader, has_core: bool) -> Vec<Cluster> {
-    let mut clusters: Vec<Cluster> = Vec::new();
+fn clusters(file: &mut Reader, has_core: bool) -> Vec<ClusterSettings> {
+    let mut clusters: Vec<ClusterSettings> = Vec::new();
     for mut table in file.tables("cluster") {
         let name = table.required("name").unwrap_or_default();
         if clusters.iter().any(|known| known.name == name) {
@@ -104,7 +103,7 @@ fn clusters(file: &mut Reader, has_core: bool) -> Vec<Cluster> {
                 Balance::ByRequests
             }
         };
-        clusters.push(Cluster {
+        clusters.push(ClusterSettings {
             name,
             workers,
             balance,
@@ -123,19 +122,19 @@ fn clusters(file: &mut Reader, has_core: bool) -> Vec<Cluster> {
     clusters
 }
 
-fn workers(table: &mut Reader, has_core: bool) -> Workers {
+fn workers(table: &mut Reader, has_core: bool) -> WorkerSource {
     match table.value("workers") {
         Some(Value::String(text)) if text == "core" => {
             if !has_core {
                 table.problem("workers", "\"core\" needs a [core] to ask");
             }
-            Workers::Core
+            WorkerSource::Core
         }
         Some(Value::Array(values)) => {
             if values.is_empty() {
                 table.problem("workers", "the list is empty");
             }
-            Workers::List(
+            WorkerSource::List(
                 table
                     .elements("workers", values)
                     .into_iter()
@@ -145,19 +144,19 @@ fn workers(table: &mut Reader, has_core: bool) -> Workers {
         }
         None => {
             table.problem("workers", "is missing: \"core\" or a list");
-            Workers::List(Vec::new())
+            WorkerSource::List(Vec::new())
         }
         Some(other) => {
             table.problem(
                 "workers",
                 format!("expected \"core\" or a list, found {}", other.type_str()),
             );
-            Workers::List(Vec::new())
+            WorkerSource::List(Vec::new())
         }
     }
 }
 
-fn worker(mut table: Reader) -> Option<Worker> {
+fn worker(mut table: Reader) -> Option<StaticWorker> {
     let route = table.required("route");
     let url = table.required("url");
     let weight = table
@@ -168,7 +167,7 @@ fn worker(mut table: Reader) -> Option<Worker> {
     let authority = Endpoint::authority(&url)
         .map_err(|what| table.problem("url", what))
         .ok()?;
-    // A name is looked up once: addresses that change belong into the core's table.
+    // A name is looked up once; addresses that change belong in the core's table.
     let addr = authority
         .to_socket_addrs()
         .ok()
@@ -176,14 +175,14 @@ fn worker(mut table: Reader) -> Option<Worker> {
     if addr.is_none() {
         table.problem("url", format!("{authority:?} has no address"));
     }
-    Some(Worker {
+    Some(StaticWorker {
         route: route?,
         addr: addr?,
         weight,
     })
 }
 
-fn routes(file: &mut Reader, clusters: &[Cluster], problems: &Problems) -> Vec<Route> {
+fn routes(file: &mut Reader, clusters: &[ClusterSettings], problems: &Problems) -> Vec<Route> {
     let mut routes = Vec::new();
     let tables = file.tables("route");
     if tables.is_empty() {

@@ -1,6 +1,7 @@
-//! `X-Forwarded-For` is appended to, `X-Forwarded-Proto` is set where nobody before us did.
+//! The `X-Forwarded-For` and `X-Forwarded-Proto` fields of a request on its way to a worker.
 //!
-//! Deliberately absent: trusting either of them. Who may speak for a client is a filter's decision.
+//! The client's address is appended to the first; the second is set to the scheme of the client's connection where
+//! nobody before this proxy set it. Whether a worker may trust what others wrote is left to filters.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -9,8 +10,9 @@ pub const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The scheme the client used.
 pub const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Adds the client's address to `headers`. Several lines become one, so that the worker reads one list.
-pub fn append(headers: &mut HeaderMap, client: &HeaderValue) {
+/// Adds the address of the client and the scheme of its connection to `headers`. Several lines of addresses become
+/// one, so that the worker reads one list.
+pub fn append(headers: &mut HeaderMap, client: &HeaderValue, scheme: HeaderValue) {
     let value = if headers.contains_key(FOR) {
         let mut list = Vec::new();
         for line in headers.get_all(FOR) {
@@ -24,7 +26,7 @@ pub fn append(headers: &mut HeaderMap, client: &HeaderValue) {
     };
     headers.insert(FOR, value);
     if !headers.contains_key(PROTO) {
-        headers.insert(PROTO, HeaderValue::from_static("http"));
+        headers.insert(PROTO, scheme);
     }
 }
 
@@ -35,12 +37,20 @@ mod tests {
     #[test]
     fn one_list_of_all_lines() {
         let mut headers = HeaderMap::new();
-        append(&mut headers, &HeaderValue::from_static("10.0.0.1"));
+        append(
+            &mut headers,
+            &HeaderValue::from_static("10.0.0.1"),
+            HeaderValue::from_static("http"),
+        );
         assert_eq!(headers[FOR], "10.0.0.1");
         assert_eq!(headers[PROTO], "http");
         headers.append(FOR, HeaderValue::from_static("10.0.0.2"));
         headers.insert(PROTO, HeaderValue::from_static("https"));
-        append(&mut headers, &HeaderValue::from_static("10.0.0.3"));
+        append(
+            &mut headers,
+            &HeaderValue::from_static("10.0.0.3"),
+            HeaderValue::from_static("http"),
+        );
         assert_eq!(headers[FOR], "10.0.0.1, 10.0.0.2, 10.0.0.3");
         assert_eq!(headers.get_all(FOR).iter().count(), 1);
         assert_eq!(headers[PROTO], "https");

@@ -1,4 +1,7 @@
-//! What goes back to the client: a worker's answer or one of ours, and the end of the exchange with its last byte.
+//! The body of an answer on its way to the client: a worker's, or a block of bytes.
+//!
+//! The exchange ends with its last byte. A worker's body that stands still for too long breaks off. Writing it to the
+//! socket is left to `server`.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -6,27 +9,28 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 
 use super::body::Filtered;
 use super::exchange::Exchange;
+use crate::client::request_body::BodyError;
 use crate::message::hop;
 use crate::rescue::Failure;
-use crate::upstream::body::{BodyError, WorkerBody};
+use crate::upstream::answer::AnswerBody;
 use crate::wasm::abi::numbers::Direction;
 
-/// A body for a client. The filters' contexts are closed when it is dropped.
+/// A body for a client. It holds the exchange open; the filters' contexts close when it is dropped.
 pub struct ClientBody {
     inner: Inner,
     exchange: Option<Rc<Exchange>>,
-    /// How long a worker's body may not move while the client is ready for it.
-    patience: Duration,
+    /// How long a worker's body may stand still while the client is ready for more.
+    timeout: Duration,
 }
 
 enum Inner {
     Local(Bytes),
-    Worker(WorkerBody),
-    Filtered(Box<Filtered<WorkerBody>>),
+    Worker(AnswerBody),
+    Filtered(Box<Filtered<AnswerBody>>),
 }
 
 impl ClientBody {
@@ -36,13 +40,13 @@ impl ClientBody {
         Self {
             inner: Inner::Local(bytes),
             exchange,
-            patience: Duration::ZERO,
+            timeout: Duration::ZERO,
         }
     }
 
     /// A worker's, through the filters that look at bodies.
     #[must_use]
-    pub fn worker(body: WorkerBody, exchange: Rc<Exchange>, patience: Duration) -> Self {
+    pub fn worker(body: AnswerBody, exchange: Rc<Exchange>, timeout: Duration) -> Self {
         let mut filters = if body.is_end_stream() {
             Vec::new()
         } else {
@@ -62,7 +66,7 @@ impl ClientBody {
         Self {
             inner,
             exchange: Some(exchange),
-            patience,
+            timeout,
         }
     }
 }
@@ -80,14 +84,14 @@ impl Body for ClientBody {
         let Some(exchange) = &this.exchange else {
             return polled;
         };
-        let client = Rc::clone(&exchange.stream.state().facts.connection);
         match &polled {
-            Poll::Ready(_) => client.wait.end(),
-            Poll::Pending if client.wait.is_over() => {
-                return Poll::Ready(Some(Err(Failure::Timeout.into())));
+            Poll::Ready(_) => exchange.wait.end(),
+            Poll::Pending => {
+                exchange.wait.begin_once(this.timeout);
+                if exchange.wait.is_over(cx.waker()) {
+                    return Poll::Ready(Some(Err(Failure::Timeout.into())));
+                }
             }
-            Poll::Pending if !client.wait.is_on() => client.begin_wait(this.patience),
-            Poll::Pending => {}
         }
         polled
     }
@@ -122,7 +126,7 @@ impl ClientBody {
                     if let Some(trailers) = frame.trailers_mut() {
                         hop::strip_trailers(trailers);
                     } else if let (Some(data), Some(exchange)) = (frame.data_ref(), &this.exchange) {
-                        let [_, size] = &mut exchange.stream.state().facts.sizes;
+                        let [_, size] = &mut exchange.stream.state().info.sizes;
                         *size += data.len() as u64;
                     }
                     Poll::Ready(Some(Ok(frame)))

@@ -1,8 +1,8 @@
-//! A body that filters look at, chunk by chunk.
+//! A body that passes through filters, chunk by chunk.
 //!
-//! Each chunk passes every filter in order. One that answers anything but "continue" keeps what it has and is shown
-//! all of it again with the next chunk, up to [`HELD_MAX`]; it lets go by answering "continue" later or by resuming
-//! the stream. Filters never see more than one chunk ahead of the reader.
+//! Each chunk passes every filter in order. A filter that pauses keeps what it has and sees all of it again with the
+//! next chunk, up to [`HELD_MAX`]; it goes on by returning "continue" later or by resuming the stream. Filters never
+//! see more than one chunk ahead of the reader. Running a filter is left to `wasm`.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -11,20 +11,20 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use hyper::body::{Body, Frame};
+use http_body::{Body, Frame};
 
 use super::exchange::Exchange;
+use crate::client::request_body::BodyError;
 use crate::message::hop;
 use crate::rescue::Failure;
-use crate::upstream::body::BodyError;
-use crate::wasm::abi::numbers::{Direction, goes_on};
-use crate::wasm::stream::Release;
+use crate::wasm::abi::numbers::{Direction, continues};
+use crate::wasm::stream::{PauseEnd, State};
 
 /// The most of one body that a filter may hold back, in bytes; past it a request is answered 413 and an answer
 /// becomes 502, or breaks off where its head has left already.
 pub const HELD_MAX: usize = 1 << 20;
 
-/// A body on its way through filters.
+/// A body on its way through the filters that look at bodies.
 pub struct Filtered<B> {
     source: Pin<Box<B>>,
     exchange: Rc<Exchange>,
@@ -36,11 +36,11 @@ pub struct Filtered<B> {
     finished: bool,
 }
 
-/// A filter's place.
+/// One filter's part.
 struct Stage {
     position: usize,
     held: BytesMut,
-    holding: bool,
+    paused: bool,
 }
 
 impl<B: Body<Data = Bytes>> Filtered<B>
@@ -52,7 +52,7 @@ where
         let stage = |position| Stage {
             position,
             held: BytesMut::new(),
-            holding: false,
+            paused: false,
         };
         Self {
             source: Box::pin(source),
@@ -70,7 +70,7 @@ where
     fn pass(&mut self, from: usize, chunk: Bytes, end: bool) -> Result<(), Failure> {
         let mut chunk = BytesMut::from(chunk);
         for stage in self.stages.iter_mut().skip(from) {
-            let Some((filter, opened, context)) = self.exchange.filter(stage.position) else {
+            let Some((filter, open, context)) = self.exchange.filter(stage.position) else {
                 continue;
             };
             if stage.held.is_empty() {
@@ -80,7 +80,7 @@ where
             }
             let size = stage.held.len();
             self.exchange.stream.state().body = Some((self.direction, std::mem::take(&mut stage.held)));
-            let action = filter.vm.body(opened, context, self.direction, size, end);
+            let action = filter.vm.body(open, context, self.direction, size, end);
             let left = self
                 .exchange
                 .stream
@@ -89,7 +89,7 @@ where
                 .take()
                 .map_or_else(BytesMut::new, |(_, bytes)| bytes);
             match action {
-                Ok(action) if goes_on(action) => stage.holding = false,
+                Ok(action) if continues(action) => stage.paused = false,
                 Ok(_) => {
                     if left.len() > HELD_MAX {
                         return Err(match self.direction {
@@ -98,12 +98,12 @@ where
                         });
                     }
                     stage.held = left;
-                    stage.holding = true;
+                    stage.paused = true;
                     return Ok(());
                 }
                 Err(_) => {
                     self.exchange.not_running(filter)?;
-                    stage.holding = false;
+                    stage.paused = false;
                 }
             }
             chunk = left;
@@ -118,53 +118,57 @@ where
         Ok(())
     }
 
-    /// Trailers are shown last; filters change them but do not hold them.
+    /// Trailers pass last; filters change them but cannot pause them.
     fn end_trailers(&mut self) {
         let Some(trailers) = self.trailers.take() else {
             return;
         };
         let count = trailers.len();
         let direction = self.direction;
-        let slot = move |state: &mut crate::wasm::stream::State, value: Option<HeaderMap>| {
-            let slot = match direction {
+        let swap = move |state: &mut State, value: Option<HeaderMap>| {
+            let place = match direction {
                 Direction::Request => &mut state.request_trailers,
                 Direction::Response => &mut state.response_trailers,
             };
-            std::mem::replace(slot, value)
+            std::mem::replace(place, value)
         };
-        slot(&mut self.exchange.stream.state(), Some(trailers));
+        swap(&mut self.exchange.stream.state(), Some(trailers));
         for stage in &self.stages {
-            if let Some((filter, opened, context)) = self.exchange.filter(stage.position) {
-                // A filter that is gone has had its say with the body.
-                let _ = filter.vm.trailers(opened, context, direction, count);
+            if let Some((filter, open, context)) = self.exchange.filter(stage.position) {
+                // A filter that stopped has seen the body; the trailers go on without it.
+                let _ = filter.vm.trailers(open, context, direction, count);
             }
         }
-        self.trailers = slot(&mut self.exchange.stream.state(), None);
+        self.trailers = swap(&mut self.exchange.stream.state(), None);
     }
 
-    /// Lets filters that held and resumed go on. Whether any did.
+    /// Passes on what filters held that have resumed the stream since. Returns whether any did.
     fn release(&mut self, cx: &Context<'_>) -> Result<bool, Failure> {
         for at in 0..self.stages.len() {
             let Some(stage) = self.stages.get_mut(at) else {
                 break;
             };
-            if !stage.holding {
+            if !stage.paused {
                 continue;
             }
             let place = u8::try_from(stage.position).unwrap_or(u8::MAX);
-            match self.exchange.stream.poll_held(self.direction, place, cx.waker()) {
+            match self
+                .exchange
+                .stream
+                .poll_resumed(self.direction, place, cx.waker())
+            {
                 Poll::Pending => continue,
-                Poll::Ready(Release::Resumed) => {}
-                Poll::Ready(Release::Failed) => {
-                    if let Some(filter) = self.exchange.lane.filters.get(stage.position) {
+                Poll::Ready(PauseEnd::Resumed) => {}
+                Poll::Ready(PauseEnd::Failed) => {
+                    if let Some(filter) = self.exchange.thread.filters.get(stage.position) {
                         self.exchange.not_running(filter)?;
                     }
                 }
-                Poll::Ready(Release::Replied | Release::Closed) => return Err(Failure::BadMessage),
+                Poll::Ready(PauseEnd::Replied | PauseEnd::Closed) => return Err(Failure::BadMessage),
             }
-            stage.holding = false;
+            stage.paused = false;
             let held = std::mem::take(&mut stage.held).freeze();
-            let end = self.source_ended && !self.stages.iter().take(at).any(|earlier| earlier.holding);
+            let end = self.source_ended && !self.stages.iter().take(at).any(|earlier| earlier.paused);
             self.pass(at + 1, held, end)?;
             return Ok(true);
         }
@@ -213,12 +217,12 @@ where
     }
 
     fn count(&self, len: usize) {
-        self.exchange.stream.state().facts.connection.progress();
+        self.exchange.wait.progress();
         if let Some(size) = self
             .exchange
             .stream
             .state()
-            .facts
+            .info
             .sizes
             .get_mut(self.direction as usize)
         {

@@ -1,5 +1,8 @@
-//! Requests and timers of the filters themselves. They belong to a root context and outlive the exchange that
-//! started them; one whose virtual machine was replaced meanwhile is forgotten.
+//! The requests that filters send themselves (call-outs), and their timers.
+//!
+//! Both belong to a root context and outlive the exchange in which they were started. When the virtual machine was
+//! restarted meanwhile, the answer of a call-out is dropped and a timer ends. Each call-out waits on a timer of its
+//! own. Running the filter is left to `wasm`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -7,8 +10,8 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, StatusCode};
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
 use limpet_wire::names::CORE_CLUSTER;
 use tokio::task::AbortHandle;
 
@@ -16,53 +19,62 @@ use crate::balance::plan::Plan;
 use crate::message::head::{RequestHead, ResponseHead};
 use crate::message::hop;
 use crate::rescue::Failure;
+use crate::supervise::{MayEnd, Supervisor};
 use crate::telemetry::counters::Counters;
-use crate::upstream::body::{Outgoing, WorkerBody};
 use crate::upstream::cluster::Cluster;
+use crate::upstream::connection::SendFailure;
 use crate::upstream::pool::Pool;
-use crate::wasm::after::{CallReply, Callout, Outside};
-use crate::wasm::instance::Vm;
+use crate::upstream::request::Outgoing;
+use crate::wasm::state::actions::{CallReply, Callout};
+use crate::wasm::state::embedder::{Embedder, RootContexts};
 
 /// The largest answer to a call-out, in bytes; a larger one counts as no answer.
 pub const ANSWER_MAX: usize = 32 << 20;
 /// The most call-outs of one thread at a time; past it one fails at once, as if the cluster were down.
 pub const OPEN_MAX: usize = 4096;
 
-/// What the virtual machines of a thread reach.
+/// What the virtual machines of a thread reach outside of themselves.
 #[derive(Debug)]
 pub struct Callouts {
     clusters: Rc<Vec<Rc<Cluster>>>,
     core: Option<Rc<Pool>>,
     counters: Arc<Counters>,
     open: Rc<Cell<usize>>,
-    telling: Rc<Cell<usize>>,
+    updates: Rc<Cell<usize>>,
     closed: Cell<bool>,
-    timers: RefCell<HashMap<(*const Vm, usize), AbortHandle>>,
+    supervisor: Supervisor,
+    timers: RefCell<HashMap<(*const (), usize), AbortHandle>>,
 }
 
 impl Callouts {
     /// Reaches `core` and `clusters`.
     #[must_use]
-    pub fn new(clusters: Rc<Vec<Rc<Cluster>>>, core: Option<Rc<Pool>>, counters: Arc<Counters>) -> Rc<Self> {
+    pub fn new(
+        clusters: Rc<Vec<Rc<Cluster>>>,
+        core: Option<Rc<Pool>>,
+        counters: Arc<Counters>,
+        supervisor: Supervisor,
+    ) -> Rc<Self> {
         Rc::new(Self {
             clusters,
             core,
             counters,
             open: Rc::default(),
-            telling: Rc::default(),
+            updates: Rc::default(),
             closed: Cell::new(false),
+            supervisor,
             timers: RefCell::default(),
         })
     }
 
-    /// How many call-outs that tell somebody something are not answered yet. A question that is still open,
-    /// such as a long poll, is none (RFC 9110, section 9.2.1: safe methods).
+    /// How many call-outs that may change something are not answered yet. Those with a safe method, such as a long
+    /// poll, do not count (RFC 9110, section 9.2.1).
     #[must_use]
-    pub fn telling(&self) -> usize {
-        self.telling.get()
+    pub fn pending_updates(&self) -> usize {
+        self.updates.get()
     }
 
-    /// From now on filters ask in vain: the thread ends, and nothing can be started on it.
+    /// From now on call-outs and timers are ignored: the thread ends, and nothing can be started on it.
     pub fn close(&self) {
         self.closed.set(true);
     }
@@ -79,20 +91,20 @@ impl Callouts {
     }
 }
 
-impl Outside for Callouts {
+impl Embedder for Callouts {
     fn knows(&self, cluster: &str) -> bool {
         self.find(cluster).is_some()
     }
 
-    fn call(&self, vm: &Rc<Vm>, generation: u32, call: Callout) {
+    fn call(&self, vm: Rc<dyn RootContexts>, generation: u32, call: Callout) {
         if self.closed.get() {
             return;
         }
         self.counters.callouts.add(1);
         let target = self.find(&call.cluster).filter(|_| self.open.get() < OPEN_MAX);
         let open = Count::one(&self.open);
-        let telling = (!call.head.method.is_safe()).then(|| Count::one(&self.telling));
-        let vm = Rc::downgrade(vm);
+        let update = (!call.head.method.is_safe()).then(|| Count::one(&self.updates));
+        let vm = Rc::downgrade(&vm);
         let counters = Arc::clone(&self.counters);
         tokio::task::spawn_local(async move {
             let Callout {
@@ -111,45 +123,47 @@ impl Outside for Callouts {
                     .await
                     .unwrap_or(Err(Failure::Timeout))
             };
-            drop((open, telling));
+            drop((open, update));
             let reply = answered.unwrap_or_else(|failure| {
                 counters.callout_failures.add(1);
                 failed(failure)
             });
             if let Some(vm) = Weak::upgrade(&vm) {
-                // A machine that died meanwhile does not know this call any more.
+                // A machine that was restarted meanwhile does not know this call any more.
                 let _ = vm.call_response(generation, root, token, reply);
             }
         });
     }
 
-    fn tick(&self, vm: &Rc<Vm>, generation: u32, root: usize, period: Duration) {
+    fn set_timer(&self, vm: Rc<dyn RootContexts>, generation: u32, root: usize, period: Duration) {
         if self.closed.get() {
             return;
         }
-        let key = (Rc::as_ptr(vm), root);
+        let key = (Rc::as_ptr(&vm).cast::<()>(), root);
         if let Some(old) = self.timers.borrow_mut().remove(&key) {
             old.abort();
         }
         if period.is_zero() {
             return;
         }
-        let vm = Rc::downgrade(vm);
-        let timer = tokio::task::spawn_local(async move {
-            loop {
-                // Counted from the end of the last one: a slow handler is not called without pause.
-                tokio::time::sleep(period).await;
-                let Some(vm) = Weak::upgrade(&vm) else { return };
-                if vm.tick(generation, root).is_err() {
-                    return;
+        let vm = Rc::downgrade(&vm);
+        let timer = self
+            .supervisor
+            .spawn("timer of a filter", MayEnd::Yes, async move {
+                loop {
+                    // Counted from the end of the last call: a slow handler is not called without pause.
+                    tokio::time::sleep(period).await;
+                    let Some(vm) = Weak::upgrade(&vm) else { return };
+                    if vm.tick(generation, root).is_err() {
+                        return;
+                    }
                 }
-            }
-        });
-        self.timers.borrow_mut().insert(key, timer.abort_handle());
+            });
+        self.timers.borrow_mut().insert(key, timer);
     }
 }
 
-/// One more, until it is dropped.
+/// Counts one more until it is dropped.
 struct Count(Rc<Cell<usize>>);
 
 impl Count {
@@ -189,58 +203,51 @@ fn failed(failure: Failure) -> CallReply {
                     headers: reply.head.headers,
                 }),
                 body: reply.body,
-                trailers: http::HeaderMap::new(),
+                trailers: HeaderMap::new(),
             }
         }
     }
 }
 
-async fn ask(target: Option<Target>, head: RequestHead, body: bytes::Bytes) -> Result<CallReply, Failure> {
+async fn ask(target: Option<Target>, head: RequestHead, body: Bytes) -> Result<CallReply, Failure> {
     let pool = match target.ok_or(Failure::NoWorker)? {
         Target::Core(pool) => pool,
         Target::Cluster(cluster) => {
-            let hosts = cluster.hosts();
-            let host = hosts.next(&mut Plan::default(), b"", cluster.config.balance, u64::MAX);
-            Rc::clone(&host.ok_or(Failure::NoWorker)?.pool)
+            let workers = cluster.workers();
+            let worker = workers.next(&mut Plan::default(), b"", cluster.settings.balance, u64::MAX);
+            Rc::clone(&worker.ok_or(Failure::NoWorker)?.pool)
         }
     };
     let mut request = request(head, body)?;
-    let (response, connection) = loop {
+    let answer = loop {
         let kept = pool.take();
         let reused = kept.is_some();
-        let mut connection = match kept {
+        let connection = match kept {
             Some(connection) => connection,
             None => pool.connect().await?,
         };
-        match connection.send(request).await {
-            Ok(response) => break (response, connection),
+        match connection.send(request, Rc::clone(&pool)).await {
+            Ok(answer) => break answer,
             Err(failed) => match failed.unsent {
                 // The kept connection was closed by its peer; not a byte was sent.
                 Some(unsent) if reused => request = unsent,
-                _ if failed.error.is_parse() => return Err(Failure::BadAnswer),
+                _ if failed.failure == SendFailure::NotHttp => return Err(Failure::BadAnswer),
                 _ => return Err(Failure::Reset),
             },
         }
     };
-    let (parts, incoming) = response.into_parts();
-    let body = WorkerBody::new(incoming, connection, pool, None);
-    let collected = http_body_util::Limited::new(body, ANSWER_MAX)
-        .collect()
+    let collected = answer
+        .collect(ANSWER_MAX)
         .await
         .map_err(|_| Failure::ResponseTooLarge)?;
-    let trailers = collected.trailers().cloned().unwrap_or_default();
-    let head = ResponseHead {
-        status: parts.status,
-        headers: parts.headers,
-    };
     Ok(CallReply {
-        head: Some(head),
-        body: collected.to_bytes(),
-        trailers,
+        head: Some(collected.head),
+        body: collected.body,
+        trailers: collected.trailers,
     })
 }
 
-fn request(mut head: RequestHead, body: bytes::Bytes) -> Result<Request<Outgoing>, Failure> {
+fn request(mut head: RequestHead, body: Bytes) -> Result<Request<Outgoing>, Failure> {
     hop::strip(&mut head.headers);
     head.headers.remove(http::header::CONTENT_LENGTH);
     let mut request = Request::new(if body.is_empty() {

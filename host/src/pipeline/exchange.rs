@@ -1,32 +1,40 @@
-//! The filters' part of one request: their contexts, opened on the way in and closed when all is over.
+//! One exchange (a request and its answer) as its filters take part in it.
+//!
+//! Each filter gets a context on the way in; it is closed when the exchange is dropped, with the last byte of the
+//! answer. A filter may let the message go on, pause it, answer itself, or close the connection. Bodies are left to
+//! `body`, the choice of a worker to `forward`.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
-use super::lane::Lane;
-use super::{FILTERS_MAX, Filter};
+use super::worker_thread::{Filter, WorkerThread};
+use crate::client::waits::Wait;
+use crate::message::reply::LocalReply;
 use crate::rescue::Failure;
-use crate::wasm::abi::numbers::{Direction, goes_on};
-use crate::wasm::context::StreamContext;
-use crate::wasm::instance::Opened;
-use crate::wasm::plugin::OnFailure;
-use crate::wasm::stream::{LocalReply, Release, Stream};
+use crate::wasm::abi::numbers::{Direction, continues};
+use crate::wasm::plugin::{FILTERS_MAX, OnFailure};
+use crate::wasm::state::contexts::StreamContext;
+use crate::wasm::stream::{PauseEnd, Stream};
+use crate::wasm::vm::OpenContext;
 
-/// How long a filter may hold a request or an answer; past it the request fails with 504.
-pub const HOLD_MAX: Duration = Duration::from_secs(60);
+/// How long a filter may pause a request or an answer; past it the request fails with 504.
+pub const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// One request, as its filters take part in it.
+/// One exchange.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The thread's.
-    pub lane: Rc<Lane>,
+    /// The thread that serves it.
+    pub thread: Rc<WorkerThread>,
     /// What the filters see.
     pub stream: Rc<Stream>,
+    /// How long it has been waiting for a filter, a worker or a body.
+    pub wait: Wait,
     /// Why a body broke off, for whoever waits for what should have come of it.
     pub broken: Cell<Option<Failure>>,
-    opened: [Cell<Option<Opened>>; FILTERS_MAX],
+    contexts: [Cell<Option<OpenContext>>; FILTERS_MAX],
 }
 
 /// Why a request does not go on.
@@ -47,16 +55,16 @@ impl From<Failure> for Ended {
 }
 
 impl Exchange {
-    /// A new one; no filter knows of it yet.
+    /// A new exchange; no filter knows of it yet.
     #[must_use]
-    pub fn new(lane: Rc<Lane>, stream: Rc<Stream>) -> Rc<Self> {
-        let connection = Rc::clone(&stream.state().facts.connection);
-        connection.open.set(connection.open.get() + 1);
+    pub fn new(thread: Rc<WorkerThread>, stream: Rc<Stream>) -> Rc<Self> {
+        stream.state().info.connection.begin_exchange();
         Rc::new(Self {
-            lane,
+            wait: thread.waits.open(),
+            thread,
             stream,
             broken: Cell::new(None),
-            opened: [const { Cell::new(None) }; FILTERS_MAX],
+            contexts: [const { Cell::new(None) }; FILTERS_MAX],
         })
     }
 
@@ -65,20 +73,20 @@ impl Exchange {
     /// # Errors
     /// When one of them ends the request.
     pub async fn request_headers(&self, end_of_stream: bool) -> Result<(), Ended> {
-        for (position, filter) in self.lane.filters.iter().enumerate() {
+        for (position, filter) in self.thread.filters.iter().enumerate() {
             if !filter.vm.ready() {
                 self.not_running(filter)?;
                 continue;
             }
             match filter
                 .vm
-                .request_headers(self.context(position, filter), end_of_stream)
+                .request_headers(self.stream_context(position, filter), end_of_stream)
             {
-                Ok((opened, action)) => {
-                    if let Some(slot) = self.opened.get(position) {
-                        slot.set(Some(opened));
+                Ok((context, action)) => {
+                    if let Some(place) = self.contexts.get(position) {
+                        place.set(Some(context));
                     }
-                    self.settle(Direction::Request, position, filter, action).await?;
+                    self.apply(Direction::Request, position, filter, action).await?;
                 }
                 Err(_) => self.not_running(filter)?,
             }
@@ -91,23 +99,23 @@ impl Exchange {
     /// # Errors
     /// When one of them ends the request.
     pub async fn response_headers(&self, end_of_stream: bool) -> Result<(), Ended> {
-        for (position, filter) in self.lane.filters.iter().enumerate().rev() {
-            let Some(opened) = self.opened(position) else {
+        for (position, filter) in self.thread.filters.iter().enumerate().rev() {
+            let Some(context) = self.context(position) else {
                 continue;
             };
             match filter
                 .vm
-                .response_headers(opened, self.context(position, filter), end_of_stream)
+                .response_headers(context, self.stream_context(position, filter), end_of_stream)
             {
-                Ok(action) => self.settle(Direction::Response, position, filter, action).await?,
+                Ok(action) => self.apply(Direction::Response, position, filter, action).await?,
                 Err(_) => self.not_running(filter)?,
             }
         }
         Ok(())
     }
 
-    /// What `action` means: go on, or wait until the filter lets go.
-    async fn settle(
+    /// What a filter's `action` means: go on, or wait until it resumes the stream.
+    async fn apply(
         &self,
         direction: Direction,
         position: usize,
@@ -123,29 +131,34 @@ impl Exchange {
             if let Some(reply) = state.reply.take() {
                 return Err(Ended::Replied(Box::new(reply)));
             }
-            if goes_on(action) {
-                return Ok(());
-            }
-            if state.take_resumed(direction, place) {
+            if continues(action) || state.take_resumed(direction, place) {
                 return Ok(());
             }
         }
-        let held = poll_fn(|cx| self.stream.poll_held(direction, place, cx.waker()));
-        match Box::pin(tokio::time::timeout(HOLD_MAX, held)).await {
-            Ok(Release::Resumed) => Ok(()),
-            Ok(Release::Replied) => match self.stream.state().reply.take() {
+        self.wait.begin(PAUSE_MAX);
+        let resumed = poll_fn(|cx| {
+            if self.wait.is_over(cx.waker()) {
+                return Poll::Ready(None);
+            }
+            self.stream.poll_resumed(direction, place, cx.waker()).map(Some)
+        })
+        .await;
+        self.wait.end();
+        match resumed {
+            Some(PauseEnd::Resumed) => Ok(()),
+            Some(PauseEnd::Replied) => match self.stream.state().reply.take() {
                 Some(reply) => Err(Ended::Replied(Box::new(reply))),
                 None => Ok(()),
             },
-            Ok(Release::Failed) => self.not_running(filter).map_err(Into::into),
-            Ok(Release::Closed) => Err(Ended::Closed),
-            Err(_) => Err(Failure::HeldTooLong.into()),
+            Some(PauseEnd::Failed) => self.not_running(filter).map_err(Into::into),
+            Some(PauseEnd::Closed) => Err(Ended::Closed),
+            None => Err(Failure::HeldTooLong.into()),
         }
     }
 
     /// A filter that is not running refuses the request or is passed over, as configured.
     pub(super) fn not_running(&self, filter: &Filter) -> Result<(), Failure> {
-        self.lane.counters.filter_failures.add(1);
+        self.thread.counters.filter_failures.add(1);
         match filter.plugin.on_failure {
             OnFailure::Closed => Err(Failure::Filter),
             OnFailure::Open => Ok(()),
@@ -153,17 +166,21 @@ impl Exchange {
     }
 
     /// The context of the filter at `position`, if it was opened.
-    pub(super) fn opened(&self, position: usize) -> Option<Opened> {
-        self.opened.get(position).and_then(Cell::get)
+    pub(super) fn context(&self, position: usize) -> Option<OpenContext> {
+        self.contexts.get(position).and_then(Cell::get)
     }
 
     /// The filter at `position`, its context, and what calls into it act on.
-    pub(super) fn filter(&self, position: usize) -> Option<(&Filter, Opened, StreamContext)> {
-        let filter = self.lane.filters.get(position)?;
-        Some((filter, self.opened(position)?, self.context(position, filter)))
+    pub(super) fn filter(&self, position: usize) -> Option<(&Filter, OpenContext, StreamContext)> {
+        let filter = self.thread.filters.get(position)?;
+        Some((
+            filter,
+            self.context(position)?,
+            self.stream_context(position, filter),
+        ))
     }
 
-    fn context(&self, position: usize, filter: &Filter) -> StreamContext {
+    fn stream_context(&self, position: usize, filter: &Filter) -> StreamContext {
         let position = u8::try_from(position).unwrap_or(u8::MAX);
         StreamContext {
             root: filter.root,
@@ -172,12 +189,12 @@ impl Exchange {
         }
     }
 
-    /// The filters that look at bodies, in order.
+    /// The positions of the filters that look at bodies, in order.
     #[must_use]
     pub fn body_filters(&self) -> Vec<usize> {
-        let filters = self.lane.filters.iter().enumerate();
+        let filters = self.thread.filters.iter().enumerate();
         filters
-            .filter(|(at, filter)| filter.plugin.body && self.opened(*at).is_some())
+            .filter(|(at, filter)| filter.plugin.body && self.context(*at).is_some())
             .map(|(at, _)| at)
             .collect()
     }
@@ -185,12 +202,12 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let connection = Rc::clone(&self.stream.state().facts.connection);
-        connection.finished();
-        for (position, filter) in self.lane.filters.iter().enumerate() {
-            if let Some(opened) = self.opened(position) {
-                // A dead machine has forgotten the context already.
-                let _ = filter.vm.close(opened, self.context(position, filter));
+        let connection = Rc::clone(&self.stream.state().info.connection);
+        connection.end_exchange();
+        for (position, filter) in self.thread.filters.iter().enumerate() {
+            if let Some(context) = self.context(position) {
+                // A machine that stopped meanwhile has forgotten the context already.
+                let _ = filter.vm.close(context, self.stream_context(position, filter));
             }
         }
     }

@@ -1,8 +1,9 @@
-//! Attempts, until a worker answers.
+//! Forwarding a request to workers, attempt by attempt, until one answers.
 //!
 //! A request that was not sent is tried again whatever it is. One that was sent and got no byte of an answer is
 //! tried again only if it is idempotent (RFC 9110, section 9.2.2) and had no body. A kept connection that proves
-//! stale costs no attempt: the same worker gets a fresh one first.
+//! stale costs no attempt: the same worker is tried over a fresh one first. Which worker is next is left to
+//! `upstream::cluster`.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,30 +13,29 @@ use std::time::Duration;
 
 use http::header::{EXPECT, HeaderMap, HeaderValue, UPGRADE};
 use http::{Method, Request, Uri};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 
 use super::exchange::{Ended, Exchange};
 use crate::balance::plan::Plan;
 use crate::message::head::RequestHead;
 use crate::message::{forwarded, hop};
 use crate::rescue::Failure;
-use crate::upstream::body::Outgoing;
-use crate::upstream::cluster::{Cluster, Host, SPARED_MS};
-use crate::upstream::connection::{Connection, SendError};
+use crate::upstream::answer::Answer;
+use crate::upstream::cluster::{Cluster, EJECTED_MS, Worker};
+use crate::upstream::connection::SendFailure;
+use crate::upstream::request::Outgoing;
 
 /// The field in which filters name workers, `x-limpet-destination`.
 pub const DESTINATION: http::HeaderName = http::HeaderName::from_static(limpet_wire::names::DESTINATION);
 
-/// A worker's answer, its body still to come.
-pub struct Answer {
-    /// The head, and hyper's end of the body.
-    pub response: http::Response<Incoming>,
-    /// What must be driven for the body to come.
-    pub connection: Connection,
+/// A worker's answer, and what the rest of the way needs to know about it.
+pub struct Forwarded {
+    /// The answer; its body is still to come.
+    pub answer: Answer,
     /// Who answered.
-    pub host: Rc<Host>,
-    /// How long the rest of the answer may not move.
-    pub patience: Duration,
+    pub worker: Rc<Worker>,
+    /// How long the rest of the answer may stand still.
+    pub response_timeout: Duration,
 }
 
 /// What is needed to send the same request once more.
@@ -55,8 +55,8 @@ pub async fn forward(
     head: RequestHead,
     body: Outgoing,
     upgrade: Option<HeaderValue>,
-) -> Result<Answer, Ended> {
-    let counters = &exchange.lane.counters;
+) -> Result<Forwarded, Ended> {
+    let counters = &exchange.thread.counters;
     let (listed, headers) = prepare(exchange, head.headers, upgrade);
     let uri = Uri::from(head.path);
     let copy = (head.method.is_idempotent() && body.is_end_stream()).then(|| Copy {
@@ -69,13 +69,13 @@ pub async fn forward(
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
 
-    let hosts = cluster.hosts();
+    let workers = cluster.workers();
     let listed = listed.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
-    let client = Rc::clone(&exchange.stream.state().facts.connection);
+    let waits = &exchange.thread.waits;
     let mut plan = Plan::default();
     let mut last = Failure::NoWorker;
-    for attempt in 1..=cluster.config.attempts {
-        let Some(host) = hosts.next(&mut plan, listed, cluster.config.balance, client.now()) else {
+    for attempt in 1..=cluster.settings.attempts {
+        let Some(worker) = workers.next(&mut plan, listed, cluster.settings.balance, waits.now()) else {
             break;
         };
         counters.attempts.add(1);
@@ -83,12 +83,12 @@ pub async fn forward(
             counters.retries.add(1);
         }
         {
-            let facts = &mut exchange.stream.state().facts;
-            facts.upstream = Some(Rc::clone(&host.addr));
-            facts.attempts = attempt;
+            let info = &mut exchange.stream.state().info;
+            info.upstream = Some(Rc::clone(&worker.addr));
+            info.attempts = attempt;
         }
-        match one(exchange, cluster, host, request, copy.as_ref()).await {
-            Ok(answer) => return Ok(answer),
+        match one(exchange, cluster, worker, request, copy.as_ref()).await {
+            Ok(forwarded) => return Ok(forwarded),
             Err(Attempt::Again(failure, unsent)) => {
                 last = failure;
                 request = *unsent;
@@ -110,45 +110,45 @@ enum Attempt {
 async fn one(
     exchange: &Exchange,
     cluster: &Cluster,
-    host: &Rc<Host>,
+    worker: &Rc<Worker>,
     mut request: Request<Outgoing>,
     copy: Option<&Copy>,
-) -> Result<Answer, Attempt> {
-    let counters = &exchange.lane.counters;
+) -> Result<Forwarded, Attempt> {
+    let counters = &exchange.thread.counters;
     let mut fresh = false;
     loop {
-        let kept = if fresh { None } else { host.pool.take() };
+        let kept = if fresh { None } else { worker.pool.take() };
         let reused = kept.is_some();
-        let mut connection = match kept {
+        let connection = match kept {
             Some(connection) => connection,
-            None => match host.pool.connect().await {
+            None => match worker.pool.connect().await {
                 Ok(connection) => {
                     counters.connects.add(1);
-                    host.spared_until.set(0);
+                    worker.ejected_until.set(0);
                     connection
                 }
-                Err(failure) => {
+                Err(refused) => {
                     counters.connect_failures.add(1);
-                    let now = exchange.stream.state().facts.connection.now();
-                    host.spared_until.set(now.saturating_add(SPARED_MS));
-                    return Err(Attempt::Again(failure, Box::new(request)));
+                    let now = exchange.thread.waits.now();
+                    worker.ejected_until.set(now.saturating_add(EJECTED_MS));
+                    return Err(Attempt::Again(refused.into(), Box::new(request)));
                 }
             },
         };
-        let patience = cluster.config.response_timeout;
-        let failed = match in_time(exchange, patience, connection.send(request)).await {
-            Some(Ok(response)) => {
-                return Ok(Answer {
-                    response,
-                    connection,
-                    host: Rc::clone(host),
-                    patience,
+        let response_timeout = cluster.settings.response_timeout;
+        let sending = connection.send(request, Rc::clone(&worker.pool));
+        let failed = match in_time(exchange, response_timeout, sending).await {
+            Some(Ok(answer)) => {
+                return Ok(Forwarded {
+                    answer,
+                    worker: Rc::clone(worker),
+                    response_timeout,
                 });
             }
             Some(Err(failed)) => failed,
             None => return Err(Attempt::Over(Failure::Timeout.into())),
         };
-        let failure = reason(exchange, &failed).map_err(Attempt::Over)?;
+        let failure = reason(exchange, failed.failure).map_err(Attempt::Over)?;
         let again = failed.unsent.or_else(|| {
             let copy = copy.filter(|_| failure == Failure::Reset)?;
             let mut request = Request::new(Outgoing::Empty);
@@ -161,29 +161,29 @@ async fn one(
         if !reused {
             return Err(Attempt::Again(failure, Box::new(request)));
         }
-        host.pool.clear();
+        worker.pool.clear();
         fresh = true;
     }
 }
 
-/// Waits for `sending` as long as the body moves, and then for `patience`. `None` when nothing came.
-async fn in_time<F: Future>(exchange: &Exchange, patience: Duration, sending: F) -> Option<F::Output> {
-    let client = Rc::clone(&exchange.stream.state().facts.connection);
-    client.begin_wait(patience);
+/// Waits for `sending` as long as the request's body moves, and then for `limit`. `None` when nothing came.
+async fn in_time<F: Future>(exchange: &Exchange, limit: Duration, sending: F) -> Option<F::Output> {
+    let wait = &exchange.wait;
+    wait.begin(limit);
     let mut sending = pin!(sending);
     let sent = poll_fn(|cx| {
-        if client.wait.is_over() {
+        if wait.is_over(cx.waker()) {
             return Poll::Ready(None);
         }
         sending.as_mut().poll(cx).map(Some)
-    });
-    let sent = sent.await;
-    client.wait.end();
+    })
+    .await;
+    wait.end();
     sent
 }
 
 /// Why sending failed: what a filter did with the body counts before what became of the connection.
-fn reason(exchange: &Exchange, failed: &SendError) -> Result<Failure, Ended> {
+fn reason(exchange: &Exchange, failure: SendFailure) -> Result<Failure, Ended> {
     let mut state = exchange.stream.state();
     if state.closed() {
         return Err(Ended::Closed);
@@ -192,19 +192,13 @@ fn reason(exchange: &Exchange, failed: &SendError) -> Result<Failure, Ended> {
         return Err(Ended::Replied(Box::new(reply)));
     }
     drop(state);
-    if let Some(failure) = exchange.broken.take() {
-        return Err(failure.into());
+    match exchange.broken.take() {
+        Some(broken) => Err(broken.into()),
+        None => Ok(failure.into()),
     }
-    Ok(if failed.error.is_parse() {
-        Failure::BadAnswer
-    } else if failed.error.is_user() {
-        Failure::BadMessage
-    } else {
-        Failure::Reset
-    })
 }
 
-/// Takes out what the worker shall not see, and adds what it shall. Returns the listed destinations too.
+/// Removes the fields that end here and adds those of a proxy. Returns the destinations filters listed, too.
 fn prepare(
     exchange: &Exchange,
     mut headers: HeaderMap,
@@ -219,7 +213,7 @@ fn prepare(
         headers.insert(UPGRADE, protocol);
         headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    let facts = &exchange.stream.state().facts;
-    forwarded::append(&mut headers, &facts.connection.source_ip);
+    let client = &exchange.stream.state().info.connection;
+    forwarded::append(&mut headers, &client.source_ip, client.scheme.value());
     (listed, headers)
 }

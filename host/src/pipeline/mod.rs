@@ -1,37 +1,19 @@
-//! One request from socket to socket.
+//! The path of one request from a client to a worker and back, through the filters.
 //!
 //! ```text
 //! serve ─► framing ─► filters in order ─► route ─► worker (attempts) ─► filters reversed ─► client
-//!                        │ hold, answer, close          │
-//!                        └──────── rescue ◄─────────────┘  every error is an answer, and passes the filters too
+//!                        │ pause, answer, close         │
+//!                        └──────── rescue ◄─────────────┘  every error becomes an answer, which filters see too
 //! ```
-//! Everything of a thread hangs on its [`lane::Lane`]; nothing here is shared between threads.
+//! All state hangs on the thread's [`worker_thread::WorkerThread`]; nothing is shared between threads. Sockets and
+//! parsing are left to `server` and `upstream`, running filters to `wasm`, the choice of a worker to `balance`.
 
-use std::rc::Rc;
-use std::sync::Arc;
-
-use crate::wasm::instance::Vm;
-use crate::wasm::plugin::Plugin;
-
-pub mod answer; // what goes back to the client
-pub mod body; // bodies that filters look at
+pub mod answer; // the body of an answer on its way to the client
+pub mod body; // bodies that filters see
 pub mod callout; // requests and timers of the filters themselves
 pub mod exchange; // the filters' part of one request
 pub mod forward; // attempts, until a worker answers
-pub mod lane; // all of one thread
+pub mod local; // answers made here
 pub mod serve; // the order of it all
 pub mod tunnel; // connections that change their protocol
-
-/// The most filters of a chain.
-pub const FILTERS_MAX: usize = 16;
-
-/// A filter of one thread's chain.
-#[derive(Debug)]
-pub struct Filter {
-    /// Where it runs.
-    pub vm: Rc<Vm>,
-    /// Which plugin of that virtual machine it is.
-    pub root: usize,
-    /// What the file says about it.
-    pub plugin: Arc<Plugin>,
-}
+pub mod worker_thread; // everything of one thread

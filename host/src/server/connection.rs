@@ -1,30 +1,41 @@
-//! One client connection: hyper reads requests and writes answers, the pipeline is what happens in between.
+//! Serving one client connection over HTTP/1.1: hyper reads requests and writes answers, `pipeline` is what happens
+//! in between.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::watch::{Order, Watched};
-use crate::pipeline::lane::Lane;
+use super::tracker::{Order, Tracked};
+use crate::client::request_body::RequestBody;
 use crate::pipeline::serve::serve;
+use crate::pipeline::worker_thread::WorkerThread;
 
 /// The largest request head, and the most of a body or of pipelined requests that is read ahead, in bytes. hyper
 /// answers 431 past it; what is smaller and still too large is answered by [`crate::message::framing`].
 const BUFFER_MAX: usize = 128 << 10;
 
-/// Serves requests until the client or an order ends the connection.
-pub async fn run(lane: Rc<Lane>, stream: TcpStream, watched: Rc<Watched>) {
-    let service = service_fn(|request| {
-        watched.head_complete();
-        serve(Rc::clone(&lane), Rc::clone(&watched.connection), request)
+/// Serves requests that come over `socket` until the client or an order ends the connection.
+pub async fn run<S>(thread: Rc<WorkerThread>, socket: S, tracked: Rc<Tracked>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request: Request<Incoming>| {
+        tracked.head_complete();
+        serve(
+            Rc::clone(&thread),
+            Rc::clone(&tracked.connection),
+            request.map(RequestBody::new),
+        )
     });
-    let socket = watched.socket(stream);
+    let socket = tracked.socket(socket);
     let connection = http1::Builder::new()
         .max_buf_size(BUFFER_MAX)
         // Head and body of a small answer leave as one piece.
@@ -34,8 +45,8 @@ pub async fn run(lane: Rc<Lane>, stream: TcpStream, watched: Rc<Watched>) {
     let mut connection = pin!(connection);
     let mut finishing = false;
     let ended = poll_fn(|cx| {
-        watched.register(cx.waker());
-        match watched.order.get() {
+        tracked.register(cx.waker());
+        match tracked.order.get() {
             Order::Serve => {}
             Order::Close => return Poll::Ready(Ok(())),
             Order::Finish => {
@@ -48,6 +59,6 @@ pub async fn run(lane: Rc<Lane>, stream: TcpStream, watched: Rc<Watched>) {
     })
     .await;
     if let Err(error) = ended {
-        tracing::debug!(client = %watched.connection.source, %error, "connection ended");
+        tracing::debug!(client = %tracked.connection.source, %error, "connection ended");
     }
 }

@@ -1,5 +1,5 @@
-//! Listening sockets: one per thread for every address, so that the kernel spreads connections and no thread hands
-//! one to another.
+//! Listening sockets: one per thread for every address, so that the kernel spreads connections over threads and no
+//! thread hands one to another.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -1,6 +1,6 @@
 //! The proxy's own counters, `limpet_host_*`.
 //!
-//! Each thread has its own set, so counting is never a fight for a cache line; the admin page adds them up.
+//! Each thread has its own set, so threads never contend for a cache line; the admin page adds them up.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -67,6 +67,7 @@ counters! {
     vm_traps "limpet_host_vm_traps_total" "Filters that trapped.",
     vm_restarts "limpet_host_vm_restarts_total" "Filters started again after a trap.",
     filter_failures "limpet_host_filter_failures_total" "Requests that found a filter not running.",
+    connection_panics "limpet_host_connection_panics_total" "Client connections closed because serving them panicked.",
     upgrades "limpet_host_upgrades_total" "Connections that became tunnels.",
     timeouts "limpet_host_client_timeouts_total" "Client connections closed because nothing came.",
 }

@@ -1,4 +1,4 @@
-//! What the proxy says about itself: log lines and counters.
+//! Log lines and counters of the proxy. Metrics that filters define are left to `wasm::shared`.
 
 pub mod counters;
 

@@ -1,4 +1,7 @@
 //! The workers of one `[[cluster]]`, as one thread sees them now.
+//!
+//! The list comes from the configuration or from the core's worker table. [`Workers::next`] names the worker of each
+//! attempt: first those a filter listed, then the balancer's choice. Sending the request is left to `pipeline`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,32 +13,32 @@ use limpet_wire::table::{WorkerStatus, WorkerTable};
 
 use super::endpoint::Endpoint;
 use super::pool::Pool;
+use super::settings::{ClusterSettings, WorkerSource};
 use crate::balance::plan::Plan;
 use crate::balance::{Balance, Load, choose};
-use crate::config;
 use crate::message::destination;
 
 /// A worker.
 #[derive(Debug)]
-pub struct Host {
-    /// `ip:port`, the form filters know it by.
+pub struct Worker {
+    /// `ip:port`, as filters name it in `x-limpet-destination`.
     pub addr: Rc<str>,
-    /// Its share.
+    /// Its weight and its open requests.
     pub load: Load,
     /// Its connections.
     pub pool: Rc<Pool>,
-    /// Until when it is spared, on the thread's clock, because it refused a connection.
-    pub spared_until: Cell<u64>,
+    /// Until when the balancer passes it over because it refused a connection, in milliseconds of the thread's clock.
+    pub ejected_until: Cell<u64>,
 }
 
-/// How long a worker that refused a connection gets no request that another one could serve, in milliseconds.
-/// A filter may name it all the same.
-pub const SPARED_MS: u64 = 1_000;
+/// How long the balancer passes over a worker that refused a connection, in milliseconds. It is chosen all the same
+/// when nobody else is left, or when a filter names it.
+pub const EJECTED_MS: u64 = 1_000;
 
-/// The workers at one moment. A request keeps the ones it started with.
+/// The workers at one moment. A request keeps the list it started with.
 #[derive(Debug, Default)]
-pub struct Hosts {
-    list: Vec<Rc<Host>>,
+pub struct Workers {
+    list: Vec<Rc<Worker>>,
     by_addr: HashMap<Box<[u8]>, usize>,
 }
 
@@ -44,9 +47,9 @@ pub struct Hosts {
 pub struct Cluster {
     /// Its name.
     pub name: Arc<str>,
-    /// What the file says about it.
-    pub config: config::Cluster,
-    hosts: RefCell<Rc<Hosts>>,
+    /// What the configuration says about it.
+    pub settings: ClusterSettings,
+    workers: RefCell<Rc<Workers>>,
 }
 
 /// A worker as the file or the table describes it.
@@ -57,15 +60,15 @@ struct Description {
 }
 
 impl Cluster {
-    /// The cluster of `config`; one whose workers come from the core is empty until [`Cluster::update`].
+    /// The cluster of `settings`; one whose workers come from the core is empty until [`Cluster::update`].
     #[must_use]
-    pub fn new(config: &config::Cluster) -> Self {
+    pub fn new(settings: &ClusterSettings) -> Self {
         let cluster = Self {
-            name: config.name.as_str().into(),
-            config: config.clone(),
-            hosts: RefCell::default(),
+            name: settings.name.as_str().into(),
+            settings: settings.clone(),
+            workers: RefCell::default(),
         };
-        if let config::Workers::List(workers) = &config.workers {
+        if let WorkerSource::List(workers) = &settings.workers {
             let described = workers.iter().map(|w| Description {
                 addr: w.addr,
                 weight: w.weight,
@@ -76,9 +79,10 @@ impl Cluster {
         cluster
     }
 
-    /// Takes over the core's table, if this cluster comes from it. Connections to workers that stay are kept.
+    /// Applies the core's worker table, if this cluster's workers come from it. Connections to workers that stay in
+    /// the table are kept.
     pub fn update(&self, table: &WorkerTable) {
-        if !matches!(self.config.workers, config::Workers::Core) {
+        if !matches!(self.settings.workers, WorkerSource::Core) {
             return;
         }
         self.set(table.workers.iter().filter_map(|worker| {
@@ -110,82 +114,79 @@ impl Cluster {
     }
 
     fn set(&self, described: impl Iterator<Item = Description>) {
-        let old = self.hosts();
-        let mut hosts = Hosts::default();
-        for worker in described {
-            let addr: Rc<str> = worker.addr.to_string().into();
-            if hosts.by_addr.contains_key(addr.as_bytes()) {
+        let old = self.workers();
+        let mut workers = Workers::default();
+        for entry in described {
+            let addr: Rc<str> = entry.addr.to_string().into();
+            if workers.by_addr.contains_key(addr.as_bytes()) {
                 continue;
             }
             let known = old.by_addr.get(addr.as_bytes()).and_then(|at| old.list.get(*at));
-            let host = match known {
-                Some(host)
-                    if host.load.weight == worker.weight && host.load.takes_new == worker.takes_new =>
+            let worker = match known {
+                Some(known)
+                    if known.load.weight == entry.weight && known.load.takes_new == entry.takes_new =>
                 {
-                    Rc::clone(host)
+                    Rc::clone(known)
                 }
                 known => {
-                    let pool = known.map(|host| Rc::clone(&host.pool)).unwrap_or_else(|| {
-                        Rc::new(Pool::new(Endpoint::Tcp(worker.addr), self.config.connect_timeout))
+                    let pool = known.map(|worker| Rc::clone(&worker.pool)).unwrap_or_else(|| {
+                        Rc::new(Pool::new(
+                            Endpoint::Tcp(entry.addr),
+                            self.settings.connect_timeout,
+                        ))
                     });
                     let load = Load {
-                        weight: worker.weight.max(1),
-                        takes_new: worker.takes_new,
+                        weight: entry.weight.max(1),
+                        takes_new: entry.takes_new,
                         ..Load::default()
                     };
-                    Rc::new(Host {
+                    Rc::new(Worker {
                         addr: Rc::clone(&addr),
                         load,
                         pool,
-                        spared_until: Cell::new(0),
+                        ejected_until: Cell::new(0),
                     })
                 }
             };
-            hosts.by_addr.insert(addr.as_bytes().into(), hosts.list.len());
-            hosts.list.push(host);
+            workers.by_addr.insert(addr.as_bytes().into(), workers.list.len());
+            workers.list.push(worker);
         }
-        *self.hosts.borrow_mut() = Rc::new(hosts);
+        *self.workers.borrow_mut() = Rc::new(workers);
     }
 
     /// The workers now.
     #[must_use]
-    pub fn hosts(&self) -> Rc<Hosts> {
-        Rc::clone(&self.hosts.borrow())
+    pub fn workers(&self) -> Rc<Workers> {
+        Rc::clone(&self.workers.borrow())
     }
 
     /// Closes unused connections.
     pub fn sweep(&self) {
-        for host in &self.hosts().list {
-            host.pool.sweep();
+        for worker in &self.workers().list {
+            worker.pool.sweep();
         }
     }
 }
 
-impl Hosts {
-    /// The worker of the next attempt: `listed` first, in the form of `x-limpet-destination`, then the balancer,
-    /// which `now` spares those that refused a connection just before, unless there is nobody else.
+impl Workers {
+    /// The worker of the next attempt: first those in `listed` (the value of `x-limpet-destination`), in order, then
+    /// the balancer's choice. At time `now` the balancer passes over ejected workers unless nobody else is left.
     #[must_use]
-    pub fn next(&self, plan: &mut Plan, listed: &[u8], balance: Balance, now: u64) -> Option<&Rc<Host>> {
-        let spared = |at: usize| {
+    pub fn next(&self, plan: &mut Plan, listed: &[u8], balance: Balance, now: u64) -> Option<&Rc<Worker>> {
+        let ejected = |at: usize| {
             self.list
                 .get(at)
-                .is_some_and(|host| host.spared_until.get() > now)
+                .is_some_and(|worker| worker.ejected_until.get() > now)
         };
-        let loads = || self.list.iter().map(|host| &host.load);
+        let loads = || self.list.iter().map(|worker| &worker.load);
         let position = plan.next(
             destination::entries(listed),
             |addr| self.by_addr.get(addr).copied(),
             |plan| {
-                let willing = choose(balance, loads(), |at| plan.tried(at) || spared(at));
+                let willing = choose(balance, loads(), |at| plan.tried(at) || ejected(at));
                 willing.or_else(|| choose(balance, loads(), |at| plan.tried(at)))
             },
         )?;
         self.list.get(position)
-    }
-
-    /// Whether there is no worker at all.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.list.is_empty()
     }
 }

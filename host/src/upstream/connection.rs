@@ -1,117 +1,90 @@
-//! One HTTP/1.1 connection to a worker, driven by whoever uses it.
+//! A connection to a worker that takes one request at a time, whatever protocol it speaks.
 //!
-//! hyper splits a client connection into a handle and a future to be spawned. Here nothing is spawned: the task
-//! that waits for the answer polls the connection itself, so an answer costs no wake-up of another task. An idle
-//! connection is polled by nobody; that its peer went away is noticed when it is taken from the pool.
+//! Keeping connections is left to `pool`; trying again after a [`SendError`] is left to `pipeline`.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::rc::Rc;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::Request;
 
-use super::body::Outgoing;
+use super::answer::{Answer, Source};
 use super::endpoint::Socket;
-
-/// The largest head of an answer, in bytes, and the most of a body that is read ahead.
-const BUFFER_MAX: usize = 128 << 10;
-
-type Driver = Pin<Box<dyn Future<Output = Result<(), hyper::Error>>>>;
+use super::http1;
+use super::pool::Pool;
+use super::request::Outgoing;
 
 /// A connection.
-pub struct Connection {
-    sender: SendRequest<Outgoing>,
-    driver: Option<Driver>,
-}
+#[derive(Debug)]
+pub struct Connection(Protocol);
 
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection")
-            .field("open", &self.driver.is_some())
-            .finish_non_exhaustive()
-    }
+/// What the connection speaks.
+#[derive(Debug)]
+enum Protocol {
+    Http1(http1::Connection),
 }
 
 /// Why a request got no answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{failure}")]
 pub struct SendError {
     /// The request, when not a byte of it was sent.
     pub unsent: Option<Request<Outgoing>>,
     /// What went wrong.
-    pub error: hyper::Error,
+    pub failure: SendFailure,
 }
+
+/// Who failed: the worker, in two ways, or the request itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SendFailure {
+    /// The worker ended the connection before its answer.
+    #[error("the worker ended the connection without an answer")]
+    Closed,
+    /// The worker's answer is not of the protocol.
+    #[error("the worker's answer could not be read")]
+    NotHttp,
+    /// The request cannot be sent as it is, or its body broke off.
+    #[error("the request could not be sent")]
+    BadRequest,
+}
+
+/// A connection could not be opened. The worker is down, unreachable or full.
+#[derive(Debug, thiserror::Error)]
+#[error("the worker does not accept connections: {0}")]
+pub struct ConnectError(pub String);
 
 impl Connection {
     /// Speaks HTTP/1.1 over `socket`.
     ///
     /// # Errors
-    /// Whatever hyper says.
-    pub async fn new(socket: Socket) -> Result<Self, hyper::Error> {
-        let (sender, driver) = http1::Builder::new()
-            .max_buf_size(BUFFER_MAX)
-            .handshake(TokioIo::new(socket))
-            .await?;
-        let mut connection = Self {
-            sender,
-            driver: Some(Box::pin(driver.with_upgrades())),
-        };
-        connection.drive(&mut Context::from_waker(Waker::noop()));
-        Ok(connection)
+    /// When the connection ends at once.
+    pub async fn http1(socket: Socket) -> Result<Self, ConnectError> {
+        http1::Connection::new(socket)
+            .await
+            .map(|connection| Self(Protocol::Http1(connection)))
+            .map_err(|error| ConnectError(error.to_string()))
     }
 
-    /// Moves bytes. A connection that ended is dropped, which answers whoever waits on it.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver
-            && driver.as_mut().poll(cx).is_ready()
-        {
-            self.driver = None;
-        }
+    pub(super) const fn from_http1(connection: http1::Connection) -> Self {
+        Self(Protocol::Http1(connection))
     }
 
     /// Whether a request can be sent now. Notices a peer that went away.
     pub fn usable(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        self.driver.is_some() && self.sender.is_ready()
+        match &mut self.0 {
+            Protocol::Http1(connection) => connection.usable(),
+        }
     }
 
-    /// Sends `request` and waits for the head of the answer. The body comes over this connection, which must be
-    /// driven for it.
+    /// Sends `request` and waits for the head of the answer. The connection returns to `home` at the end of the
+    /// answer's body; it is closed when the answer is dropped earlier.
     ///
     /// # Errors
-    /// See [`SendError`]; the connection is of no use then.
-    pub async fn send(&mut self, request: Request<Outgoing>) -> Result<Response<Incoming>, SendError> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let mut idle = Context::from_waker(Waker::noop());
-        poll_fn(|cx| {
-            if let Some(driver) = &mut self.driver
-                && driver.as_mut().poll(cx).is_ready()
-            {
-                self.driver = None;
+    /// See [`SendError`]; the connection is closed then.
+    pub async fn send(self, request: Request<Outgoing>, home: Rc<Pool>) -> Result<Answer, SendError> {
+        match self.0 {
+            Protocol::Http1(connection) => {
+                let (head, body) = connection.send(request).await?;
+                Ok(Answer::new(head, Source::Http1(body), home))
             }
-            // Only the connection above brings the answer, so it needs no waker of its own.
-            match answer.as_mut().poll(&mut idle) {
-                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
-                Poll::Ready(Err(mut refused)) => {
-                    let unsent = refused.take_message();
-                    Poll::Ready(Err(SendError {
-                        unsent,
-                        error: refused.into_error(),
-                    }))
-                }
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
-    }
-
-    /// Drives the connection to its end; for tunnels, which take it over.
-    pub async fn finish(mut self) {
-        if let Some(driver) = self.driver.take() {
-            // How it ends is the tunnel's business.
-            let _ = driver.await;
         }
     }
 }

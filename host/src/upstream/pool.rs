@@ -1,17 +1,19 @@
-//! Kept-alive connections to one endpoint, of one thread. The one used last is used next.
+//! A pool of kept-alive connections to one endpoint, of one thread. The one used last is used next.
+//!
+//! It keeps at most [`IDLE_MAX`] idle connections and closes those that have been idle for [`IDLE_SWEEPS`] sweeps.
+//! Choosing the endpoint and trying again are left to the caller.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use super::connection::Connection;
+use super::connection::{ConnectError, Connection};
 use super::endpoint::Endpoint;
-use crate::rescue::Failure;
 
 /// The most idle connections kept; further ones are closed.
 pub const IDLE_MAX: usize = 512;
 /// How often [`Pool::sweep`] is to be called.
 pub const SWEEP: Duration = Duration::from_secs(5);
-/// How many sweeps an idle connection is kept: half a minute, less than most workers keep theirs.
+/// How many sweeps an idle connection is kept: half a minute, which is less than most workers keep theirs.
 pub const IDLE_SWEEPS: u32 = 6;
 
 /// The connections to one endpoint.
@@ -20,7 +22,7 @@ pub struct Pool {
     endpoint: Endpoint,
     connect_timeout: Duration,
     idle: RefCell<Vec<(Connection, u32)>>,
-    /// Counts sweeps: a clock that nobody has to ask.
+    /// Counts sweeps; the age of an idle connection is measured in them.
     sweeps: Cell<u32>,
 }
 
@@ -56,17 +58,16 @@ impl Pool {
     /// Opens a connection.
     ///
     /// # Errors
-    /// [`Failure::Connect`].
-    pub async fn connect(&self) -> Result<Connection, Failure> {
-        let refused = |error: &dyn std::fmt::Display| {
-            tracing::debug!(endpoint = %self.endpoint, %error, "connect failed");
-            Failure::Connect
+    /// See [`ConnectError`]; also when it takes longer than the connect timeout.
+    pub async fn connect(&self) -> Result<Connection, ConnectError> {
+        let connected = match tokio::time::timeout(self.connect_timeout, self.endpoint.connect()).await {
+            Ok(Ok(socket)) => Connection::http1(socket).await,
+            Ok(Err(error)) => Err(ConnectError(error.to_string())),
+            Err(elapsed) => Err(ConnectError(elapsed.to_string())),
         };
-        let socket = match tokio::time::timeout(self.connect_timeout, self.endpoint.connect()).await {
-            Ok(connected) => connected.map_err(|error| refused(&error))?,
-            Err(elapsed) => return Err(refused(&elapsed)),
-        };
-        Connection::new(socket).await.map_err(|error| refused(&error))
+        connected.inspect_err(|error| {
+            tracing::debug!(endpoint = %self.endpoint, error = error.0, "connect failed");
+        })
     }
 
     /// Keeps `connection` if it can serve another request.
@@ -84,7 +85,7 @@ impl Pool {
         self.idle.borrow_mut().clear();
     }
 
-    /// Closes what was not used for [`IDLE_SWEEPS`], or whose peer is gone.
+    /// Closes connections that were not used for [`IDLE_SWEEPS`], and those whose peer is gone.
     pub fn sweep(&self) {
         let now = self.sweeps.get().wrapping_add(1);
         self.sweeps.set(now);

@@ -1,30 +1,23 @@
-//! The proxy-wasm host: guests of ABI 0.2.1 in wasmtime, one set of virtual machines per thread.
+//! The proxy-wasm host: filters of ABI 0.2.1 run as guests in wasmtime, one set of virtual machines per thread.
 //!
 //! ```text
-//! engine    compiles and links once per process          Engine, Linker, InstancePre
-//! plugin    what one [[filter]] of the file asks for     Plugin; those with one vm_id and module share a Vm
-//! instance  one virtual machine of one thread            enter() is the only way into a guest
-//! exports   its callbacks, looked up once
-//! context   what a guest's calls act on                  Host: the store's data
-//! stream    what guests may see of one exchange          shared with the pipeline
-//! after     what a call asked for and happens after it   a VM on the stack is never entered again
-//! abi/      numbers, layouts, guest memory: once         calls/  one file per family of host calls
-//! shared/   what all threads have in common              data, queues, metrics
+//! vm ─► calls ─► state ─┬► stream ─► abi
+//!                       └► shared ─► abi        plugin: what the configuration says about one filter
 //! ```
-//! A guest is trusted with nothing: its memory and time are limited, its pointers are checked, and a trap costs one
-//! virtual machine, which is made anew. Deliberately absent: sockets (call-outs leave through [`after::Outside`]).
+//! - `abi` is the binary interface: numbers, layouts, guest memory.
+//! - `stream` is what filters may see and change of one exchange; the pipeline owns it.
+//! - `shared` is what the guests of all threads have in common: data, queues, metrics.
+//! - `state` is what host calls act on: the data of a wasmtime store, and the actions that wait for a call to return.
+//! - `calls` are the host calls, one file per family.
+//! - `vm` compiles modules, starts virtual machines, and is the only way into a guest.
+//!
+//! A guest is not trusted: its memory and time are limited, its pointers are checked, and a trap costs one virtual
+//! machine, which is started again. Sockets are left to others: call-outs leave through [`state::embedder::Embedder`].
 
 pub mod abi;
-pub mod after;
 pub mod calls;
-pub mod context;
-pub mod engine;
-mod exports;
-pub mod instance;
-pub mod limits;
 pub mod plugin;
 pub mod shared;
+pub mod state;
 pub mod stream;
-
-#[cfg(test)]
-mod tests;
+pub mod vm;

@@ -1,8 +1,12 @@
-//! What one `[[filter]]` of the configuration asks for.
+//! What the configuration says about one filter: its module, its own configuration and its limits.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+
+/// The most filters of a chain: the bits in which a stream keeps who resumed it, and the places an exchange has for
+/// contexts. A configuration with more is refused.
+pub const FILTERS_MAX: usize = 16;
 
 /// What happens to a request whose filter cannot answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -4,14 +4,30 @@
 //! The base of a memory may move whenever the guest runs, so nothing borrowed from it lives across a guest call:
 //! [`give`] asks the guest's allocator first and borrows afterwards.
 
-use wasmtime::Caller;
+use wasmtime::{Caller, Memory, TypedFunc};
 
-use crate::wasm::abi::numbers::Status;
-use crate::wasm::context::Host;
+use super::numbers::Status;
 
 /// The largest block handed to a guest, in bytes: a call-out's answer of the largest kind. Larger ones are
 /// refused with `InternalFailure`.
 pub const GIVE_MAX: usize = 64 << 20;
+
+/// A guest's memory and allocator, as far as they are known.
+#[derive(Default)]
+pub struct Guest {
+    /// The exported memory, once the module is instantiated.
+    pub memory: Option<Memory>,
+    /// The exported allocator, `(size) -> address`, once the module is instantiated.
+    pub allocate: Option<TypedFunc<u32, u32>>,
+    /// A trap inside the allocator. The guest is beyond repair; whoever entered it takes it down.
+    pub trap: Option<wasmtime::Error>,
+}
+
+/// The data of a store that runs a guest.
+pub trait HasGuest: 'static {
+    /// The guest.
+    fn guest(&mut self) -> &mut Guest;
+}
 
 /// A pointer and a length as a guest wrote them, not yet believed.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +51,8 @@ impl Span {
 ///
 /// # Errors
 /// `InternalFailure` before the guest's memory is known, which is before any code of it runs.
-pub fn split<'c>(caller: &'c mut Caller<'_, Host>) -> Result<(&'c mut [u8], &'c mut Host), Status> {
-    let memory = caller.data().memory.ok_or(Status::InternalFailure)?;
+pub fn split<'c, T: HasGuest>(caller: &'c mut Caller<'_, T>) -> Result<(&'c mut [u8], &'c mut T), Status> {
+    let memory = caller.data_mut().guest().memory.ok_or(Status::InternalFailure)?;
     Ok(memory.data_and_store_mut(caller))
 }
 
@@ -82,11 +98,11 @@ pub struct Out(pub u32, pub u32);
 /// # Errors
 /// `InternalFailure` when the guest's allocator fails, `InvalidMemoryAccess` when what it returned, or `out`, is
 /// outside its memory, and whatever `fill` answers.
-pub fn give(
-    caller: &mut Caller<'_, Host>,
+pub fn give<T: HasGuest>(
+    caller: &mut Caller<'_, T>,
     len: usize,
     out: Out,
-    fill: impl FnOnce(&mut [u8], &mut Host) -> Result<(), Status>,
+    fill: impl FnOnce(&mut [u8], &mut T) -> Result<(), Status>,
 ) -> Result<(), Status> {
     let at = if len == 0 { 0 } else { allocate(caller, len)? };
     let size = u32::try_from(len).map_err(|_| Status::InternalFailure)?;
@@ -107,28 +123,32 @@ pub fn give(
 ///
 /// # Errors
 /// As [`give`].
-pub fn give_bytes(caller: &mut Caller<'_, Host>, bytes: &[u8], out: Out) -> Result<(), Status> {
+pub fn give_bytes<T: HasGuest>(caller: &mut Caller<'_, T>, bytes: &[u8], out: Out) -> Result<(), Status> {
     give(caller, bytes.len(), out, |block, _| {
         block.copy_from_slice(bytes);
         Ok(())
     })
 }
 
-fn allocate(caller: &mut Caller<'_, Host>, len: usize) -> Result<u32, Status> {
+fn allocate<T: HasGuest>(caller: &mut Caller<'_, T>, len: usize) -> Result<u32, Status> {
     if len > GIVE_MAX {
         return Err(Status::InternalFailure);
     }
     let size = u32::try_from(len).map_err(|_| Status::InternalFailure)?;
-    // Taken out for the call, because a clone costs more; an allocator that asks for more finds none.
-    let allocate = caller.data_mut().allocate.take().ok_or(Status::InternalFailure)?;
+    // Taken out for the call, because a clone costs more. An allocator that makes a host call finds none.
+    let allocate = caller
+        .data_mut()
+        .guest()
+        .allocate
+        .take()
+        .ok_or(Status::InternalFailure)?;
     let allocated = allocate.call(&mut *caller, size);
-    caller.data_mut().allocate = Some(allocate);
+    caller.data_mut().guest().allocate = Some(allocate);
     match allocated {
         Ok(at) if at != 0 => Ok(at),
         Ok(_) => Err(Status::InternalFailure),
         Err(trap) => {
-            // The guest is beyond repair; whoever entered it finds the mark and takes it down.
-            caller.data_mut().poisoned.get_or_insert(trap);
+            caller.data_mut().guest().trap.get_or_insert(trap);
             Err(Status::InternalFailure)
         }
     }

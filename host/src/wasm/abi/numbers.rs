@@ -119,8 +119,8 @@ impl Direction {
     }
 }
 
-/// Whether a callback's answer lets the message go on. Every value but 0 holds it.
+/// Whether a callback's action lets the message go on. Every value but 0 pauses it.
 #[must_use]
-pub const fn goes_on(action: u32) -> bool {
+pub const fn continues(action: u32) -> bool {
     action == 0
 }

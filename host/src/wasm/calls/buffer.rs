@@ -5,30 +5,30 @@ use wasmtime::{Caller, Linker};
 
 use crate::wasm::abi::memory::{Out, Span, give, give_bytes, put_u32, split};
 use crate::wasm::abi::numbers::{BufferKind, Direction, Status, code};
-use crate::wasm::context::Host;
+use crate::wasm::state::HostState;
 
 /// The largest body a filter may make of one, in bytes; past it the change is refused with `InternalFailure`.
 pub(super) const BODY_MAX: usize = 64 << 20;
 
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_get_buffer_bytes",
-        |mut caller: Caller<'_, Host>, buffer: u32, start: u32, max: u32, out: u32, out_len: u32| {
+        |mut caller: Caller<'_, HostState>, buffer: u32, start: u32, max: u32, out: u32, out_len: u32| {
             code(get(&mut caller, buffer, start, max, Out(out, out_len)))
         },
     )?;
     linker.func_wrap(
         "env",
         "proxy_get_buffer_status",
-        |mut caller: Caller<'_, Host>, buffer: u32, size: u32, flags: u32| {
+        |mut caller: Caller<'_, HostState>, buffer: u32, size: u32, flags: u32| {
             code(status(&mut caller, buffer, size, flags))
         },
     )?;
     linker.func_wrap(
         "env",
         "proxy_set_buffer_bytes",
-        |mut caller: Caller<'_, Host>, buffer: u32, start: u32, size: u32, at: u32, len: u32| {
+        |mut caller: Caller<'_, HostState>, buffer: u32, start: u32, size: u32, at: u32, len: u32| {
             code(set(
                 &mut caller,
                 buffer,
@@ -41,7 +41,13 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn get(caller: &mut Caller<'_, Host>, buffer: u32, start: u32, max: u32, out: Out) -> Result<(), Status> {
+fn get(
+    caller: &mut Caller<'_, HostState>,
+    buffer: u32,
+    start: u32,
+    max: u32,
+    out: Out,
+) -> Result<(), Status> {
     start.checked_add(max).ok_or(Status::BadArgument)?;
     let kind = BufferKind::read(buffer)?;
     let (start, max) = (start as usize, max as usize);
@@ -64,7 +70,7 @@ fn get(caller: &mut Caller<'_, Host>, buffer: u32, start: u32, max: u32, out: Ou
     })
 }
 
-fn status(caller: &mut Caller<'_, Host>, buffer: u32, size: u32, flags: u32) -> Result<(), Status> {
+fn status(caller: &mut Caller<'_, HostState>, buffer: u32, size: u32, flags: u32) -> Result<(), Status> {
     let kind = BufferKind::read(buffer)?;
     let (memory, host) = split(caller)?;
     let len = match fixed(host, kind)? {
@@ -80,7 +86,7 @@ fn status(caller: &mut Caller<'_, Host>, buffer: u32, size: u32, flags: u32) -> 
 }
 
 fn set(
-    caller: &mut Caller<'_, Host>,
+    caller: &mut Caller<'_, HostState>,
     buffer: u32,
     start: usize,
     size: usize,
@@ -116,7 +122,7 @@ fn replace(bytes: &mut BytesMut, start: usize, size: usize, new: &[u8]) -> Resul
 }
 
 /// A buffer that guests only read; `None` when `kind` is a body.
-fn fixed(host: &Host, kind: BufferKind) -> Result<Option<Bytes>, Status> {
+fn fixed(host: &HostState, kind: BufferKind) -> Result<Option<Bytes>, Status> {
     match kind {
         BufferKind::RequestBody | BufferKind::ResponseBody => Ok(None),
         BufferKind::CallBody => host

@@ -6,14 +6,14 @@ use wasmtime::{Caller, Linker};
 
 use crate::wasm::abi::memory::{put_u64, split};
 use crate::wasm::abi::numbers::code;
-use crate::wasm::after::Action;
-use crate::wasm::context::Host;
+use crate::wasm::state::HostState;
+use crate::wasm::state::actions::Action;
 
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_get_current_time_nanoseconds",
-        |mut caller: Caller<'_, Host>, out: u32| {
+        |mut caller: Caller<'_, HostState>, out: u32| {
             code(
                 split(&mut caller)
                     .and_then(|(memory, _)| put_u64(memory, out, nanoseconds(SystemTime::now()))),
@@ -23,12 +23,12 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_set_tick_period_milliseconds",
-        |mut caller: Caller<'_, Host>, period: u32| {
+        |mut caller: Caller<'_, HostState>, period: u32| {
             let host = caller.data_mut();
             let period = Duration::from_millis(u64::from(period));
             code(
                 host.root()
-                    .and_then(|root| host.later(Action::Tick(root, period))),
+                    .and_then(|root| host.later(Action::SetTimer(root, period))),
             )
         },
     )?;

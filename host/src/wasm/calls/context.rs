@@ -8,25 +8,25 @@ use wasmtime::{Caller, Linker};
 
 use crate::wasm::abi::memory::{Span, put_u32, split};
 use crate::wasm::abi::numbers::{Status, code};
-use crate::wasm::context::Host;
+use crate::wasm::state::HostState;
 
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_set_effective_context",
-        |mut caller: Caller<'_, Host>, id: u32| {
+        |mut caller: Caller<'_, HostState>, id: u32| {
             caller.data_mut().activate(id);
             code(Ok(()))
         },
     )?;
-    linker.func_wrap("env", "proxy_done", |_: Caller<'_, Host>| {
+    linker.func_wrap("env", "proxy_done", |_: Caller<'_, HostState>| {
         // Contexts end with their exchange and root contexts with the process; nothing waits for a guest.
         code(Ok(()))
     })?;
     linker.func_wrap(
         "env",
         "proxy_call_foreign_function",
-        |mut caller: Caller<'_, Host>, name: u32, name_len: u32, _: u32, _: u32, _: u32, _: u32| {
+        |mut caller: Caller<'_, HostState>, name: u32, name_len: u32, _: u32, _: u32, _: u32, _: u32| {
             code(split(&mut caller).and_then(|(memory, _)| {
                 Span(name, name_len).of(memory)?;
                 Err(Status::NotFound)
@@ -36,7 +36,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_get_status",
-        |mut caller: Caller<'_, Host>, number: u32, message: u32, message_len: u32| {
+        |mut caller: Caller<'_, HostState>, number: u32, message: u32, message_len: u32| {
             code(split(&mut caller).and_then(|(memory, _)| {
                 put_u32(memory, number, 0)?;
                 put_u32(memory, message, 0)?;

@@ -4,13 +4,13 @@
 use wasmtime::{Caller, Linker};
 
 use crate::wasm::abi::numbers::{Status, code};
-use crate::wasm::context::Host;
+use crate::wasm::state::HostState;
 
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_grpc_call",
-        |_: Caller<'_, Host>,
+        |_: Caller<'_, HostState>,
          _: u32,
          _: u32,
          _: u32,
@@ -27,17 +27,17 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_grpc_stream",
-        |_: Caller<'_, Host>, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| {
+        |_: Caller<'_, HostState>, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| {
             code(Err(Status::InternalFailure))
         },
     )?;
     linker.func_wrap(
         "env",
         "proxy_grpc_send",
-        |_: Caller<'_, Host>, _: u32, _: u32, _: u32, _: u32| code(Err(Status::NotFound)),
+        |_: Caller<'_, HostState>, _: u32, _: u32, _: u32, _: u32| code(Err(Status::NotFound)),
     )?;
     for name in ["proxy_grpc_cancel", "proxy_grpc_close"] {
-        linker.func_wrap("env", name, |_: Caller<'_, Host>, _: u32| {
+        linker.func_wrap("env", name, |_: Caller<'_, HostState>, _: u32| {
             code(Err(Status::NotFound))
         })?;
     }

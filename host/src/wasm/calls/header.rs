@@ -5,42 +5,48 @@
 
 use wasmtime::{Caller, Linker};
 
+use crate::message::map::Map;
 use crate::wasm::abi::memory::{Out, Span, give, give_bytes, put_u32, split};
 use crate::wasm::abi::numbers::{MapKind, Status, code};
-use crate::wasm::abi::pairs;
-use crate::wasm::context::Host;
+use crate::wasm::abi::pairs::{self, PairSource};
+use crate::wasm::state::HostState;
 
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_get_header_map_size",
-        |mut caller: Caller<'_, Host>, map: u32, out: u32| code(size(&mut caller, map, out)),
+        |mut caller: Caller<'_, HostState>, map: u32, out: u32| code(size(&mut caller, map, out)),
     )?;
     linker.func_wrap(
         "env",
         "proxy_get_header_map_pairs",
-        |mut caller: Caller<'_, Host>, map: u32, out: u32, out_len: u32| {
+        |mut caller: Caller<'_, HostState>, map: u32, out: u32, out_len: u32| {
             code(get_all(&mut caller, map, Out(out, out_len)))
         },
     )?;
     linker.func_wrap(
         "env",
         "proxy_set_header_map_pairs",
-        |mut caller: Caller<'_, Host>, map: u32, at: u32, len: u32| {
+        |mut caller: Caller<'_, HostState>, map: u32, at: u32, len: u32| {
             code(set_all(&mut caller, map, Span(at, len)))
         },
     )?;
     linker.func_wrap(
         "env",
         "proxy_get_header_map_value",
-        |mut caller: Caller<'_, Host>, map: u32, name: u32, name_len: u32, out: u32, out_len: u32| {
+        |mut caller: Caller<'_, HostState>, map: u32, name: u32, name_len: u32, out: u32, out_len: u32| {
             code(get(&mut caller, map, Span(name, name_len), Out(out, out_len)))
         },
     )?;
     linker.func_wrap(
         "env",
         "proxy_add_header_map_value",
-        |mut caller: Caller<'_, Host>, map: u32, name: u32, name_len: u32, value: u32, value_len: u32| {
+        |mut caller: Caller<'_, HostState>,
+         map: u32,
+         name: u32,
+         name_len: u32,
+         value: u32,
+         value_len: u32| {
             code(change(&mut caller, map, |memory, map| {
                 let (name, value) = (
                     Span(name, name_len).of(memory)?,
@@ -53,7 +59,12 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_replace_header_map_value",
-        |mut caller: Caller<'_, Host>, map: u32, name: u32, name_len: u32, value: u32, value_len: u32| {
+        |mut caller: Caller<'_, HostState>,
+         map: u32,
+         name: u32,
+         name_len: u32,
+         value: u32,
+         value_len: u32| {
             code(change(&mut caller, map, |memory, map| {
                 let (name, value) = (
                     Span(name, name_len).of(memory)?,
@@ -66,7 +77,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_remove_header_map_value",
-        |mut caller: Caller<'_, Host>, map: u32, name: u32, name_len: u32| {
+        |mut caller: Caller<'_, HostState>, map: u32, name: u32, name_len: u32| {
             code(change(&mut caller, map, |memory, map| {
                 map.remove(Span(name, name_len).of(memory)?);
                 Ok(())
@@ -76,9 +87,15 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn size(caller: &mut Caller<'_, Host>, map: u32, out: u32) -> Result<(), Status> {
+impl PairSource for Map<'_> {
+    fn each(&self, f: impl FnMut(&[u8], &[u8])) {
+        Map::each(self, f);
+    }
+}
+
+fn size(caller: &mut Caller<'_, HostState>, map: u32, out: u32) -> Result<(), Status> {
     let (memory, host) = split(caller)?;
-    let count = host.with_map(MapKind::read(map)?, |map| pairs::size(map))?;
+    let count = host.with_map(MapKind::read(map)?, |map| pairs::size(&*map))?;
     put_u32(
         memory,
         out,
@@ -86,9 +103,9 @@ fn size(caller: &mut Caller<'_, Host>, map: u32, out: u32) -> Result<(), Status>
     )
 }
 
-fn get_all(caller: &mut Caller<'_, Host>, map: u32, out: Out) -> Result<(), Status> {
+fn get_all(caller: &mut Caller<'_, HostState>, map: u32, out: Out) -> Result<(), Status> {
     let kind = MapKind::read(map)?;
-    let size = match caller.data_mut().with_map(kind, |map| pairs::size(map)) {
+    let size = match caller.data_mut().with_map(kind, |map| pairs::size(&*map)) {
         // No map is an empty one here: the SDK cannot tell "none" otherwise.
         Err(Status::NotFound) => 0,
         size => size?,
@@ -98,7 +115,7 @@ fn get_all(caller: &mut Caller<'_, Host>, map: u32, out: Out) -> Result<(), Stat
     })
 }
 
-fn get(caller: &mut Caller<'_, Host>, map: u32, name: Span, out: Out) -> Result<(), Status> {
+fn get(caller: &mut Caller<'_, HostState>, map: u32, name: Span, out: Out) -> Result<(), Status> {
     let kind = MapKind::read(map)?;
     let (memory, host) = split(caller)?;
     let name = name.of(memory)?;
@@ -108,7 +125,7 @@ fn get(caller: &mut Caller<'_, Host>, map: u32, name: Span, out: Out) -> Result<
     give_bytes(caller, value.as_bytes(), out)
 }
 
-fn set_all(caller: &mut Caller<'_, Host>, map: u32, at: Span) -> Result<(), Status> {
+fn set_all(caller: &mut Caller<'_, HostState>, map: u32, at: Span) -> Result<(), Status> {
     change(caller, map, |memory, map| {
         let pairs = pairs::read(at.of(memory)?)?;
         map.set_all(pairs.into_iter()).map_err(|_| Status::BadArgument)
@@ -116,9 +133,9 @@ fn set_all(caller: &mut Caller<'_, Host>, map: u32, at: Span) -> Result<(), Stat
 }
 
 fn change(
-    caller: &mut Caller<'_, Host>,
+    caller: &mut Caller<'_, HostState>,
     map: u32,
-    f: impl FnOnce(&[u8], &mut crate::message::map::Map<'_>) -> Result<(), Status>,
+    f: impl FnOnce(&[u8], &mut Map<'_>) -> Result<(), Status>,
 ) -> Result<(), Status> {
     let kind = MapKind::read(map)?;
     if matches!(kind, MapKind::CallHeaders | MapKind::CallTrailers) {

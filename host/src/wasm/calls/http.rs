@@ -12,14 +12,14 @@ use crate::message::map::Map;
 use crate::wasm::abi::memory::{Span, put_u32, split};
 use crate::wasm::abi::numbers::{Status, code};
 use crate::wasm::abi::pairs;
-use crate::wasm::after::{Action, Callout};
-use crate::wasm::context::Host;
+use crate::wasm::state::HostState;
+use crate::wasm::state::actions::{Action, Callout};
 
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_http_call",
-        |mut caller: Caller<'_, Host>,
+        |mut caller: Caller<'_, HostState>,
          cluster: u32,
          cluster_len: u32,
          headers: u32,
@@ -41,14 +41,19 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn start(caller: &mut Caller<'_, Host>, spans: [Span; 3], timeout_ms: u32, out: u32) -> Result<(), Status> {
+fn start(
+    caller: &mut Caller<'_, HostState>,
+    spans: [Span; 3],
+    timeout_ms: u32,
+    out: u32,
+) -> Result<(), Status> {
     let (memory, host) = split(caller)?;
     let [cluster, headers, body] = spans.map(|span| span.of(memory));
     let root = host.root()?;
     let cluster = std::str::from_utf8(cluster?)
         .map_err(|_| Status::BadArgument)?
         .to_owned();
-    if !host.outside.knows(&cluster) {
+    if !host.embedder.knows(&cluster) {
         return Err(Status::BadArgument);
     }
     let head = head(&pairs::read(headers?)?)?;

@@ -6,35 +6,35 @@ use wasmtime::{Caller, Linker};
 
 use crate::wasm::abi::memory::{Span, put_u32, put_u64, split};
 use crate::wasm::abi::numbers::{Status, code};
-use crate::wasm::context::Host;
 use crate::wasm::shared::metric::{METRICS_MAX, Metric};
+use crate::wasm::state::HostState;
 
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_define_metric",
-        |mut caller: Caller<'_, Host>, kind: u32, name: u32, len: u32, out: u32| {
+        |mut caller: Caller<'_, HostState>, kind: u32, name: u32, len: u32, out: u32| {
             code(define(&mut caller, kind, Span(name, len), out))
         },
     )?;
     linker.func_wrap(
         "env",
         "proxy_increment_metric",
-        |caller: Caller<'_, Host>, id: u32, delta: i64| {
+        |caller: Caller<'_, HostState>, id: u32, delta: i64| {
             code(metric(caller.data(), id).and_then(|metric| metric.increment(delta)))
         },
     )?;
     linker.func_wrap(
         "env",
         "proxy_record_metric",
-        |caller: Caller<'_, Host>, id: u32, value: u64| {
+        |caller: Caller<'_, HostState>, id: u32, value: u64| {
             code(metric(caller.data(), id).map(|metric| metric.record(value)))
         },
     )?;
     linker.func_wrap(
         "env",
         "proxy_get_metric",
-        |mut caller: Caller<'_, Host>, id: u32, out: u32| {
+        |mut caller: Caller<'_, HostState>, id: u32, out: u32| {
             let value = metric(caller.data(), id).and_then(|metric| metric.value());
             code(
                 value
@@ -45,7 +45,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn define(caller: &mut Caller<'_, Host>, kind: u32, name: Span, out: u32) -> Result<(), Status> {
+fn define(caller: &mut Caller<'_, HostState>, kind: u32, name: Span, out: u32) -> Result<(), Status> {
     let (memory, host) = split(caller)?;
     let metric = host.shared.metrics.define(kind, name.of(memory)?)?;
     let known = host.metrics.iter().position(|known| Arc::ptr_eq(known, &metric));
@@ -64,7 +64,7 @@ fn define(caller: &mut Caller<'_, Host>, kind: u32, name: Span, out: u32) -> Res
     )
 }
 
-fn metric(host: &Host, id: u32) -> Result<&Arc<Metric>, Status> {
+fn metric(host: &HostState, id: u32) -> Result<&Arc<Metric>, Status> {
     let position = (id as usize).checked_sub(1).ok_or(Status::NotFound)?;
     host.metrics.get(position).ok_or(Status::NotFound)
 }

@@ -5,7 +5,7 @@
 
 use wasmtime::Linker;
 
-use crate::wasm::context::Host;
+use crate::wasm::state::HostState;
 
 mod buffer;
 mod clock;
@@ -25,7 +25,7 @@ mod wasi;
 ///
 /// # Errors
 /// When a name is linked twice: never, once this has run in a test.
-pub fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     buffer::link(linker)?;
     clock::link(linker)?;
     context::link(linker)?;

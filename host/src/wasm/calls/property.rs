@@ -13,21 +13,21 @@ use super::clock::nanoseconds;
 use crate::message::head::{RequestHead, Value};
 use crate::wasm::abi::memory::{Out, Span, give_bytes, split};
 use crate::wasm::abi::numbers::{Status, code};
-use crate::wasm::context::Host;
+use crate::wasm::state::HostState;
 use crate::wasm::stream::{PROPERTIES_MAX, PROPERTY_MAX, State};
 
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_get_property",
-        |mut caller: Caller<'_, Host>, path: u32, len: u32, out: u32, out_len: u32| {
+        |mut caller: Caller<'_, HostState>, path: u32, len: u32, out: u32, out_len: u32| {
             code(get(&mut caller, Span(path, len), Out(out, out_len)))
         },
     )?;
     linker.func_wrap(
         "env",
         "proxy_set_property",
-        |mut caller: Caller<'_, Host>, path: u32, len: u32, value: u32, value_len: u32| {
+        |mut caller: Caller<'_, HostState>, path: u32, len: u32, value: u32, value_len: u32| {
             code(set(&mut caller, Span(path, len), Span(value, value_len)))
         },
     )?;
@@ -59,14 +59,14 @@ impl Property {
     }
 }
 
-fn get(caller: &mut Caller<'_, Host>, path: Span, out: Out) -> Result<(), Status> {
+fn get(caller: &mut Caller<'_, HostState>, path: Span, out: Out) -> Result<(), Status> {
     let (memory, host) = split(caller)?;
     let path = path.of(memory)?;
     let property = find(host, path).ok_or(Status::NotFound)?;
     give_bytes(caller, property.as_bytes(), out)
 }
 
-fn find(host: &Host, path: &[u8]) -> Option<Property> {
+fn find(host: &HostState, path: &[u8]) -> Option<Property> {
     let path = path.strip_suffix(b"\0").unwrap_or(path);
     let (first, rest) = match path.iter().position(|byte| *byte == 0) {
         Some(at) => (path.get(..at)?, path.get(at + 1..)?),
@@ -81,36 +81,36 @@ fn find(host: &Host, path: &[u8]) -> Option<Property> {
         _ => {}
     }
     let state = host.stream().ok()?.stream.state();
-    let facts = &state.facts;
+    let info = &state.info;
     match first {
         b"request" => request(&state, rest),
         b"response" => response(&state, rest),
         b"upstream" => match rest {
-            b"address" => facts.upstream.clone().map(Property::Text),
+            b"address" => info.upstream.clone().map(Property::Text),
             b"port" => {
-                let address: std::net::SocketAddr = facts.upstream.as_ref()?.parse().ok()?;
+                let address: std::net::SocketAddr = info.upstream.as_ref()?.parse().ok()?;
                 Some(Property::number(u64::from(address.port())))
             }
-            b"request_attempt_count" => Some(Property::number(u64::from(facts.attempts))),
+            b"request_attempt_count" => Some(Property::number(u64::from(info.attempts))),
             _ => None,
         },
         b"source" => match rest {
-            b"address" => Some(Property::Text(Rc::clone(&facts.connection.source_text))),
-            b"port" => Some(Property::number(u64::from(facts.connection.source.port()))),
+            b"address" => Some(Property::Text(Rc::clone(&info.connection.source_text))),
+            b"port" => Some(Property::number(u64::from(info.connection.source.port()))),
             _ => None,
         },
         b"destination" => match rest {
-            b"address" => Some(Property::Text(Rc::clone(&facts.connection.destination_text))),
-            b"port" => Some(Property::number(u64::from(facts.connection.destination.port()))),
+            b"address" => Some(Property::Text(Rc::clone(&info.connection.destination_text))),
+            b"port" => Some(Property::number(u64::from(info.connection.destination.port()))),
             _ => None,
         },
-        b"connection" if rest == b"id" => Some(Property::number(facts.connection.id)),
-        b"connection_id" => Some(Property::number(facts.connection.id)),
-        b"cluster_name" => named(&facts.cluster),
-        b"route_name" => named(&facts.route),
+        b"connection" if rest == b"id" => Some(Property::number(info.connection.id)),
+        b"connection_id" => Some(Property::number(info.connection.id)),
+        b"cluster_name" => named(&info.cluster),
+        b"route_name" => named(&info.route),
         b"xds" => match rest {
-            b"cluster_name" => named(&facts.cluster),
-            b"route_name" => named(&facts.route),
+            b"cluster_name" => named(&info.cluster),
+            b"route_name" => named(&info.route),
             b"node" => Some(Property::Owned(crate::telemetry::node_name().to_owned())),
             _ => None,
         },
@@ -127,17 +127,17 @@ fn named(name: &Option<std::sync::Arc<str>>) -> Option<Property> {
 }
 
 fn request(state: &State, rest: &[u8]) -> Option<Property> {
-    let facts = &state.facts;
+    let info = &state.info;
     match rest {
-        b"time" => return Some(Property::number(nanoseconds(facts.started))),
+        b"time" => return Some(Property::number(nanoseconds(info.started))),
         b"duration" => {
-            let elapsed = facts.started.elapsed().unwrap_or_default();
+            let elapsed = info.started.elapsed().unwrap_or_default();
             return Some(Property::number(
                 u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),
             ));
         }
-        b"protocol" => return Some(Property::Owned(format!("{:?}", facts.version))),
-        b"size" => return Some(Property::number(facts.sizes[0])),
+        b"protocol" => return Some(Property::Owned(format!("{:?}", info.version))),
+        b"size" => return Some(Property::number(info.sizes[0])),
         _ => {}
     }
     let head = state.request.as_ref()?;
@@ -170,11 +170,11 @@ fn response(state: &State, rest: &[u8]) -> Option<Property> {
                 .response
                 .as_ref()
                 .map(|head| head.status.as_u16())
-                .or(state.facts.status);
+                .or(state.info.status);
             status.map(|status| Property::number(u64::from(status)))
         }
-        b"code_details" => state.facts.details.clone().map(Property::Text),
-        b"size" => Some(Property::number(state.facts.sizes[1])),
+        b"code_details" => state.info.details.clone().map(Property::Text),
+        b"size" => Some(Property::number(state.info.sizes[1])),
         _ => state
             .response
             .as_ref()?
@@ -183,7 +183,7 @@ fn response(state: &State, rest: &[u8]) -> Option<Property> {
     }
 }
 
-fn set(caller: &mut Caller<'_, Host>, path: Span, value: Span) -> Result<(), Status> {
+fn set(caller: &mut Caller<'_, HostState>, path: Span, value: Span) -> Result<(), Status> {
     let (memory, host) = split(caller)?;
     let (path, value) = (path.of(memory)?, value.of(memory)?);
     if path.is_empty() || path.len() + value.len() > PROPERTY_MAX {

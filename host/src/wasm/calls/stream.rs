@@ -7,18 +7,18 @@ use http::{HeaderMap, StatusCode};
 use wasmtime::{Caller, Linker};
 
 use crate::message::head::{ResponseHead, field};
+use crate::message::reply::LocalReply;
 use crate::wasm::abi::memory::{Span, split};
 use crate::wasm::abi::numbers::{Direction, Status, code};
 use crate::wasm::abi::pairs;
-use crate::wasm::after::Action;
-use crate::wasm::context::Host;
-use crate::wasm::stream::LocalReply;
+use crate::wasm::state::HostState;
+use crate::wasm::state::actions::Action;
 
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_continue_stream",
-        |mut caller: Caller<'_, Host>, direction: u32| {
+        |mut caller: Caller<'_, HostState>, direction: u32| {
             let host = caller.data_mut();
             code(Direction::read(direction).and_then(|direction| {
                 let context = host.stream()?;
@@ -30,7 +30,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_close_stream",
-        |mut caller: Caller<'_, Host>, direction: u32| {
+        |mut caller: Caller<'_, HostState>, direction: u32| {
             let host = caller.data_mut();
             code(Direction::read(direction).and_then(|_| {
                 let action = Action::Close(Rc::clone(&host.stream()?.stream));
@@ -41,7 +41,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_send_local_response",
-        |mut caller: Caller<'_, Host>,
+        |mut caller: Caller<'_, HostState>,
          status: u32,
          details: u32,
          details_len: u32,
@@ -61,7 +61,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn reply(caller: &mut Caller<'_, Host>, status: u32, spans: [Span; 3]) -> Result<(), Status> {
+fn reply(caller: &mut Caller<'_, HostState>, status: u32, spans: [Span; 3]) -> Result<(), Status> {
     let (memory, host) = split(caller)?;
     let [details, body, headers] = spans.map(|span| span.of(memory));
     let status = u16::try_from(status).map_err(|_| Status::BadArgument)?;

@@ -11,7 +11,7 @@ use super::clock::nanoseconds;
 use super::log;
 use crate::wasm::abi::memory::{Span, put, put_u32, put_u64, split};
 use crate::wasm::abi::numbers::Status;
-use crate::wasm::context::Host;
+use crate::wasm::state::HostState;
 
 const MODULE: &str = "wasi_snapshot_preview1";
 const OK: i32 = 0;
@@ -28,30 +28,30 @@ const RANDOM_MAX: usize = 64 << 10;
 /// The most pieces of one write that are looked at.
 const PIECES_MAX: u32 = 1024;
 
-pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     link_real(linker)?;
     link_absent(linker)
 }
 
-fn link_real(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+fn link_real(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap(
         MODULE,
         "fd_write",
-        |mut caller: Caller<'_, Host>, fd: u32, pieces: u32, count: u32, out: u32| {
+        |mut caller: Caller<'_, HostState>, fd: u32, pieces: u32, count: u32, out: u32| {
             errno(write(&mut caller, fd, pieces, count, out))
         },
     )?;
     linker.func_wrap(
         MODULE,
         "clock_time_get",
-        |mut caller: Caller<'_, Host>, clock: u32, _precision: u64, out: u32| {
+        |mut caller: Caller<'_, HostState>, clock: u32, _precision: u64, out: u32| {
             errno(time(&mut caller, clock, out))
         },
     )?;
     linker.func_wrap(
         MODULE,
         "clock_res_get",
-        |mut caller: Caller<'_, Host>, clock: u32, out: u32| {
+        |mut caller: Caller<'_, HostState>, clock: u32, out: u32| {
             errno(if clock > 1 {
                 Err(NOTSUP)
             } else {
@@ -62,13 +62,13 @@ fn link_real(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         MODULE,
         "random_get",
-        |mut caller: Caller<'_, Host>, at: u32, len: u32| errno(random(&mut caller, at, len as usize)),
+        |mut caller: Caller<'_, HostState>, at: u32, len: u32| errno(random(&mut caller, at, len as usize)),
     )?;
     for name in ["environ_sizes_get", "args_sizes_get"] {
         linker.func_wrap(
             MODULE,
             name,
-            |mut caller: Caller<'_, Host>, count: u32, size: u32| {
+            |mut caller: Caller<'_, HostState>, count: u32, size: u32| {
                 errno(with_memory(&mut caller, |memory| {
                     put_u32(memory, count, 0)?;
                     put_u32(memory, size, 0)
@@ -77,27 +77,27 @@ fn link_real(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         )?;
     }
     for name in ["environ_get", "args_get"] {
-        linker.func_wrap(MODULE, name, |_: Caller<'_, Host>, _: u32, _: u32| OK)?;
+        linker.func_wrap(MODULE, name, |_: Caller<'_, HostState>, _: u32, _: u32| OK)?;
     }
-    linker.func_wrap(MODULE, "sched_yield", |_: Caller<'_, Host>| OK)?;
+    linker.func_wrap(MODULE, "sched_yield", |_: Caller<'_, HostState>| OK)?;
     linker.func_wrap(
         MODULE,
         "poll_oneoff",
-        |mut caller: Caller<'_, Host>, _in: u32, _out: u32, _count: u32, events: u32| {
+        |mut caller: Caller<'_, HostState>, _in: u32, _out: u32, _count: u32, events: u32| {
             errno(with_memory(&mut caller, |memory| put_u32(memory, events, 0)))
         },
     )?;
     linker.func_wrap(
         MODULE,
         "proc_exit",
-        |_: Caller<'_, Host>, status: u32| -> wasmtime::Result<()> {
+        |_: Caller<'_, HostState>, status: u32| -> wasmtime::Result<()> {
             Err(wasmtime::Error::msg(format!("the filter called exit({status})")))
         },
     )?;
     linker.func_wrap(
         MODULE,
         "fd_fdstat_get",
-        |mut caller: Caller<'_, Host>, fd: u32, out: u32| {
+        |mut caller: Caller<'_, HostState>, fd: u32, out: u32| {
             errno(match fd {
                 // A character device that may be written to.
                 1 | 2 => with_memory(&mut caller, |memory| {
@@ -110,26 +110,28 @@ fn link_real(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(MODULE, "fd_close", |_: Caller<'_, Host>, _: u32| OK)?;
+    linker.func_wrap(MODULE, "fd_close", |_: Caller<'_, HostState>, _: u32| OK)?;
     linker.func_wrap(
         MODULE,
         "fd_seek",
-        |_: Caller<'_, Host>, _: u32, _: i64, _: u32, _: u32| NOTSUP,
+        |_: Caller<'_, HostState>, _: u32, _: i64, _: u32, _: u32| NOTSUP,
     )?;
-    linker.func_wrap(MODULE, "fd_prestat_get", |_: Caller<'_, Host>, _: u32, _: u32| {
-        BADF
-    })?;
+    linker.func_wrap(
+        MODULE,
+        "fd_prestat_get",
+        |_: Caller<'_, HostState>, _: u32, _: u32| BADF,
+    )?;
     linker.func_wrap(
         MODULE,
         "fd_prestat_dir_name",
-        |_: Caller<'_, Host>, _: u32, _: u32, _: u32| BADF,
+        |_: Caller<'_, HostState>, _: u32, _: u32, _: u32| BADF,
     )?;
     Ok(())
 }
 
 /// Everything that needs files or sockets.
-fn link_absent(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    type G<'a> = Caller<'a, Host>;
+fn link_absent(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    type G<'a> = Caller<'a, HostState>;
     linker.func_wrap(MODULE, "fd_read", |_: G<'_>, _: u32, _: u32, _: u32, _: u32| {
         NOSYS
     })?;
@@ -224,7 +226,7 @@ fn errno(result: Result<(), i32>) -> i32 {
 }
 
 fn with_memory(
-    caller: &mut Caller<'_, Host>,
+    caller: &mut Caller<'_, HostState>,
     f: impl FnOnce(&mut [u8]) -> Result<(), Status>,
 ) -> Result<(), i32> {
     let (memory, _) = split(caller).map_err(|_| FAULT)?;
@@ -232,7 +234,7 @@ fn with_memory(
 }
 
 /// Standard output is logged as information, standard error as an error, without the newline at the end.
-fn write(caller: &mut Caller<'_, Host>, fd: u32, pieces: u32, count: u32, out: u32) -> Result<(), i32> {
+fn write(caller: &mut Caller<'_, HostState>, fd: u32, pieces: u32, count: u32, out: u32) -> Result<(), i32> {
     let level = match fd {
         1 => 2,
         2 => 4,
@@ -263,7 +265,7 @@ fn write(caller: &mut Caller<'_, Host>, fd: u32, pieces: u32, count: u32, out: u
     put_u32(memory, out, written).map_err(|_| FAULT)
 }
 
-fn time(caller: &mut Caller<'_, Host>, clock: u32, out: u32) -> Result<(), i32> {
+fn time(caller: &mut Caller<'_, HostState>, clock: u32, out: u32) -> Result<(), i32> {
     let now = match clock {
         0 => nanoseconds(SystemTime::now()),
         1 => u64::try_from(caller.data().epoch.elapsed().as_nanos()).unwrap_or(u64::MAX),
@@ -272,7 +274,7 @@ fn time(caller: &mut Caller<'_, Host>, clock: u32, out: u32) -> Result<(), i32> 
     with_memory(caller, |memory| put_u64(memory, out, now))
 }
 
-fn random(caller: &mut Caller<'_, Host>, at: u32, len: usize) -> Result<(), i32> {
+fn random(caller: &mut Caller<'_, HostState>, at: u32, len: usize) -> Result<(), i32> {
     if len > RANDOM_MAX {
         return Err(INVAL);
     }

@@ -1,12 +1,13 @@
 //! Key-value data shared by every guest with one `vm_id`, with compare-and-swap.
 //!
 //! A number of 0 always writes; another one writes only where the stored number is the same or the key is new.
-//! Numbers come from one counter, so a key that was rewritten never has an old one. Guests cannot remove a key; an
-//! empty value takes its place.
+//! Numbers come from one counter, so a key that was written again never has an old one. Guests cannot remove a key;
+//! an empty value takes its place.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use super::rebuild::{Rebuild, Rebuilds, Table};
 use crate::wasm::abi::numbers::Status;
 
 /// The most keys of one `vm_id`; past it a new one is refused with `InternalFailure`.
@@ -14,27 +15,24 @@ pub const KEYS_MAX: usize = 65_536;
 /// The longest value, in bytes; a longer one is refused with `InternalFailure`.
 pub const VALUE_MAX: usize = 32 << 20;
 
-/// The spaces of all `vm_id`s.
-#[derive(Debug, Default)]
-pub struct Spaces(Mutex<HashMap<String, Arc<Space>>>);
+/// The data of one `vm_id`.
+#[derive(Debug)]
+pub struct Space(Table<Entries>);
 
-impl Spaces {
-    /// The space of `vm_id`.
-    #[must_use]
-    pub fn of(&self, vm_id: &str) -> Arc<Space> {
-        let mut spaces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(spaces.entry(vm_id.to_owned()).or_default())
-    }
+#[derive(Debug, Default)]
+struct Entries {
+    by_key: HashMap<Box<[u8]>, Entry>,
+    /// The last number that was given.
+    last: u32,
 }
 
-/// The data of one `vm_id`.
-#[derive(Debug, Default)]
-pub struct Space(Mutex<Table>);
+impl Rebuild for Entries {
+    const NAME: &'static str = "shared data";
 
-#[derive(Debug, Default)]
-struct Table {
-    entries: HashMap<Box<[u8]>, Entry>,
-    last: u32,
+    fn rebuild(&mut self) {
+        // The counter goes on: a number that a guest still knows matches no new entry.
+        self.by_key = HashMap::new();
+    }
 }
 
 #[derive(Debug)]
@@ -44,12 +42,18 @@ struct Entry {
 }
 
 impl Space {
+    /// No data yet.
+    #[must_use]
+    pub fn new(rebuilds: Rebuilds) -> Self {
+        Self(Table::new(rebuilds))
+    }
+
     /// The value of `key` and its number.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<(Arc<[u8]>, u32)> {
-        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.0.lock();
         table
-            .entries
+            .by_key
             .get(key)
             .map(|entry| (Arc::clone(&entry.value), entry.number))
     }
@@ -63,18 +67,18 @@ impl Space {
             return Err(Status::InternalFailure);
         }
         let value: Arc<[u8]> = value.into();
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.lock();
         let number = match table.last.wrapping_add(1) {
             0 => 1,
             number => number,
         };
-        let full = table.entries.len() >= KEYS_MAX;
-        match table.entries.get_mut(key) {
+        let full = table.by_key.len() >= KEYS_MAX;
+        match table.by_key.get_mut(key) {
             Some(entry) if expected != 0 && entry.number != expected => return Err(Status::CasMismatch),
             Some(entry) => *entry = Entry { value, number },
             None if full => return Err(Status::InternalFailure),
             None => {
-                table.entries.insert(key.into(), Entry { value, number });
+                table.by_key.insert(key.into(), Entry { value, number });
             }
         }
         table.last = number;
@@ -88,8 +92,7 @@ mod tests {
 
     #[test]
     fn compare_and_swap() {
-        let spaces = Spaces::default();
-        let space = spaces.of("a");
+        let space = Space::new(Rebuilds::default());
         assert_eq!(space.set(b"k", b"1", 77), Ok(()), "a new key takes any number");
         let (_, first) = space.get(b"k").unwrap();
         assert_ne!(first, 0);
@@ -102,9 +105,27 @@ mod tests {
         );
         assert_eq!(space.set(b"k", b"4", 0), Ok(()));
         assert_eq!(&*space.get(b"k").unwrap().0, b"4");
-        assert!(
-            spaces.of("b").get(b"k").is_none(),
-            "another vm_id has its own data"
-        );
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_empties_the_space_and_no_old_number_matches() {
+        let rebuilds = Rebuilds::default();
+        let space = Space::new(rebuilds.clone());
+        space.set(b"k", b"1", 0).unwrap();
+        let (_, old) = space.get(b"k").unwrap();
+        space.0.poison(|entries| {
+            entries.by_key.insert(
+                b"half"[..].into(),
+                Entry {
+                    value: b"".as_slice().into(),
+                    number: 7,
+                },
+            );
+        });
+        assert!(space.get(b"half").is_none() && space.get(b"k").is_none());
+        assert_eq!(rebuilds.count(), 1);
+        space.set(b"k", b"2", 0).unwrap();
+        assert_eq!(space.set(b"k", b"3", old), Err(Status::CasMismatch));
+        assert_eq!(rebuilds.count(), 1, "once");
     }
 }

@@ -1,11 +1,14 @@
-//! Metrics that guests define. One name is one metric, whoever defines it; a name may carry its labels,
-//! `decisions_total{level="token"}`, and is printed as it is.
+//! Metrics that guests define.
+//!
+//! One name is one metric, whichever guest defines it. A name may carry its labels, `decisions_total{level="token"}`,
+//! and is printed as it is.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use super::rebuild::{Rebuild, Rebuilds, Table};
 use crate::wasm::abi::numbers::Status;
 
 /// The most metrics of a process; past it a definition is refused with `InternalFailure`.
@@ -37,10 +40,24 @@ pub struct Metric {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
-pub struct Metrics(Mutex<BTreeMap<String, Arc<Metric>>>);
+#[derive(Debug)]
+pub struct Metrics(Table<BTreeMap<String, Arc<Metric>>>);
+
+impl Rebuild for BTreeMap<String, Arc<Metric>> {
+    const NAME: &'static str = "metrics";
+
+    fn rebuild(&mut self) {
+        self.clear();
+    }
+}
 
 impl Metrics {
+    /// No metrics yet.
+    #[must_use]
+    pub fn new(rebuilds: Rebuilds) -> Self {
+        Self(Table::new(rebuilds))
+    }
+
     /// The metric `name`, made if there is none.
     ///
     /// # Errors
@@ -56,7 +73,7 @@ impl Metrics {
         if name.is_empty() || name.len() > NAME_MAX || name.contains('\n') {
             return Err(Status::BadArgument);
         }
-        let mut metrics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut metrics = self.0.lock();
         if let Some(known) = metrics.get(name) {
             return if known.kind == kind {
                 Ok(Arc::clone(known))
@@ -78,7 +95,7 @@ impl Metrics {
 
     /// Prints all metrics in the Prometheus text format.
     pub fn print(&self, out: &mut String) {
-        let metrics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let metrics = self.0.lock();
         let mut last = "";
         for (name, metric) in metrics.iter() {
             let (base, labels) = match name.split_once('{') {
@@ -96,6 +113,14 @@ impl Metrics {
             }
             metric.print(name, base, labels, out);
         }
+    }
+}
+
+#[cfg(test)]
+impl Metrics {
+    /// Panics under the lock.
+    pub(in crate::wasm) fn poison(&self) {
+        self.0.poison(|_| {});
     }
 }
 
@@ -174,7 +199,7 @@ mod tests {
 
     #[test]
     fn one_name_is_one_metric() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(Rebuilds::default());
         let a = metrics.define(0, b"decisions_total{level=\"token\"}").unwrap();
         let b = metrics.define(0, b"decisions_total{level=\"token\"}").unwrap();
         a.increment(2).unwrap();
@@ -203,5 +228,17 @@ mod tests {
             text.contains("size_bucket{le=\"5\"} 1\n") && text.contains("size_count 1\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_leaves_no_metric() {
+        let rebuilds = Rebuilds::default();
+        let metrics = Metrics::new(rebuilds.clone());
+        metrics.define(0, b"half").unwrap().record(3);
+        metrics.poison();
+        let mut text = String::new();
+        metrics.print(&mut text);
+        assert_eq!((text.as_str(), rebuilds.count()), ("", 1));
+        assert_eq!(metrics.define(1, b"half").unwrap().value(), Ok(0), "defined anew");
     }
 }

@@ -1,9 +1,9 @@
-//! The callbacks of a guest, looked up once when it starts: a look-up by name with every call would cost more than
-//! the call.
+//! The callbacks a guest exports, looked up once when it starts: a look-up by name with every call would cost more
+//! than the call.
 
 use wasmtime::{Instance, Store, TypedFunc, WasmParams, WasmResults};
 
-use crate::wasm::context::Host;
+use crate::wasm::state::HostState;
 
 type One = TypedFunc<u32, ()>;
 type Two = TypedFunc<(u32, u32), ()>;
@@ -28,7 +28,7 @@ pub(super) struct Exports {
 }
 
 impl Exports {
-    pub(super) fn of(instance: &Instance, store: &mut Store<Host>) -> Self {
+    pub(super) fn of(instance: &Instance, store: &mut Store<HostState>) -> Self {
         Self {
             context_create: function(instance, store, "proxy_on_context_create"),
             vm_start: function(instance, store, "proxy_on_vm_start"),
@@ -58,7 +58,7 @@ impl Exports {
 /// An export of the expected type; one of another type counts as absent.
 pub(super) fn function<P: WasmParams, R: WasmResults>(
     instance: &Instance,
-    store: &mut Store<Host>,
+    store: &mut Store<HostState>,
     name: &str,
 ) -> Option<TypedFunc<P, R>> {
     instance.get_typed_func(&mut *store, name).ok()
@@ -67,7 +67,7 @@ pub(super) fn function<P: WasmParams, R: WasmResults>(
 /// Calls `f` if the guest has it.
 pub(super) fn call<P: WasmParams, R: WasmResults>(
     f: &Option<TypedFunc<P, R>>,
-    store: &mut Store<Host>,
+    store: &mut Store<HostState>,
     arguments: P,
 ) -> wasmtime::Result<Option<R>> {
     f.as_ref().map(|f| f.call(store, arguments)).transpose()

@@ -1,4 +1,4 @@
-//! A guest that asks for much within one call, and an outside that enters it at once.
+//! Guests that ask for much within one call, and embedders that enter them at once or panic.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::after::{Callout, Outside};
-use super::engine;
-use super::instance::Vm;
-use super::plugin::{OnFailure, Plugin};
-use super::shared::Shared;
+use super::{Vm, compile};
+use crate::wasm::plugin::{OnFailure, Plugin};
+use crate::wasm::shared::Shared;
+use crate::wasm::state::actions::Callout;
+use crate::wasm::state::embedder::{Embedder, NotRunning, RootContexts};
 
 /// Asks, within one tick: a timer, a call-out, another timer.
 const GUEST: &str = r#"
@@ -43,18 +43,18 @@ const GUEST: &str = r#"
 struct Eager(RefCell<Vec<String>>);
 
 impl Eager {
-    fn note(&self, vm: &Rc<Vm>, generation: u32, what: String) {
+    fn note(&self, vm: Rc<dyn RootContexts>, generation: u32, what: String) {
         self.0.borrow_mut().push(what);
         vm.tick(generation, 0).unwrap();
     }
 }
 
-impl Outside for Eager {
+impl Embedder for Eager {
     fn knows(&self, cluster: &str) -> bool {
         cluster == "side"
     }
 
-    fn call(&self, vm: &Rc<Vm>, generation: u32, call: Callout) {
+    fn call(&self, vm: Rc<dyn RootContexts>, generation: u32, call: Callout) {
         self.note(
             vm,
             generation,
@@ -62,7 +62,7 @@ impl Outside for Eager {
         );
     }
 
-    fn tick(&self, vm: &Rc<Vm>, generation: u32, _: usize, period: Duration) {
+    fn set_timer(&self, vm: Rc<dyn RootContexts>, generation: u32, _: usize, period: Duration) {
         self.note(vm, generation, format!("tick {period:?}"));
     }
 }
@@ -81,24 +81,27 @@ fn plugin(text: &str) -> Plugin {
     }
 }
 
-fn vm(outside: Rc<dyn Outside>, text: &str) -> Rc<Vm> {
-    let program = engine::compile(&[plugin(text)], &Arc::new(Shared::default())).unwrap();
-    Vm::new(Arc::clone(&program.blueprints[0]), outside, None, Arc::default())
+fn vm(embedder: Rc<dyn Embedder>, text: &str) -> Rc<Vm> {
+    let chain = compile::compile(&[plugin(text)], &Arc::new(Shared::default())).unwrap();
+    Vm::new(Arc::clone(&chain.vms[0]), embedder, None, Arc::default())
 }
 
 #[test]
 fn what_a_call_asks_for_happens_after_it_in_order() {
-    let outside = Rc::new(Eager::default());
-    let vm = vm(outside.clone(), GUEST);
+    let embedder = Rc::new(Eager::default());
+    let vm = vm(embedder.clone(), GUEST);
     vm.start().unwrap();
-    vm.tick(1, 0).unwrap();
-    assert_eq!(*outside.0.borrow(), ["tick 10ms", "call side /side", "tick 20ms"]);
+    Rc::clone(&vm).tick(1, 0).unwrap();
+    assert_eq!(
+        *embedder.0.borrow(),
+        ["tick 10ms", "call side /side", "tick 20ms"]
+    );
 }
 
 #[test]
 fn a_module_without_the_abi_or_with_unknown_imports_is_refused() {
     let compile = |text| {
-        engine::compile(&[plugin(text)], &Arc::new(Shared::default()))
+        compile::compile(&[plugin(text)], &Arc::new(Shared::default()))
             .unwrap_err()
             .to_string()
     };
@@ -110,4 +113,59 @@ fn a_module_without_the_abi_or_with_unknown_imports_is_refused() {
     let error =
         compile(r#"(module (import "env" "no_such_call" (func)) (func (export "proxy_abi_version_0_2_1")))"#);
     assert!(error.contains("no_such_call"), "{error}");
+}
+
+/// An embedder that panics when a guest names a cluster.
+#[derive(Debug, Default)]
+struct Faulty;
+
+impl Embedder for Faulty {
+    fn knows(&self, _: &str) -> bool {
+        panic!("a bug in a host call");
+    }
+
+    fn call(&self, _: Rc<dyn RootContexts>, _: u32, _: Callout) {}
+
+    fn set_timer(&self, _: Rc<dyn RootContexts>, _: u32, _: usize, _: Duration) {}
+}
+
+#[test]
+fn a_machine_in_which_the_host_panicked_is_not_used_again() {
+    let vm = vm(Rc::new(Faulty), GUEST);
+    vm.start().unwrap();
+    let generation = vm.generation();
+    let entered = std::panic::AssertUnwindSafe(|| Rc::clone(&vm).tick(generation, 0));
+    assert!(std::panic::catch_unwind(entered).is_err());
+    assert_eq!(
+        Rc::clone(&vm).tick(vm.generation(), 0),
+        Err(NotRunning),
+        "it was half-way through a call"
+    );
+    vm.start().unwrap();
+    assert!(vm.ready(), "it starts again");
+}
+
+#[test]
+fn a_machine_that_knew_a_rebuilt_table_starts_again() {
+    let shared = Arc::new(Shared::default());
+    let chain = compile::compile(&[plugin(GUEST)], &shared).unwrap();
+    let vm = Vm::new(
+        Arc::clone(&chain.vms[0]),
+        Rc::new(Eager::default()),
+        None,
+        Arc::default(),
+    );
+    vm.start().unwrap();
+    let before = vm.generation();
+    assert!(vm.ready() && vm.generation() == before, "nothing happened");
+    shared.metrics.poison();
+    assert!(
+        vm.ready() && vm.generation() == before,
+        "nobody has met the lock yet"
+    );
+    shared.print(&mut String::new());
+    assert!(vm.ready(), "it starts at once");
+    assert_ne!(vm.generation(), before);
+    let now = vm.generation();
+    assert!(vm.ready() && vm.generation() == now, "once");
 }

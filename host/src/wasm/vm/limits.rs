@@ -1,4 +1,4 @@
-//! What a guest may use: memory and time.
+//! The limits of a guest: memory, stack and time.
 
 use std::time::Duration;
 

@@ -1,36 +1,26 @@
-//! What guests may see and change of one exchange, and how they hold it and let it go.
+//! One exchange as filters see it: heads, bodies, properties, and how a filter pauses and resumes it.
 //!
 //! The pipeline owns the exchange and waits on it; host calls act on it while a guest runs. Both are on one thread,
-//! and neither keeps it borrowed while the other runs.
+//! and neither keeps it borrowed while the other runs. Sending and receiving are left to `pipeline`.
 
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Version};
+use http::HeaderMap;
 
-use crate::client::Connection;
 use crate::message::head::{RequestHead, ResponseHead};
+use crate::message::reply::LocalReply;
 use crate::wasm::abi::numbers::Direction;
+use info::StreamInfo;
+
+pub mod info; // what is known about an exchange and no filter changes
 
 /// The most properties filters may set on one stream; past it a new one is refused.
 pub const PROPERTIES_MAX: usize = 64;
 /// The longest property, path and value together, in bytes; past it it is refused.
 pub const PROPERTY_MAX: usize = 64 << 10;
-
-/// An answer made by a filter or by the proxy itself.
-#[derive(Debug, Clone)]
-pub struct LocalReply {
-    /// The head.
-    pub head: ResponseHead,
-    /// The body.
-    pub body: Bytes,
-    /// What `response.code_details` says.
-    pub details: Rc<str>,
-}
 
 /// One exchange.
 #[derive(Debug)]
@@ -56,42 +46,17 @@ pub struct State {
     /// Set by filters for filters.
     pub properties: Vec<(Box<[u8]>, Bytes)>,
     /// What is known about the exchange.
-    pub facts: Facts,
+    pub info: StreamInfo,
     resumed: [u32; 2],
     failed: u32,
     closed: bool,
     waker: Option<Waker>,
 }
 
-/// What is known about an exchange and no filter changes.
-#[derive(Debug, Clone)]
-pub struct Facts {
-    /// The client's connection.
-    pub connection: Rc<Connection>,
-    /// When the request head was complete.
-    pub started: SystemTime,
-    /// The request's protocol.
-    pub version: Version,
-    /// The cluster that serves it, once chosen.
-    pub cluster: Option<Arc<str>>,
-    /// The route that chose it.
-    pub route: Option<Arc<str>>,
-    /// `ip:port` of the worker of the last attempt.
-    pub upstream: Option<Rc<str>>,
-    /// How many attempts were made.
-    pub attempts: u32,
-    /// Status of the answer, once there is one.
-    pub status: Option<u16>,
-    /// Where the answer came from.
-    pub details: Option<Rc<str>>,
-    /// Body bytes so far, request and response.
-    pub sizes: [u64; 2],
-}
-
 impl Stream {
     /// A new exchange.
     #[must_use]
-    pub fn new(request: RequestHead, facts: Facts) -> Rc<Self> {
+    pub fn new(request: RequestHead, info: StreamInfo) -> Rc<Self> {
         Rc::new(Self {
             state: RefCell::new(State {
                 request: Some(request),
@@ -101,7 +66,7 @@ impl Stream {
                 body: None,
                 reply: None,
                 properties: Vec::new(),
-                facts,
+                info,
                 resumed: [0; 2],
                 failed: 0,
                 closed: false,
@@ -115,7 +80,7 @@ impl Stream {
         self.state.borrow_mut()
     }
 
-    /// The filter at `position` lets go.
+    /// The filter at `position` resumes the stream.
     pub(crate) fn resume(&self, direction: Direction, position: u8) {
         let mut state = self.state();
         if let Some(resumed) = state.resumed.get_mut(direction as usize) {
@@ -138,34 +103,34 @@ impl Stream {
         state.wake();
     }
 
-    /// Asks whether the filter at `position`, which held the stream, let it go; registers `waker` if not.
-    pub fn poll_held(&self, direction: Direction, position: u8, waker: &Waker) -> Poll<Release> {
+    /// Whether the filter at `position`, which paused the stream, has resumed it; registers `waker` if not.
+    pub fn poll_resumed(&self, direction: Direction, position: u8, waker: &Waker) -> Poll<PauseEnd> {
         let mut state = self.state();
         if state.closed {
-            return Poll::Ready(Release::Closed);
+            return Poll::Ready(PauseEnd::Closed);
         }
         if state.reply.is_some() {
-            return Poll::Ready(Release::Replied);
+            return Poll::Ready(PauseEnd::Replied);
         }
         if state.failed & bit(position) != 0 {
-            return Poll::Ready(Release::Failed);
+            return Poll::Ready(PauseEnd::Failed);
         }
         if state.take_resumed(direction, position) {
-            return Poll::Ready(Release::Resumed);
+            return Poll::Ready(PauseEnd::Resumed);
         }
         state.register(waker);
         Poll::Pending
     }
 }
 
-/// How a held stream was let go.
+/// How a pause ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Release {
+pub enum PauseEnd {
     /// It goes on.
     Resumed,
     /// A filter answered.
     Replied,
-    /// The filter died.
+    /// The virtual machine of the filter is gone.
     Failed,
     /// It ends.
     Closed,
@@ -178,7 +143,7 @@ impl State {
         self.closed
     }
 
-    /// Takes the mark that the filter at `position` let go.
+    /// Whether the filter at `position` has resumed the stream; asked once, it forgets it.
     pub fn take_resumed(&mut self, direction: Direction, position: u8) -> bool {
         match self.resumed.get_mut(direction as usize) {
             Some(resumed) if *resumed & bit(position) != 0 => {
@@ -189,7 +154,7 @@ impl State {
         }
     }
 
-    /// Whom to wake when something changes.
+    /// Sets the task that is woken when something changes.
     pub fn register(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(known) => known.clone_from(waker),
@@ -197,7 +162,7 @@ impl State {
         }
     }
 
-    /// Wakes whoever waits.
+    /// Wakes the task that waits.
     pub fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();

@@ -1,36 +1,38 @@
-//! What a guest's calls act on: the data of a wasmtime store.
+//! The state that host calls act on: the data of a wasmtime store.
 //!
-//! A virtual machine has root contexts, one per plugin on it, and stream contexts, one per plugin and exchange, all
-//! numbered by one counter. A call acts on the *active* context: the one that was entered, until the guest names
-//! another (`proxy_set_effective_context`).
+//! A call acts on the *active* context: the one that was entered, until the guest names another
+//! (`proxy_set_effective_context`). Effects that may call back into a guest wait in [`HostState::after`]. Entering the
+//! guest is left to `vm`.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc::Sender;
-use wasmtime::{Memory, StoreLimits, TypedFunc};
+use wasmtime::StoreLimits;
 
 use crate::message::map::Map;
+use crate::wasm::abi::memory::{Guest, HasGuest};
 use crate::wasm::abi::numbers::{Direction, MapKind, Status};
-use crate::wasm::after::{ACTIONS_MAX, Action, CallReply, Outside};
 use crate::wasm::plugin::Plugin;
 use crate::wasm::shared::Shared;
 use crate::wasm::shared::data::Space;
 use crate::wasm::shared::metric::Metric;
-use crate::wasm::shared::queue::Hint;
-use crate::wasm::stream::Stream;
+use crate::wasm::shared::queue::QueueEvent;
+use actions::{ACTIONS_MAX, Action, CallReply};
+use contexts::{Active, IdHasher, Root, StreamContext};
+use embedder::Embedder;
+
+pub mod actions; // what happens once a call has returned
+pub mod contexts; // root and stream contexts
+pub mod embedder; // the border to whoever runs virtual machines
 
 /// The store's data.
-pub struct Host {
-    /// The guest's memory, once instantiated.
-    pub memory: Option<Memory>,
-    /// The guest's allocator, once instantiated.
-    pub allocate: Option<TypedFunc<u32, u32>>,
-    /// A trap inside the allocator; whoever entered the guest takes it down.
-    pub poisoned: Option<wasmtime::Error>,
+pub struct HostState {
+    /// The guest's memory and allocator.
+    pub guest: Guest,
     /// Memory limits.
     pub limits: StoreLimits,
     /// The name of the virtual machine in logs.
@@ -42,9 +44,9 @@ pub struct Host {
     /// The shared data of this `vm_id`.
     pub space: Arc<Space>,
     /// Whoever runs this virtual machine.
-    pub outside: Rc<dyn Outside>,
-    /// Where hints about queues go, and which virtual machine of the thread this is.
-    pub mailbox: Option<(Sender<Hint>, usize)>,
+    pub embedder: Rc<dyn Embedder>,
+    /// Where events of queues go, and which virtual machine of the thread this is.
+    pub mailbox: Option<(Sender<QueueEvent>, usize)>,
     /// One per plugin.
     pub roots: Vec<Root>,
     /// Contexts of open exchanges.
@@ -63,79 +65,51 @@ pub struct Host {
     pub configuring: bool,
     /// Where the monotonic clock of the guest starts.
     pub epoch: Instant,
-    /// The processor time at the last deadline check, in nanoseconds; see `engine`.
+    /// The processor time at the last deadline check, in nanoseconds; see `vm::epoch`.
     pub checked: Option<u64>,
     next_context: u32,
     next_token: u32,
 }
 
-impl std::fmt::Debug for Host {
+impl std::fmt::Debug for HostState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host")
+        f.debug_struct("HostState")
             .field("name", &self.name)
             .field("streams", &self.streams.len())
             .finish_non_exhaustive()
     }
 }
 
-/// A plugin on this virtual machine.
-#[derive(Debug)]
-pub struct Root {
-    /// Its context.
-    pub id: u32,
-    /// What it is.
-    pub plugin: Arc<Plugin>,
-}
-
-/// A plugin's part of an exchange.
-#[derive(Debug, Clone)]
-pub struct StreamContext {
-    /// The plugin, by position in [`Host::roots`].
-    pub root: usize,
-    /// The filter's place in the chain.
-    pub position: u8,
-    /// The exchange.
-    pub stream: Rc<Stream>,
-}
-
-/// A context that calls act on.
-#[derive(Debug, Clone, Default)]
-pub enum Active {
-    /// No context: the module is being started.
-    #[default]
-    None,
-    /// A root context, by position.
-    Root(usize),
-    /// A stream context.
-    Stream(StreamContext),
-}
-
-/// What a new [`Host`] is made of.
-#[expect(missing_docs, reason = "the fields are those of Host")]
-pub struct Surroundings {
+/// What a new [`HostState`] is made of.
+#[expect(missing_docs, reason = "the fields are those of HostState")]
+pub struct Setup {
     pub name: Arc<str>,
     pub vm_id: String,
     pub limits: StoreLimits,
     pub shared: Arc<Shared>,
     pub space: Arc<Space>,
-    pub outside: Rc<dyn Outside>,
-    pub mailbox: Option<(Sender<Hint>, usize)>,
+    pub embedder: Rc<dyn Embedder>,
+    pub mailbox: Option<(Sender<QueueEvent>, usize)>,
 }
 
-impl Host {
+impl HasGuest for HostState {
+    fn guest(&mut self) -> &mut Guest {
+        &mut self.guest
+    }
+}
+
+impl HostState {
     /// The data of a new store.
     #[must_use]
-    pub fn new(of: Surroundings) -> Self {
+    pub fn new(of: Setup) -> Self {
         Self {
-            memory: None,
-            allocate: None,
-            poisoned: None,
+            guest: Guest::default(),
             limits: of.limits,
             name: of.name,
             vm_id: of.vm_id,
             shared: of.shared,
             space: of.space,
-            outside: of.outside,
+            embedder: of.embedder,
             mailbox: of.mailbox,
             roots: Vec::new(),
             streams: HashMap::default(),
@@ -209,7 +183,7 @@ impl Host {
         };
     }
 
-    /// Leaves `action` for after the call.
+    /// Keeps `action` for after the call.
     ///
     /// # Errors
     /// `InternalFailure` when there are [`ACTIONS_MAX`].
@@ -266,26 +240,5 @@ impl Host {
             Some((at_hand, bytes)) if *at_hand == direction => Ok(f(bytes)),
             _ => Err(Status::NotFound),
         }
-    }
-}
-
-/// Context numbers are their own hash.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 << 8) | u64::from(*byte);
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        // Multiplied, because the table looks at the upper bits too.
-        self.0 = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }

@@ -1,0 +1,10 @@
+//! The client's side as the rest of the proxy knows it: facts of the connection, the request body, the switch to
+//! another protocol, and how long each exchange has been waiting.
+//!
+//! This room is a floor: `server` fills it in, `pipeline`, `upstream` and `wasm` read it, and it imports none of
+//! them. Reading from the socket and parsing are left to `server`.
+
+pub mod connection; // facts of one connection
+pub mod request_body; // the body of a request, whatever protocol carries it
+pub mod upgrade; // a connection that leaves HTTP
+pub mod waits; // the waits of a thread's exchanges, and its clock
