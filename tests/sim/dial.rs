@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use limpet_core::engine::{InboundLink, Peer};
 use limpet_core::membership::Identity;
-use limpet_core::replication::streams::{CONTROL, StreamId};
+use limpet_core::replication::position::StreamId;
+use limpet_core::replication::streams::CONTROL;
 
 use crate::host::{For, Keeper, addr_of, index_of, name_of};
 use crate::network::{Conn, Pass};
@@ -218,7 +219,7 @@ impl World {
             self.seed_tried(from, to);
         }
         if stream == CONTROL {
-            for other in 1..self.plan.options.links as StreamId {
+            for other in StreamId::first(self.plan.options.links).skip(1) {
                 self.hosts[from]
                     .keepers
                     .insert((to, For::StreamId(other)), Keeper::default());

@@ -10,7 +10,8 @@ use limpet_core::base::clock::Now;
 use limpet_core::base::id::NodeId;
 use limpet_core::engine::{ClockLimits, Engine, EngineConfig};
 use limpet_core::replication::message::DeclaredWorker;
-use limpet_core::replication::streams::{CONTROL, StreamId};
+use limpet_core::replication::position::StreamId;
+use limpet_core::replication::streams::CONTROL;
 
 use crate::clock::WallClock;
 use crate::history::Run;

@@ -3,7 +3,8 @@
 
 use limpet_core::engine::InboundLink;
 use limpet_core::replication::message::{self, Message};
-use limpet_core::replication::streams::{CONTROL, StreamId};
+use limpet_core::replication::position::StreamId;
+use limpet_core::replication::streams::{CONTROL, STREAMS_MAX};
 
 use crate::host::{For, name_of};
 use crate::network::{ConnId, Flight, SOCKET_BYTES};
@@ -256,8 +257,11 @@ impl World {
             return;
         }
         self.trace.count(self.now, "link down", from, to, id);
-        let streams = if stream == CONTROL { StreamId::MAX } else { stream };
-        for other in (stream..=streams).rev() {
+        let streams = match stream {
+            CONTROL => StreamId::first(STREAMS_MAX.into()).rev().collect(),
+            other => vec![other],
+        };
+        for other in streams {
             // The other streams end with the first, before the engine hears of it.
             self.hosts[from].dialling.remove(&(to, other));
             let gone = self.hosts[from].links.remove(&(to, other));

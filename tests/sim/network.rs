@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use limpet_core::engine::InboundLink;
-use limpet_core::replication::streams::StreamId;
+use limpet_core::replication::position::StreamId;
 
 use crate::draw::Draw;
 use crate::plan::Weather;

@@ -7,7 +7,7 @@ use crate::engine::Mode;
 use crate::net::compress::Compression;
 use crate::replication::acks::Level;
 use crate::replication::placement::COPIES_MAX;
-use crate::replication::streams::{STREAMS_MAX, StreamId};
+use crate::replication::streams::STREAMS_MAX;
 use crate::session::AttributeFilter;
 
 /// How changes reach other nodes.
@@ -22,7 +22,7 @@ pub struct ReplicationConfig {
     /// How frames to other nodes are written.
     pub compress: Compression,
     /// How many links are made to each peer.
-    pub links: StreamId,
+    pub links: u8,
     /// Bytes of changes kept for one peer.
     pub queue_bytes: usize,
     /// How many nodes are sent parts of the table at a time.
@@ -55,8 +55,7 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
         Level::parse(text).ok_or_else(|| "none, one, quorum or all is expected".into())
     });
     let ack_timeout = replication.period("ack_timeout", 15_000, 1, 600_000);
-    let links =
-        StreamId::try_from(replication.integer("links", 1, STREAMS_MAX.into(), 2)).unwrap_or(STREAMS_MAX);
+    let links = u8::try_from(replication.integer("links", 1, STREAMS_MAX.into(), 2)).unwrap_or(STREAMS_MAX);
     let queue_bytes = replication.size("queue_bytes", 64 << 20, 64 << 10, 16 << 30);
     let donor_transfers = usize::try_from(replication.integer("donor_transfers", 1, 64, 2)).unwrap_or(1);
     let repair_interval = replication.period("repair_interval", 5000, 100, 3_600_000);

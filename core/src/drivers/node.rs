@@ -21,7 +21,7 @@ use crate::engine::sessions::Refused;
 use crate::engine::{Engine, EngineConfig, Output};
 use crate::membership::Timer;
 use crate::replication::acks::{Level, Waiter};
-use crate::replication::streams::StreamId;
+use crate::replication::position::StreamId;
 use crate::replication::write_set::WriteSet;
 
 /// How often the engine is told that time passes.

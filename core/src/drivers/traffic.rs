@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::id::NodeId;
 use crate::base::limits::MEMBERS_MAX;
-use crate::replication::outbox::Sequence;
-use crate::replication::streams::StreamId;
+use crate::replication::position::{Sequence, StreamId};
 
 /// How many batches without an acknowledgement are timed; of more, the oldest are not.
 const TIMED_MAX: usize = 1024;
@@ -151,18 +150,19 @@ impl AllTraffic {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replication::streams::CONTROL;
 
     #[test]
     fn an_acknowledgement_times_every_batch_of_its_lane_up_to_it() {
         let (traffic, begin) = (Traffic::default(), Instant::now());
         let ms = Duration::from_millis;
-        traffic.batch_sent(0, 5, begin);
-        traffic.batch_sent(1, 5, begin);
-        traffic.batch_sent(0, 9, begin + ms(1));
-        traffic.acknowledged(0, 9, begin + ms(9));
+        traffic.batch_sent(CONTROL, Sequence::new(5), begin);
+        traffic.batch_sent(StreamId::new(1), Sequence::new(5), begin);
+        traffic.batch_sent(CONTROL, Sequence::new(9), begin + ms(1));
+        traffic.acknowledged(CONTROL, Sequence::new(9), begin + ms(9));
         assert_eq!(traffic.ack_time().longest, ms(9));
         assert_eq!(traffic.timed().waiting.len(), 1, "of the other lane");
-        traffic.acknowledged(1, 5, begin + ms(20));
+        traffic.acknowledged(StreamId::new(1), Sequence::new(5), begin + ms(20));
         assert_eq!(traffic.take_ack_time().longest, ms(20));
         assert_eq!(traffic.ack_time().longest, Duration::ZERO);
         assert!(traffic.ack_time().average > ms(8));
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn batches_nobody_acknowledges_are_not_kept_without_end() {
         let (traffic, now) = (Traffic::default(), Instant::now());
-        (0..5000).for_each(|sequence| traffic.batch_sent(0, sequence, now));
+        (0..5000).for_each(|n| traffic.batch_sent(CONTROL, Sequence::new(n), now));
         assert_eq!(traffic.timed().waiting.len(), TIMED_MAX);
     }
 }

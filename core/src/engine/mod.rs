@@ -36,8 +36,7 @@ use crate::base::id::NodeId;
 use crate::membership::{Dialled, Identity, Roster, Swim};
 use crate::replication::acks::Acks;
 use crate::replication::message::DeclaredWorker;
-use crate::replication::outbox::Sequence;
-use crate::replication::streams::StreamId;
+use crate::replication::position::{Sequence, StreamId};
 use crate::replication::transfer::Transfers;
 use crate::replication::write_set::WriteSet;
 use crate::session::{Hlc, Stamp};
@@ -165,7 +164,7 @@ impl Engine {
             peers: BTreeMap::new(),
             inbound: BTreeMap::new(),
             next_listening: 0,
-            next_sequence: 0,
+            next_sequence: Sequence::ZERO,
             missed_touches: touches::MissedTouches::default(),
             absences: absence::Absences::new(now.wall_ms),
             forgets_from: Duration::MAX,

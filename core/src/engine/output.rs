@@ -11,7 +11,7 @@ use crate::base::id::NodeId;
 use crate::engine::backup::fetch::FetchId;
 use crate::membership::Timer;
 use crate::replication::acks::Waiter;
-use crate::replication::streams::StreamId;
+use crate::replication::position::StreamId;
 
 /// What there is to do.
 #[derive(Debug)]

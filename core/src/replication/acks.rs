@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::outbox::Sequence;
-use super::streams::{STREAMS_MAX, StreamId, StreamPosition};
+use super::position::{Sequence, StreamId, StreamPosition};
+use super::streams::STREAMS_MAX;
 use super::write_set::{Holder, Holders, WriteSet};
 use crate::base::id::NodeId;
 
@@ -154,7 +154,7 @@ impl Acks {
             return Err(wait.copies());
         }
         self.next += 1;
-        for (node, (stream, sequence)) in positions(&wait) {
+        for (node, StreamPosition { stream, sequence }) in positions(&wait) {
             let waiting = self.by_position.entry((node.clone(), stream)).or_default();
             waiting.insert((sequence, self.next));
         }
@@ -175,7 +175,7 @@ impl Acks {
             let Some(wait) = self.waits.get_mut(&waiter) else {
                 continue;
             };
-            wait.settle(peer, (stream, sequence));
+            wait.settle(peer, StreamPosition { stream, sequence });
             if wait.is_done() {
                 done.extend(self.end(waiter));
             }
@@ -187,14 +187,14 @@ impl Acks {
     pub fn dropped(&mut self, peer: &NodeId, stream: StreamId, sequence: Sequence) {
         for (sequence, waiter) in self.take_positions(peer, stream, sequence) {
             if let Some(wait) = self.waits.get_mut(&waiter) {
-                wait.lose(peer, (stream, sequence));
+                wait.lose(peer, StreamPosition { stream, sequence });
             }
         }
     }
 
     /// Everything that was on its way to `peer` was dropped: none of it will ever count.
     pub fn dropped_all(&mut self, peer: &NodeId) {
-        (0..STREAMS_MAX).for_each(|stream| self.dropped(peer, stream, Sequence::MAX));
+        StreamId::first(STREAMS_MAX.into()).for_each(|stream| self.dropped(peer, stream, Sequence::MAX));
     }
 
     /// `peer` is no member any more: nobody waits for it. Returns who is done.
@@ -260,7 +260,7 @@ impl Acks {
     fn end(&mut self, waiter: Waiter) -> Option<(Waiter, usize)> {
         let wait = self.waits.remove(&waiter)?;
         self.by_deadline.remove(&(wait.deadline, waiter));
-        for (node, (stream, sequence)) in positions(&wait) {
+        for (node, StreamPosition { stream, sequence }) in positions(&wait) {
             if let Some(waiting) = self.by_position.get_mut(&(node.clone(), stream)) {
                 waiting.remove(&(sequence, waiter));
             }

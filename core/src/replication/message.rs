@@ -7,9 +7,8 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
 use super::compact::{self, Malformed, Reader};
-use super::outbox::Sequence;
+use super::position::{Sequence, StreamId};
 use super::records;
-use super::streams::StreamId;
 use super::transfer::{Cursor, Pull};
 use crate::base::id::SessionKey;
 use crate::base::limits::FRAME_MAX;
@@ -245,7 +244,7 @@ fn append_deltas<'a>(
     into: &mut Vec<u8>,
 ) {
     into.extend([PROTOCOL, DELTAS]);
-    compact::number(sequence, into);
+    compact::number(sequence.number(), into);
     records::write(changes, into);
 }
 
@@ -303,7 +302,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
     let message = match reader.byte()? {
         PLAIN => decode_plain::<Encoded>(&mut reader)?.try_into()?,
         DELTAS => Message::Deltas {
-            sequence: reader.number()?,
+            sequence: Sequence::new(reader.number()?),
             changes: records::read(&mut reader)?,
         },
         CHUNK => Message::Chunk {

@@ -13,6 +13,7 @@ pub mod digest;
 pub mod message;
 pub mod outbox;
 pub mod placement;
+pub mod position;
 mod records;
 pub mod streams;
 pub mod transfer;

@@ -7,18 +7,9 @@
 
 use std::collections::VecDeque;
 
+use super::position::Sequence;
 use crate::base::id::{BySession, SessionKey};
 use crate::session::Record;
-
-/// Numbers a slot; rises over the whole life of a node, so that an old acknowledgement means no new slot.
-pub type Sequence = u64;
-
-/// The first slot of an outbox that is made, or dropped everything, at `wall_ms`: room for four million changes per
-/// millisecond, and later than every slot of an earlier outbox for the same peer.
-#[must_use]
-pub const fn first_sequence(wall_ms: u64) -> Sequence {
-    wall_ms << 22
-}
 
 #[derive(Debug)]
 struct Pending {
@@ -67,7 +58,7 @@ impl Outbox {
             sent: 0,
             by_key: BySession::default(),
             next: first,
-            acked: 0,
+            acked: Sequence::ZERO,
             floor: first,
             bytes: 0,
         }
@@ -79,7 +70,7 @@ impl Outbox {
             return sequence;
         }
         let sequence = self.next;
-        self.next += 1;
+        self.next = self.next.next();
         let size = size(key, &delta);
         self.bytes += size;
         self.by_key.insert(key.clone(), sequence);
@@ -96,7 +87,7 @@ impl Outbox {
     fn join(&mut self, key: &SessionKey, delta: &Record) -> Option<Sequence> {
         let sequence = self.by_key.get(key).copied()?;
         let first = self.pending.front()?.sequence;
-        let pending = self.pending.get_mut(usize::try_from(sequence - first).ok()?)?;
+        let pending = self.pending.get_mut(sequence.since(first)?)?;
         if pending.delta.past.origin.is_some() && delta.past.deleted > pending.delta.past.deleted {
             return None; // the end of the new id must not take with it that the old one is over
         }
@@ -246,7 +237,7 @@ mod tests {
 
     #[test]
     fn changes_to_one_session_share_a_slot_until_it_is_sent() {
-        let mut outbox = Outbox::new(1);
+        let mut outbox = Outbox::new(Sequence::new(1));
         let first = outbox.push(&key("S1"), write(1, 8));
         assert_eq!(outbox.push(&key("S1"), write(2, 8)), first);
         assert_eq!(
@@ -258,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_was_not_acknowledged_is_sent_again_in_order() {
-        let mut outbox = Outbox::new(1);
+        let mut outbox = Outbox::new(Sequence::new(1));
         outbox.push(&key("S1"), write(1, 8));
         outbox.push(&key("S2"), write(2, 8));
         let (sequence, _) = batch(&mut outbox, 1).unwrap();
@@ -273,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_late_acknowledgement_of_what_is_sent_again_is_none_of_a_later_change() {
-        let mut outbox = Outbox::new(1);
+        let mut outbox = Outbox::new(Sequence::new(1));
         let first = outbox.push(&key("S1"), write(1, 8));
         batch(&mut outbox, usize::MAX).unwrap();
         outbox.rewind();
@@ -286,15 +277,15 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_of_a_slot_never_given_is_ignored() {
-        let mut outbox = Outbox::new(1);
+        let mut outbox = Outbox::new(Sequence::new(1));
         outbox.push(&key("S1"), write(1, 8));
-        outbox.acknowledge(99);
-        assert_eq!(outbox.acked(), 0);
+        outbox.acknowledge(Sequence::new(99));
+        assert_eq!(outbox.acked(), Sequence::ZERO);
     }
 
     #[test]
     fn an_acknowledgement_of_what_was_dropped_is_ignored() {
-        let mut outbox = Outbox::new(1);
+        let mut outbox = Outbox::new(Sequence::new(1));
         let sequence = outbox.push(&key("S1"), write(1, 8));
         batch(&mut outbox, usize::MAX).unwrap();
         assert_eq!(outbox.drop_all(), 1);
@@ -304,7 +295,7 @@ mod tests {
 
     #[test]
     fn bytes_return_to_zero_when_everything_is_acknowledged() {
-        let mut outbox = Outbox::new(1);
+        let mut outbox = Outbox::new(Sequence::new(1));
         for n in 0..100 {
             outbox.push(&key(&format!("S{}", n % 7)), write(n, n as usize));
             if n % 13 == 0 {

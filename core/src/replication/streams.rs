@@ -4,27 +4,21 @@
 //! not wait for them. Past the bound everything is dropped and the peer is *behind*: it is then repaired from the
 //! table. Since when it may have missed something is known, for what a table's digest does not tell.
 
-use super::outbox::{self, Outbox, Sequence};
+use super::outbox::{self, Outbox};
+use super::position::{Sequence, StreamId, StreamPosition};
 use crate::base::id::SessionKey;
 use crate::session::Record;
 
-/// Numbers the links to one peer, from 0. StreamId 0 carries control messages as well, and decides whether a peer counts
-/// as linked; the last one carries chunks of tables.
-pub type StreamId = u8;
-
 /// The most links to one peer; a configuration or a hello with more is refused.
-pub const STREAMS_MAX: StreamId = 16;
+pub const STREAMS_MAX: u8 = 16;
 
-/// The stream of control messages.
-pub const CONTROL: StreamId = 0;
-
-/// Where a change lies: the stream, and the slot in its outbox.
-pub type StreamPosition = (StreamId, Sequence);
+/// The stream that also carries control messages; a peer counts as linked while it is up.
+pub const CONTROL: StreamId = StreamId::new(0);
 
 /// The stream of `key` where there are `streams` of them.
 #[must_use]
 pub fn stream_of(key: &SessionKey, streams: usize) -> StreamId {
-    StreamId::try_from(key.bucket() % streams.max(1)).unwrap_or(CONTROL)
+    StreamId::at_index(key.bucket() % streams.max(1))
 }
 
 /// See the module page.
@@ -69,12 +63,12 @@ impl Outboxes {
     /// One stream's outbox.
     #[must_use]
     pub fn stream(&self, stream: StreamId) -> Option<&Outbox> {
-        self.streams.get(usize::from(stream))
+        self.streams.get(stream.index())
     }
 
     /// One stream's outbox, to be changed.
     pub fn stream_mut(&mut self, stream: StreamId) -> Option<&mut Outbox> {
-        self.streams.get_mut(usize::from(stream))
+        self.streams.get_mut(stream.index())
     }
 
     /// Adds a change; returns the place whose acknowledgement means the peer has it, or `None` if the bound was
@@ -83,7 +77,7 @@ impl Outboxes {
         let stream = stream_of(key, self.streams.len());
         let sequence = self.stream_mut(stream)?.push(key, delta);
         if self.bytes() <= self.bytes_max {
-            return Some((stream, sequence));
+            return Some(StreamPosition { stream, sequence });
         }
         self.dropped += self.streams.iter_mut().map(Outbox::drop_all).sum::<u64>();
         self.behind_ms = self.behind_ms.or(Some(self.told_ms));
@@ -142,7 +136,7 @@ impl Outboxes {
     /// Later than every slot given so far.
     #[must_use]
     pub fn next(&self) -> Sequence {
-        self.streams.iter().map(Outbox::next).max().unwrap_or(0)
+        self.streams.iter().map(Outbox::next).max().unwrap_or_default()
     }
 
     /// Changes dropped so far because the bound was passed.
@@ -183,7 +177,7 @@ mod tests {
 
     #[test]
     fn past_their_bound_they_are_empty_and_behind_once() {
-        let mut outboxes = Outboxes::new(2, 1000, 1);
+        let mut outboxes = Outboxes::new(2, 1000, Sequence::new(1));
         for n in 0..4 {
             outboxes.push(&key(&format!("S{n}")), write(1, 200));
         }
@@ -195,11 +189,11 @@ mod tests {
 
     #[test]
     fn they_know_since_when_something_may_have_been_missed() {
-        let mut outboxes = Outboxes::new(2, 1000, 1);
+        let mut outboxes = Outboxes::new(2, 1000, Sequence::new(1));
         outboxes.note_time(10);
         outboxes.note_time(20);
         assert_eq!(outboxes.told_ms(), 10);
-        let (stream, sequence) = outboxes.push(&key("S1"), write(1, 10)).unwrap();
+        let StreamPosition { stream, sequence } = outboxes.push(&key("S1"), write(1, 10)).unwrap();
         for at in [30, 40, 50] {
             outboxes.note_time(at); // what was pushed between 20 and 30 is not acknowledged
         }
@@ -216,11 +210,17 @@ mod tests {
 
     #[test]
     fn one_change_larger_than_the_bound_does_not_wedge_them() {
-        let mut outboxes = Outboxes::new(1, 1000, 1);
+        let mut outboxes = Outboxes::new(1, 1000, Sequence::new(1));
         assert_eq!(outboxes.push(&key("big"), write(1, 2000)), None);
         assert!(outboxes.push(&key("small"), write(2, 10)).is_some());
         assert_eq!(
-            outboxes.stream_mut(0).unwrap().batch(usize::MAX).unwrap().1.len(),
+            outboxes
+                .stream_mut(CONTROL)
+                .unwrap()
+                .batch(usize::MAX)
+                .unwrap()
+                .1
+                .len(),
             1
         );
     }
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn the_bound_is_shared_by_all_lanes() {
         for streams in [1, 2, 16] {
-            let mut outboxes = Outboxes::new(streams, 100_000, 1);
+            let mut outboxes = Outboxes::new(streams, 100_000, Sequence::new(1));
             for n in 0..2000 {
                 outboxes.push(&key(&format!("S{n}")), write(1, 300));
                 assert!(outboxes.bytes() <= 100_000, "{streams} streams");
@@ -238,16 +238,16 @@ mod tests {
 
     #[test]
     fn a_session_keeps_its_lane_and_all_lanes_are_used() {
-        let mut outboxes = Outboxes::new(16, 1 << 20, 1);
-        let mut last_touch = BTreeSet::new();
+        let mut outboxes = Outboxes::new(16, 1 << 20, Sequence::new(1));
+        let mut used = BTreeSet::new();
         for n in 0..200 {
             let key = key(&format!("S{n}"));
-            let (first, _) = outboxes.push(&key, write(1, 8)).unwrap();
+            let first = outboxes.push(&key, write(1, 8)).unwrap().stream;
             outboxes.stream_mut(first).unwrap().batch(usize::MAX);
-            let (second, _) = outboxes.push(&key, write(2, 8)).unwrap();
+            let second = outboxes.push(&key, write(2, 8)).unwrap().stream;
             assert_eq!(first, second);
-            last_touch.insert(first);
+            used.insert(first);
         }
-        assert_eq!(last_touch.len(), 16);
+        assert_eq!(used.len(), 16);
     }
 }

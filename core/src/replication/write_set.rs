@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use super::streams::StreamPosition;
+use super::position::StreamPosition;
 use crate::base::id::NodeId;
 
 /// The nodes that are to hold the same changes. Few: there is one list for every change that is made.
@@ -35,13 +35,14 @@ impl Holder {
 
     /// One more change. WriteSet rise, so of one stream the greater one stands for both; a dropped change stays dropped.
     fn add(&mut self, position: Option<StreamPosition>) {
-        let Some((stream, sequence)) = position else {
+        let Some(position) = position else {
             self.lost = true;
             return;
         };
-        match self.positions.iter_mut().find(|(known, _)| *known == stream) {
-            Some((_, known)) => *known = sequence.max(*known),
-            None => self.positions.push((stream, sequence)),
+        let mut known = self.positions.iter_mut();
+        match known.find(|known| known.stream == position.stream) {
+            Some(known) => known.sequence = known.sequence.max(position.sequence),
+            None => self.positions.push(position),
         }
     }
 
@@ -133,29 +134,34 @@ impl WriteSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replication::position::{Sequence, StreamId};
 
     fn node(name: &str) -> NodeId {
         NodeId::parse(name).unwrap()
     }
 
+    fn at(stream: u8, sequence: u64) -> StreamPosition {
+        StreamPosition::new(StreamId::new(stream), Sequence::new(sequence))
+    }
+
     #[test]
     fn changes_on_two_lanes_keep_a_slot_of_each() {
-        let mut all = WriteSet::of([(node("b"), Some((0, 10)))]);
-        all.merge(WriteSet::of([(node("b"), Some((1, 3)))]));
-        all.merge(WriteSet::of([(node("b"), Some((0, 12)))]));
-        assert_eq!(all.groups()[0][0].positions[..], [(0, 12), (1, 3)]);
+        let mut all = WriteSet::of([(node("b"), Some(at(0, 10)))]);
+        all.merge(WriteSet::of([(node("b"), Some(at(1, 3)))]));
+        all.merge(WriteSet::of([(node("b"), Some(at(0, 12)))]));
+        assert_eq!(all.groups()[0][0].positions[..], [at(0, 12), at(1, 3)]);
         assert!(!all.groups()[0][0].lost);
     }
 
     #[test]
     fn changes_that_are_added_lie_where_merged_ones_do() {
-        let positions = [Some((0, 10)), Some((1, 3)), None, Some((0, 12))];
+        let positions = [Some(at(0, 10)), Some(at(1, 3)), None, Some(at(0, 12))];
         let (mut added, mut merged) = (WriteSet::default(), WriteSet::default());
         for position in positions {
-            added.add(&[(&node("b"), position), (&node("c"), Some((0, 1)))], false);
-            merged.merge(WriteSet::of([(node("b"), position), (node("c"), Some((0, 1)))]));
+            added.add(&[(&node("b"), position), (&node("c"), Some(at(0, 1)))], false);
+            merged.merge(WriteSet::of([(node("b"), position), (node("c"), Some(at(0, 1)))]));
         }
-        added.add(&[(&node("c"), Some((0, 2)))], true);
+        added.add(&[(&node("c"), Some(at(0, 2)))], true);
         assert_eq!(added.groups()[..1], *merged.groups());
         assert_eq!((added.groups().len(), added.copies_here()), (2, 0));
     }
@@ -163,14 +169,14 @@ mod tests {
     #[test]
     fn a_dropped_change_stays_dropped_whatever_follows() {
         let mut all = WriteSet::of([(node("b"), None)]);
-        all.merge(WriteSet::of([(node("b"), Some((0, 12)))]));
+        all.merge(WriteSet::of([(node("b"), Some(at(0, 12)))]));
         assert!(all.groups()[0][0].lost);
     }
 
     #[test]
     fn changes_that_different_nodes_hold_are_not_mixed() {
-        let mut all = WriteSet::of([(node("b"), Some((0, 1)))]);
-        all.merge(WriteSet::of([(node("c"), Some((0, 1)))]));
+        let mut all = WriteSet::of([(node("b"), Some(at(0, 1)))]);
+        all.merge(WriteSet::of([(node("c"), Some(at(0, 1)))]));
         assert_eq!(all.groups().len(), 2);
         all.merge(WriteSet::default());
         assert_eq!(all.groups().len(), 2, "nothing changed, nothing to wait for");

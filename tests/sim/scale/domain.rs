@@ -10,14 +10,15 @@ use limpet_core::engine::sessions::Patch;
 use limpet_core::engine::{ClockLimits, Engine, EngineConfig, InboundLink, Mode, Output};
 use limpet_core::membership::Member;
 use limpet_core::replication::message::{self, DeclaredWorker};
-use limpet_core::replication::streams::{CONTROL, StreamId};
+use limpet_core::replication::position::StreamId;
+use limpet_core::replication::streams::CONTROL;
 use limpet_wire::report::IdleLimit;
 
 use super::{BEGIN_MS, Rate, SWIM, SentBatch, Timers, VICTIM, addr_of, index_of, threads};
 use crate::host::{called, name_of};
 
 /// As many as the configuration's default.
-const LANES: StreamId = 2;
+const STREAMS: usize = 2;
 /// More than the default, so that a hundred nodes that start within seconds need not queue for each other's tables.
 const DONOR_TRANSFERS: usize = 16;
 const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
@@ -178,7 +179,7 @@ impl Domain {
             addr: addr_of(index),
             swim: SWIM,
             seeds,
-            links: LANES.into(),
+            links: STREAMS,
             mode: Mode::Backup { copies: 1 },
             donor_transfers: DONOR_TRANSFERS,
             repair_interval: REPAIR_INTERVAL,
@@ -227,7 +228,7 @@ impl Domain {
             }
             let (dialler, addr) = (name_of(from), addr_of(from));
             let answer = self.nodes[to].as_mut().map(|node| {
-                let streams: Vec<_> = (0..LANES)
+                let streams: Vec<_> = StreamId::first(STREAMS)
                     .map(|stream| (stream, node.engine.on_hello(&dialler, stream, addr)))
                     .collect();
                 (node.engine.identity().clone(), streams)

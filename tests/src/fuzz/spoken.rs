@@ -6,6 +6,7 @@ use limpet_core::base::id::SessionKey;
 use limpet_core::membership::{MemberMessage, Swim};
 use limpet_core::replication::digest::Buckets;
 use limpet_core::replication::message::{Announce, DeclaredWorker, Message, Offered};
+use limpet_core::replication::position::{Sequence, StreamId};
 use limpet_core::replication::transfer::{Cursor, Pull};
 use limpet_core::session::{Attributes, Endings, Moved, Past, Record, Register, Stamp, Touch};
 use limpet_wire::report::IdleLimit;
@@ -104,16 +105,16 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
         (
             "deltas",
             Message::Deltas {
-                sequence: 9,
+                sequence: Sequence::new(9),
                 changes: records.clone(),
             },
         ),
         (
             "ack",
             Message::Ack {
-                stream: 0,
-                sequence: 9,
-                refused: 8,
+                stream: StreamId::new(0),
+                sequence: Sequence::new(9),
+                refused: Sequence::new(8),
             },
         ),
         (

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::reply::{Reply, json as reply};
 use super::route::Context;
 use crate::drivers::traffic::OneWay;
-use crate::replication::streams::StreamId;
+use crate::replication::position::StreamId;
 
 /// Every peer this node keeps changes for.
 pub(super) fn list(context: &Context) -> Reply {
@@ -17,8 +17,8 @@ pub(super) fn list(context: &Context) -> Reply {
             .map(|(node, peer)| {
                 let traffic = traffic.remove(node).unwrap_or_default();
                 let time = traffic.ack_time();
-                let streams = StreamId::try_from(peer.outboxes().streams()).unwrap_or(StreamId::MAX);
-                let up: Vec<_> = (0..streams).map(|stream| peer.is_up(stream)).collect();
+                let streams = StreamId::first(peer.outboxes().streams());
+                let up: Vec<_> = streams.map(|stream| peer.is_up(stream)).collect();
                 json!({
                     "id": node.as_str(),
                     "linked": peer.is_linked(),

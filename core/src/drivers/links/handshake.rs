@@ -12,7 +12,8 @@ use crate::base::id::NodeId;
 use crate::drivers::node::Node;
 use crate::net::frame::{self, Frames};
 use crate::net::hello::{Hello, Verdict};
-use crate::replication::streams::{STREAMS_MAX, StreamId};
+use crate::replication::position::StreamId;
+use crate::replication::streams::STREAMS_MAX;
 
 /// How long what was sent may stay unacknowledged by the other side's kernel, and how long a silent connection is
 /// kept without asking, before it counts as broken: a cut that drops packets must not hold a link for minutes.
@@ -45,7 +46,7 @@ pub(super) async fn write_hello<W: tokio::io::AsyncWrite + Unpin>(
         incarnation: identity.incarnation,
         addr: identity.addr,
         knows,
-        stream,
+        stream: stream.number(),
         verdict,
     };
     let mut buffer = Vec::new();

@@ -18,6 +18,7 @@ use crate::net::frame::{FrameError, Frames};
 use crate::net::hello::Verdict;
 use crate::net::identity;
 use crate::replication::message::{self, Message};
+use crate::replication::position::StreamId;
 
 /// How many incoming links may be shaking hands at once; further ones wait in the kernel's backlog.
 const HANDSHAKES_MAX: usize = 256;
@@ -99,11 +100,12 @@ async fn greet(node: &Arc<Node>, config: &LinkConfig, tcp: TcpStream) -> Result<
     let peer = check_hello(&hello, &certified.node)?;
     let verdict = judge(node, config, &hello, &peer).await;
     let knows = node.with(|engine, _| engine.latest_incarnation(&peer));
-    write_hello(node, config, &mut write, knows, hello.stream, verdict).await?;
+    let stream = StreamId::new(hello.stream);
+    write_hello(node, config, &mut write, knows, stream, verdict).await?;
     if verdict != Verdict::Welcome {
         return Err(refuse(node, &hello, &peer, verdict));
     }
-    let on = node.with(|engine, _| engine.on_hello(&peer, hello.stream, hello.addr));
+    let on = node.with(|engine, _| engine.on_hello(&peer, stream, hello.addr));
     Ok((peer, on, frames, link_age, write))
 }
 

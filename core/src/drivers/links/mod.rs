@@ -27,7 +27,6 @@ use crate::net::hello::HelloError;
 use crate::net::identity::IdentityError;
 use crate::net::tls::Tls;
 use crate::replication::message::MessageError;
-use crate::replication::streams::StreamId;
 
 mod handshake;
 mod incoming;
@@ -57,7 +56,7 @@ pub struct LinkConfig {
     /// A name that other nodes are found by.
     pub lookup: Option<LookupConfig>,
     /// How many links are made to each peer.
-    pub links: StreamId,
+    pub links: u8,
     /// How frames are written.
     pub compression: Compression,
     /// Changes when certificates are loaded again.
@@ -73,7 +72,7 @@ impl LinkConfig {
         domain: String,
         seeds: Vec<String>,
         lookup: Option<LookupConfig>,
-        links: StreamId,
+        links: u8,
         tls: watch::Receiver<Tls>,
     ) -> Self {
         Self {

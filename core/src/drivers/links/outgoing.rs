@@ -26,7 +26,8 @@ use crate::net::hello::{Hello, Verdict};
 use crate::net::identity;
 use crate::net::tls::SERVER_NAME;
 use crate::replication::message;
-use crate::replication::streams::{CONTROL, StreamId};
+use crate::replication::position::StreamId;
+use crate::replication::streams::CONTROL;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For how long changes that nobody waits for are gathered after others were sent. A frame, its record and the system
@@ -147,7 +148,7 @@ pub(super) async fn keep_first(
     up();
     let began = tokio::time::Instant::now();
     let mut others = JoinSet::new();
-    for stream in 1..config.links {
+    for stream in StreamId::first(config.links.into()).skip(1) {
         let (node, config, peer) = (node.clone(), config.clone(), peer.clone());
         others.spawn(async move { keep_other(&node, &config, &peer, addr, stream).await });
     }
@@ -181,7 +182,7 @@ async fn keep_other(
             Ok(made) => LinkError::Stranger(format!("{} answers where {peer} did", made.peer)),
             Err(error) => error,
         };
-        tracing::debug!(peer = %peer, %addr, stream, %reason, "no link, or no longer");
+        tracing::debug!(peer = %peer, %addr, %stream, %reason, "no link, or no longer");
         if matches!(reason, LinkError::Over(_)) {
             continue;
         }

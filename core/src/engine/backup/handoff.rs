@@ -13,7 +13,7 @@ use crate::base::id::{NodeId, SessionKey};
 use crate::engine::{Engine, Phase};
 use crate::replication::acks::DeliveryStatus;
 use crate::replication::message::{Message, Offered};
-use crate::replication::streams::StreamPosition;
+use crate::replication::position::StreamPosition;
 use crate::session::{Record, Stamp, Touch};
 
 /// How many sessions one round offers.

@@ -15,6 +15,7 @@ use crate::base::limits::MEMBERS_MAX;
 use crate::engine::sessions::expiry;
 use crate::engine::{Engine, Output, Phase};
 use crate::replication::message::{Announce, Message};
+use crate::replication::position::StreamId;
 use crate::replication::streams::CONTROL;
 
 /// How long a node that should start over has before it is believed all the same.
@@ -295,7 +296,7 @@ impl Engine {
             .outputs
             .extend(self.fetches.drain().map(|id| Output::Fetched(id, false)));
         for node in nodes {
-            let streams = (CONTROL..).take(self.config.links);
+            let streams = StreamId::first(self.config.links);
             fresh
                 .outputs
                 .extend(streams.map(|stream| Output::Close(node.clone(), stream)));
@@ -315,7 +316,7 @@ impl Engine {
                 .values()
                 .map(|peer| peer.outboxes().next())
                 .max()
-                .unwrap_or(0),
+                .unwrap_or_default(),
         );
         fresh.table_version = self.table_version;
         fresh.events = std::mem::take(&mut self.events); // whoever listens goes on listening

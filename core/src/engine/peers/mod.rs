@@ -14,8 +14,8 @@ use crate::engine::sessions::touches::SESSIONS_PER_TICK;
 use crate::engine::{Engine, Output};
 use crate::membership::Identity;
 use crate::replication::message::{self, Announce, Message};
-use crate::replication::outbox::{Sequence, first_sequence};
-use crate::replication::streams::{CONTROL, StreamId};
+use crate::replication::position::{Sequence, StreamId};
+use crate::replication::streams::CONTROL;
 use crate::session::Record;
 
 /// A link another node made to this one. Of each stream, a node is listened to on the latest it has spoken on.
@@ -35,7 +35,7 @@ pub struct SentBatch {
 }
 
 impl Engine {
-    /// The link of `stream` to the node that says it is `identity` is up. StreamId 0 comes first; another stream's link to a
+    /// The link of `stream` to the node that says it is `identity` is up. Stream 0 comes first; another stream's link to a
     /// node without it is to be closed.
     pub fn link_up(&mut self, node: &NodeId, identity: Identity, stream: StreamId, now: Now) {
         self.note_pause(now);
@@ -95,7 +95,7 @@ impl Engine {
         let peer = self.peers.get_mut(node);
         let peer = peer.filter(|peer| stream == CONTROL || peer.is_linked());
         if let Some(peer) = peer
-            && let Some(link) = peer.links.get_mut(usize::from(stream))
+            && let Some(link) = peer.links.get_mut(stream.index())
         {
             link.up = true;
             if let Some(outbox) = peer.outboxes.stream_mut(stream) {
@@ -112,13 +112,14 @@ impl Engine {
     pub fn link_down(&mut self, node: &NodeId, stream: StreamId, refused: bool, now: Now) {
         if let Some(peer) = self.peers.get_mut(node) {
             if stream != CONTROL {
-                if let Some(link) = peer.links.get_mut(usize::from(stream)) {
+                if let Some(link) = peer.links.get_mut(stream.index()) {
                     link.up = false;
                 }
                 self.outputs.push(Output::Wake(node.clone(), peer.chunk_stream()));
                 return;
             }
-            for (other, link) in (CONTROL..).zip(&mut peer.links) {
+            for (index, link) in peer.links.iter_mut().enumerate() {
+                let other = StreamId::at_index(index);
                 if std::mem::replace(&mut link.up, false) && other != CONTROL {
                     self.outputs.push(Output::Close(node.clone(), other));
                 }
@@ -156,7 +157,7 @@ impl Engine {
     /// Makes sure something can be sent to `node`.
     pub(in crate::engine) fn note_peer(&mut self, node: &NodeId, now: Now) {
         if !self.peers.contains_key(node) {
-            let first = self.next_sequence.max(first_sequence(now.wall_ms));
+            let first = self.next_sequence.max(Sequence::first_at(now.wall_ms));
             let peer = Peer::new(self.config.links, self.config.queue_bytes, first);
             self.peers.insert(node.clone(), peer);
         }
@@ -186,7 +187,7 @@ impl Engine {
     /// on the new link, whatever still arrives on an earlier one of that stream is of the past, and not heard.
     pub fn on_hello(&mut self, node: &NodeId, stream: StreamId, addr: SocketAddr) -> InboundLink {
         if stream != CONTROL {
-            // StreamId 0 is what a node is linked by.
+            // Stream 0 is what a node is linked by.
         } else if self.peers.get(node).is_some_and(Peer::is_linked) {
             // What it heard on its earlier link may be gone with it.
             self.announce_to(node);
@@ -294,7 +295,7 @@ impl Engine {
                     .or_default();
                 inbound.refused = match refused {
                     0 if sequence >= inbound.sequence => inbound.refused,
-                    0 => 0, // another run of it, which numbers anew
+                    0 => Sequence::ZERO, // another incarnation of it, which numbers anew
                     _ => sequence,
                 };
                 inbound.sequence = sequence;
@@ -335,7 +336,7 @@ impl Engine {
         };
         let (Some(outbox), Some(link)) = (
             peer.outboxes.stream_mut(stream),
-            peer.links.get_mut(usize::from(stream)),
+            peer.links.get_mut(stream.index()),
         ) else {
             return; // a stream of an earlier run of this node
         };
@@ -345,7 +346,7 @@ impl Engine {
             self.acks.dropped(node, stream, refused);
         }
         // Whatever dropped them, and whether it said so or not.
-        self.acks.dropped(node, stream, outbox.floor().saturating_sub(1));
+        self.acks.dropped(node, stream, outbox.floor().previous());
         outbox.acknowledge(sequence);
         let done = self.acks.acknowledged(node, stream, outbox.acked());
         let done = done.into_iter();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::engine::peers::repair::Comparison;
 use crate::replication::acks::DeliveryStatus;
 use crate::replication::message::Message;
-use crate::replication::outbox::Sequence;
-use crate::replication::streams::{CONTROL, Outboxes, StreamId, StreamPosition};
+use crate::replication::position::{Sequence, StreamId, StreamPosition};
+use crate::replication::streams::{CONTROL, Outboxes};
 use crate::replication::transfer::Pull;
 
 /// What was heard of a node on one stream, and is to be acknowledged to it.
@@ -79,13 +79,13 @@ impl Peer {
     /// Whether the link of `stream` is up.
     #[must_use]
     pub fn is_up(&self, stream: StreamId) -> bool {
-        self.links.get(usize::from(stream)).is_some_and(|link| link.up)
+        self.links.get(stream.index()).is_some_and(|link| link.up)
     }
 
     /// The stream chunks go on: the last that is up, so that they keep control messages waiting as little as can be.
     pub(in crate::engine) fn chunk_stream(&self) -> StreamId {
         let last = self.links.iter().rposition(|link| link.up).unwrap_or(0);
-        StreamId::try_from(last).unwrap_or(CONTROL)
+        StreamId::at_index(last)
     }
 
     /// Whether anything waits to be sent to it.
@@ -95,8 +95,9 @@ impl Peer {
     }
 
     /// How the change at `place` stands with it.
-    pub(in crate::engine) fn delivery_status(&self, (stream, sequence): StreamPosition) -> DeliveryStatus {
-        let (Some(outbox), Some(link)) = (self.outboxes.stream(stream), self.links.get(usize::from(stream)))
+    pub(in crate::engine) fn delivery_status(&self, position: StreamPosition) -> DeliveryStatus {
+        let StreamPosition { stream, sequence } = position;
+        let (Some(outbox), Some(link)) = (self.outboxes.stream(stream), self.links.get(stream.index()))
         else {
             return DeliveryStatus::Lost;
         };

@@ -15,7 +15,7 @@ use crate::base::limits::{SESSION_BYTES_MAX, WAITERS_MAX};
 use crate::engine::backup::placement::Location;
 use crate::engine::{Engine, Output, Phase};
 use crate::replication::acks::{DeliveryStatus, Level, Waiter};
-use crate::replication::streams::{StreamId, StreamPosition};
+use crate::replication::position::{StreamId, StreamPosition};
 use crate::replication::write_set::WriteSet;
 use crate::session::{AttributeFilter, Record, Register, Stamp, Touch, Value};
 
@@ -310,8 +310,12 @@ impl Engine {
                 (Some(_), None) => DeliveryStatus::Pending,
             };
         let holders = write_set.groups().iter().flatten();
-        let positions =
-            holders.flat_map(|holder| holder.positions.iter().map(|(stream, _)| (&holder.node, *stream)));
+        let positions = holders.flat_map(|holder| {
+            holder
+                .positions
+                .iter()
+                .map(|position| (&holder.node, position.stream))
+        });
         let awaited: SmallVec<[_; 2]> = positions.map(|(node, stream)| (node.clone(), stream)).collect();
         let waiter = self
             .acks
@@ -372,7 +376,9 @@ impl Engine {
             };
             let position = peer.outboxes.push(key, own);
             match position {
-                Some((stream, _)) if peer.is_up(stream) => signal_changes(&mut self.outputs, node, stream),
+                Some(position) if peer.is_up(position.stream) => {
+                    signal_changes(&mut self.outputs, node, position.stream);
+                }
                 Some(_) => {}
                 None => self.acks.dropped_all(node),
             }
@@ -409,7 +415,9 @@ impl Engine {
         let peer = self.peers.get_mut(node)?;
         let position = peer.outboxes.push(key, record.clone());
         match position {
-            Some((stream, _)) if peer.is_up(stream) => signal_changes(&mut self.outputs, node, stream),
+            Some(position) if peer.is_up(position.stream) => {
+                signal_changes(&mut self.outputs, node, position.stream);
+            }
             Some(_) => {}
             None => self.acks.dropped_all(node),
         }

@@ -27,7 +27,7 @@ fn an_acknowledgement_that_got_lost_is_said_again_on_the_next_link() {
         .wait_for(Level::All, Duration::from_secs(60), write_set, now)
         .unwrap();
     // The change arrives at b; the link on which b would say so breaks first.
-    for stream in 0..STREAMS {
+    for stream in StreamId::first(STREAMS) {
         let on = cluster.links[&(node("a"), node("b"), stream)];
         let messages = cluster.engines.get_mut(&node("a")).unwrap();
         for message in messages.says(&node("b"), stream) {
@@ -47,9 +47,9 @@ fn an_acknowledgement_that_got_lost_is_said_again_on_the_next_link() {
 fn what_a_peer_refused_of_an_earlier_run_says_nothing_of_this_one() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let now = cluster.now();
-    for stream in 0..STREAMS {
+    for stream in StreamId::first(STREAMS) {
         let on = cluster.links[&(node("b"), node("a"), CONTROL)];
-        let later = u64::MAX - 1;
+        let later = Sequence::MAX.previous();
         let ack = message::Message::Ack {
             stream,
             sequence: later,

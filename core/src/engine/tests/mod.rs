@@ -29,7 +29,7 @@ use crate::replication::streams::CONTROL;
 use crate::replication::write_set::WriteSet;
 
 /// How many links each node makes to each other one.
-const STREAMS: StreamId = 3;
+const STREAMS: usize = 3;
 
 /// Milliseconds since 1970 at which every test begins.
 const BEGIN_MS: u64 = 1_700_000_000_000;
@@ -163,7 +163,7 @@ impl Cluster {
                 drop_time: Duration::from_secs(3),
             },
             seeds: BTreeSet::new(),
-            links: STREAMS.into(),
+            links: STREAMS,
             mode: self.mode,
             donor_transfers: 2,
             repair_interval: Duration::from_secs(5),
@@ -225,7 +225,7 @@ impl Cluster {
     fn relink(&mut self) {
         for (from, to) in self.pairs() {
             let now = self.now_at(&from);
-            for stream in 0..STREAMS {
+            for stream in StreamId::first(STREAMS) {
                 let link = (from.clone(), to.clone(), stream);
                 if self.cut.contains(&(from.clone(), to.clone())) || self.links.contains_key(&link) {
                     continue;

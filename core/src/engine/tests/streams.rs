@@ -4,11 +4,15 @@ use super::*;
 use crate::replication::message::Message;
 use crate::replication::streams::stream_of;
 
+fn stream(number: u8) -> StreamId {
+    StreamId::new(number)
+}
+
 /// An id of a session that takes `stream`.
 fn id_on(stream: StreamId) -> String {
     (0..)
         .map(|n| format!("S{n}"))
-        .find(|id| stream_of(&key(id), STREAMS.into()) == stream)
+        .find(|id| stream_of(&key(id), STREAMS) == stream)
         .unwrap()
 }
 
@@ -54,7 +58,7 @@ fn one_sessions_changes_take_one_lane_and_arrive_in_order() {
         for n in 0..50 {
             cluster.patch("a", &format!("S{n}"), set("v", &round.to_string()));
         }
-        for stream in 0..STREAMS {
+        for stream in StreamId::first(STREAMS) {
             for message in cluster.engines.get_mut(&a).unwrap().says(&b, stream) {
                 let Message::Deltas { changes, .. } = message else {
                     continue;
@@ -75,11 +79,11 @@ fn one_sessions_changes_take_one_lane_and_arrive_in_order() {
 fn a_change_on_several_lanes_counts_once_every_part_is_there() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let mut write_set = WriteSet::default();
-    for stream in 0..STREAMS {
+    for stream in StreamId::first(STREAMS) {
         write_set.merge(cluster.patch("a", &id_on(stream), set("v", "1")));
     }
     let waiter = wait(&mut cluster, write_set);
-    for stream in 0..STREAMS {
+    for stream in StreamId::first(STREAMS) {
         assert_eq!(
             cluster.copies.get(&(node("a"), waiter)),
             None,
@@ -100,10 +104,10 @@ fn a_change_on_several_lanes_counts_once_every_part_is_there() {
 #[test]
 fn a_lane_that_stands_still_holds_no_other_up() {
     let mut cluster = Cluster::of(&["a", "b"]);
-    let stuck = (node("a"), node("b"), 1);
+    let stuck = (node("a"), node("b"), stream(1));
     let on = cluster.links.remove(&stuck).unwrap();
-    let held = cluster.patch("a", &id_on(1), set("v", "1"));
-    let free = cluster.patch("a", &id_on(2), set("v", "1"));
+    let held = cluster.patch("a", &id_on(stream(1)), set("v", "1"));
+    let free = cluster.patch("a", &id_on(stream(2)), set("v", "1"));
     let (held, free) = (wait(&mut cluster, held), wait(&mut cluster, free));
     cluster.settle();
     assert_eq!(cluster.copies.get(&(node("a"), free)), Some(&2));
@@ -117,13 +121,17 @@ fn a_lane_that_stands_still_holds_no_other_up() {
 fn a_lane_that_broke_sends_again_what_was_not_acknowledged() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let (a, b) = (node("a"), node("b"));
-    let write_set = cluster.patch("a", &id_on(1), set("v", "1"));
+    let write_set = cluster.patch("a", &id_on(stream(1)), set("v", "1"));
     let waiter = wait(&mut cluster, write_set);
-    let lost = cluster.engines.get_mut(&a).unwrap().says(&b, 1);
+    let lost = cluster.engines.get_mut(&a).unwrap().says(&b, stream(1));
     assert!(!lost.is_empty());
     let now = cluster.now();
-    cluster.engines.get_mut(&a).unwrap().link_down(&b, 1, false, now);
-    cluster.links.remove(&(a.clone(), b.clone(), 1));
+    cluster
+        .engines
+        .get_mut(&a)
+        .unwrap()
+        .link_down(&b, stream(1), false, now);
+    cluster.links.remove(&(a.clone(), b.clone(), stream(1)));
     assert!(
         cluster.engines[&a].peers()[&b].is_linked(),
         "lane 0 is what counts"
@@ -151,8 +159,8 @@ fn with_the_first_lane_all_others_end() {
             _ => None,
         })
         .collect();
-    assert_eq!(closed, [1, 2]);
-    assert!((0..STREAMS).all(|stream| !engine.peers()[&b].is_up(stream)));
+    assert_eq!(closed, [stream(1), stream(2)]);
+    assert!(StreamId::first(STREAMS).all(|stream| !engine.peers()[&b].is_up(stream)));
 }
 
 #[test]
@@ -163,19 +171,21 @@ fn a_lane_without_the_first_is_closed() {
     let engine = cluster.engines.get_mut(&a).unwrap();
     engine.link_down(&b, CONTROL, false, now);
     engine.take_outputs();
-    engine.link_up(&b, identity, 1, now);
+    engine.link_up(&b, identity, stream(1), now);
     let outputs = engine.take_outputs();
     assert!(
-        outputs.iter().any(|output| matches!(output, Output::Close(_, 1))),
+        outputs
+            .iter()
+            .any(|output| matches!(output, Output::Close(_, closed) if *closed == stream(1))),
         "{outputs:?}"
     );
-    assert!(engine.says(&b, 1).is_empty());
+    assert!(engine.says(&b, stream(1)).is_empty());
 }
 
 #[test]
 fn a_change_somebody_waits_for_is_sent_at_once() {
     let mut cluster = Cluster::of(&["a", "b"]);
-    let write_set = cluster.patch("a", &id_on(1), set("v", "1"));
+    let write_set = cluster.patch("a", &id_on(stream(1)), set("v", "1"));
     let engine = cluster.engines.get_mut(&node("a")).unwrap();
     let awake = |outputs: Vec<Output>| {
         let awake = outputs.into_iter().filter_map(|output| match output {
@@ -187,14 +197,14 @@ fn a_change_somebody_waits_for_is_sent_at_once() {
     assert_eq!(awake(engine.take_outputs()), [], "a moment later will do");
     wait(&mut cluster, write_set);
     let outputs = cluster.engines.get_mut(&node("a")).unwrap().take_outputs();
-    assert_eq!(awake(outputs), [(node("b"), 1)]);
+    assert_eq!(awake(outputs), [(node("b"), stream(1))]);
 }
 
 #[test]
 fn slots_are_never_given_twice_even_if_the_clock_is_set_back() {
     let mut cluster = Cluster::of(&["a", "b"]);
-    let write_set = cluster.patch("a", &id_on(1), set("v", "1"));
-    let before = write_set.groups()[0][0].positions[0].1;
+    let write_set = cluster.patch("a", &id_on(stream(1)), set("v", "1"));
+    let before = write_set.groups()[0][0].positions[0].sequence;
     let (a, b) = (node("a"), node("b"));
     let identity = cluster.engines[&b].identity().clone();
     let earlier = Now {
@@ -208,7 +218,7 @@ fn slots_are_never_given_twice_even_if_the_clock_is_set_back() {
         ..identity
     };
     engine.link_up(&b, later, CONTROL, earlier);
-    let write_set = cluster.patch("a", &id_on(1), set("v", "2"));
-    let after = write_set.groups()[0][0].positions[0].1;
+    let write_set = cluster.patch("a", &id_on(stream(1)), set("v", "2"));
+    let after = write_set.groups()[0][0].positions[0].sequence;
     assert!(after > before, "{after} after {before}");
 }

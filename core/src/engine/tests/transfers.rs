@@ -19,7 +19,7 @@ fn fill(cluster: &mut Cluster, at: &str, count: usize) {
 fn round(cluster: &mut Cluster, from: &str, to: &str) -> Vec<Message> {
     let (from, to, now) = (node(from), node(to), cluster.now());
     let mut sent_batch = Vec::new();
-    for stream in 0..STREAMS {
+    for stream in StreamId::first(STREAMS) {
         let Some(on) = cluster.links.get(&(from.clone(), to.clone(), stream)).copied() else {
             continue;
         };
@@ -127,7 +127,7 @@ fn a_chunk_keeps_nothing_else_waiting() {
     for _ in 0..50 {
         for name in ["b", "c", "d"] {
             let to = node(name);
-            for stream in 0..STREAMS - 1 {
+            for stream in StreamId::first(STREAMS - 1) {
                 let messages = cluster.engines.get_mut(&a).unwrap().says(&to, stream);
                 let now = cluster.now();
                 let on = cluster.links[&(a.clone(), to.clone(), stream)];
@@ -220,7 +220,7 @@ fn a_donor_whose_answers_do_not_arrive_is_given_up_after_a_while() {
 fn an_overflow_is_repaired_at_once() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.run(Duration::from_secs(6));
-    let held: Vec<_> = (0..STREAMS)
+    let held: Vec<_> = StreamId::first(STREAMS)
         .map(|stream| (node("a"), node("b"), stream))
         .map(|link| (link.clone(), cluster.links.remove(&link).unwrap()))
         .collect();

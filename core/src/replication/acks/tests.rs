@@ -8,7 +8,16 @@ fn node(name: &str) -> NodeId {
 
 fn write_set(count: usize) -> WriteSet {
     let nodes = ["b", "c", "d", "e"].iter().take(count);
-    WriteSet::of(nodes.map(|name| (node(name), Some((0, 10)))))
+    WriteSet::of(nodes.map(|name| (node(name), Some(at(0, 10)))))
+}
+
+fn at(stream: u8, sequence: u64) -> StreamPosition {
+    StreamPosition::new(StreamId::new(stream), Sequence::new(sequence))
+}
+
+/// `peer` has everything up to `position`.
+fn acknowledge(acks: &mut Acks, peer: &str, position: StreamPosition) -> Vec<(Waiter, usize)> {
+    acks.acknowledged(&node(peer), position.stream, position.sequence)
 }
 
 fn pending(_: &NodeId, _: Option<StreamPosition>) -> DeliveryStatus {
@@ -23,7 +32,7 @@ fn each_level_waits_for_its_count_of_five_nodes() {
         let mut acks = Acks::default();
         let waiter = acks.wait(level, LATER, write_set(4), pending).unwrap();
         for (n, peer) in ["b", "c", "d", "e"].iter().enumerate().take(answers) {
-            let done = acks.acknowledged(&node(peer), 0, 10);
+            let done = acknowledge(&mut acks, peer, at(0, 10));
             let expected = if n + 1 == answers {
                 vec![(waiter, answers + 1)]
             } else {
@@ -55,7 +64,7 @@ fn each_level_waits_for_its_count_of_five_nodes() {
 fn an_older_slot_is_no_copy() {
     let mut acks = Acks::default();
     acks.wait(Level::All, LATER, write_set(1), pending).unwrap();
-    assert_eq!(acks.acknowledged(&node("b"), 0, 9), []);
+    assert_eq!(acknowledge(&mut acks, "b", at(0, 9)), []);
     assert_eq!(acks.expired(LATER), [(1, 1)]);
 }
 
@@ -63,43 +72,42 @@ fn an_older_slot_is_no_copy() {
 fn another_lanes_slot_is_no_copy() {
     let mut acks = Acks::default();
     let waiter = acks.wait(Level::All, LATER, write_set(1), pending).unwrap();
-    assert_eq!(acks.acknowledged(&node("b"), 1, 1000), []);
-    assert_eq!(acks.acknowledged(&node("b"), 0, 10), [(waiter, 2)]);
+    assert_eq!(acknowledge(&mut acks, "b", at(1, 1000)), []);
+    assert_eq!(acknowledge(&mut acks, "b", at(0, 10)), [(waiter, 2)]);
 }
 
 #[test]
 fn a_node_counts_once_it_has_the_parts_on_every_lane() {
-    let mut both = WriteSet::of([(node("b"), Some((0, 10)))]);
-    both.merge(WriteSet::of([(node("b"), Some((3, 4)))]));
-    for order in [[(0, 10), (3, 4)], [(3, 4), (0, 10)]] {
+    let mut both = WriteSet::of([(node("b"), Some(at(0, 10)))]);
+    both.merge(WriteSet::of([(node("b"), Some(at(3, 4)))]));
+    for [first, second] in [[at(0, 10), at(3, 4)], [at(3, 4), at(0, 10)]] {
         let mut acks = Acks::default();
         let waiter = acks.wait(Level::One, LATER, both.clone(), pending).unwrap();
-        let [(first, sequence), (second, last)] = order;
-        assert_eq!(acks.acknowledged(&node("b"), first, sequence), []);
-        assert_eq!(acks.acknowledged(&node("b"), second, last), [(waiter, 2)]);
+        assert_eq!(acknowledge(&mut acks, "b", first), []);
+        assert_eq!(acknowledge(&mut acks, "b", second), [(waiter, 2)]);
     }
 }
 
 #[test]
 fn a_part_lost_on_one_lane_makes_the_whole_no_copy() {
-    let mut both = WriteSet::of([(node("b"), Some((0, 10)))]);
-    both.merge(WriteSet::of([(node("b"), Some((3, 4)))]));
+    let mut both = WriteSet::of([(node("b"), Some(at(0, 10)))]);
+    both.merge(WriteSet::of([(node("b"), Some(at(3, 4)))]));
     let mut acks = Acks::default();
     let waiter = acks.wait(Level::One, LATER, both, pending).unwrap();
-    acks.dropped(&node("b"), 3, Sequence::MAX);
-    assert_eq!(acks.acknowledged(&node("b"), 0, 10), []);
-    assert_eq!(acks.acknowledged(&node("b"), 3, 10), []);
+    acks.dropped(&node("b"), StreamId::new(3), Sequence::MAX);
+    assert_eq!(acknowledge(&mut acks, "b", at(0, 10)), []);
+    assert_eq!(acknowledge(&mut acks, "b", at(3, 10)), []);
     assert_eq!(acks.expired(LATER), [(waiter, 1)]);
 }
 
 #[test]
 fn of_changes_held_by_different_nodes_the_least_counts() {
-    let mut both = WriteSet::of([(node("b"), Some((0, 10)))]);
-    both.merge(WriteSet::of([(node("c"), Some((0, 10)))]));
+    let mut both = WriteSet::of([(node("b"), Some(at(0, 10)))]);
+    both.merge(WriteSet::of([(node("c"), Some(at(0, 10)))]));
     let mut acks = Acks::default();
     let waiter = acks.wait(Level::One, LATER, both, pending).unwrap();
-    assert_eq!(acks.acknowledged(&node("b"), 0, 10), [], "c holds nothing yet");
-    assert_eq!(acks.acknowledged(&node("c"), 0, 10), [(waiter, 2)]);
+    assert_eq!(acknowledge(&mut acks, "b", at(0, 10)), [], "c holds nothing yet");
+    assert_eq!(acknowledge(&mut acks, "c", at(0, 10)), [(waiter, 2)]);
 }
 
 #[test]
@@ -118,7 +126,7 @@ fn what_was_settled_before_anybody_waited_is_settled() {
     let waiter = acks
         .wait(Level::All, LATER, write_set(3), delivery_status)
         .unwrap();
-    assert_eq!(acks.acknowledged(&node("d"), 0, 1000), []);
+    assert_eq!(acknowledge(&mut acks, "d", at(0, 1000)), []);
     assert_eq!(acks.gone(&node("d")), [(waiter, 2)]);
 }
 
@@ -126,7 +134,7 @@ fn what_was_settled_before_anybody_waited_is_settled() {
 fn a_node_that_left_is_not_waited_for_and_not_counted() {
     let mut acks = Acks::default();
     let waiter = acks.wait(Level::All, LATER, write_set(2), pending).unwrap();
-    assert_eq!(acks.acknowledged(&node("b"), 0, 10), []);
+    assert_eq!(acknowledge(&mut acks, "b", at(0, 10)), []);
     assert_eq!(acks.gone(&node("c")), [(waiter, 2)]);
 }
 
@@ -136,7 +144,7 @@ fn a_dropped_change_is_never_counted_as_a_copy() {
     let waiter = acks
         .wait(Level::All, LATER, WriteSet::of([(node("b"), None)]), pending)
         .unwrap();
-    assert_eq!(acks.acknowledged(&node("b"), 0, 1000), []);
+    assert_eq!(acknowledge(&mut acks, "b", at(0, 1000)), []);
     assert_eq!(acks.expired(LATER), [(waiter, 1)]);
 }
 
@@ -144,8 +152,8 @@ fn a_dropped_change_is_never_counted_as_a_copy() {
 fn a_change_that_was_refused_is_no_copy_though_later_ones_are() {
     let mut acks = Acks::default();
     let waiter = acks.wait(Level::All, LATER, write_set(1), pending).unwrap();
-    acks.dropped(&node("b"), 0, 10);
-    assert_eq!(acks.acknowledged(&node("b"), 0, 11), []);
+    acks.dropped(&node("b"), StreamId::new(0), Sequence::new(10));
+    assert_eq!(acknowledge(&mut acks, "b", at(0, 11)), []);
     assert_eq!(acks.expired(LATER), [(waiter, 1)]);
 }
 
@@ -154,7 +162,7 @@ fn callers_that_share_a_slot_are_all_answered() {
     let mut acks = Acks::default();
     let first = acks.wait(Level::One, LATER, write_set(2), pending).unwrap();
     let second = acks.wait(Level::All, LATER, write_set(2), pending).unwrap();
-    assert_eq!(acks.acknowledged(&node("b"), 0, 10), [(first, 2)]);
-    assert_eq!(acks.acknowledged(&node("c"), 0, 10), [(second, 3)]);
+    assert_eq!(acknowledge(&mut acks, "b", at(0, 10)), [(first, 2)]);
+    assert_eq!(acknowledge(&mut acks, "c", at(0, 10)), [(second, 3)]);
     assert!(acks.is_empty());
 }

@@ -6,6 +6,7 @@ use bincode::{Decode, Encode};
 use super::{Announce, Message, MessageError, Offered};
 use crate::base::id::SessionKey;
 use crate::replication::digest::Buckets;
+use crate::replication::position::{Sequence, StreamId};
 use crate::replication::transfer::{Cursor, Pull};
 use crate::session::{Stamp, Touch};
 
@@ -113,7 +114,7 @@ impl Encoded {
                 stream,
                 sequence,
                 refused,
-            } => Self::Ack(*stream, *sequence, *refused),
+            } => Self::Ack(stream.number(), sequence.number(), refused.number()),
             Message::Pull(pull) => Self::Pull {
                 request: pull.request,
                 buckets: pull.buckets.words().to_vec(),
@@ -145,9 +146,9 @@ impl TryFrom<Encoded> for Message {
             Encoded::Gossip(bytes) => Self::Gossip(bytes),
             Encoded::Announce(announce) => Self::Announce(announce),
             Encoded::Ack(stream, sequence, refused) => Self::Ack {
-                stream,
-                sequence,
-                refused,
+                stream: StreamId::new(stream),
+                sequence: Sequence::new(sequence),
+                refused: Sequence::new(refused),
             },
             Encoded::Pull {
                 request,

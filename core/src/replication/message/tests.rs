@@ -98,11 +98,14 @@ fn messages() -> impl Strategy<Value = Message> {
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..100).prop_map(Message::Gossip),
         (any::<u8>(), any::<u64>(), any::<u64>()).prop_map(|(stream, sequence, refused)| Message::Ack {
-            stream,
-            sequence,
-            refused
+            stream: StreamId::new(stream),
+            sequence: Sequence::new(sequence),
+            refused: Sequence::new(refused),
         }),
-        (any::<u64>(), changes.clone()).prop_map(|(sequence, changes)| Message::Deltas { sequence, changes }),
+        (any::<u64>(), changes.clone()).prop_map(|(sequence, changes)| Message::Deltas {
+            sequence: Sequence::new(sequence),
+            changes
+        }),
         (any::<u64>(), cursor.clone()).prop_map(|(request, cursor)| Message::Pull(Pull {
             request,
             buckets: Buckets::ALL,

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::replication::message::{Message, encode};
+use crate::replication::position::Sequence;
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -35,7 +36,7 @@ fn bytes_each(ids: impl Fn(u64) -> String) -> f64 {
         .map(|n| (SessionKey::parse("shop", &ids(n)).unwrap(), update(n)))
         .collect();
     let message = Message::Deltas {
-        sequence: NOW_MS << 22,
+        sequence: Sequence::first_at(NOW_MS),
         changes,
     };
     let frame_and_tls = 4 + 5 + 17;

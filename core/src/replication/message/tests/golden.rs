@@ -102,7 +102,7 @@ fn each_kind_of_message_has_these_bytes() {
         ),
         (
             Message::Deltas {
-                sequence: 300,
+                sequence: Sequence::new(300),
                 changes: vec![
                     (key("0123456789abcdef"), one_attribute()),
                     (key("S1"), whole()),
@@ -120,9 +120,9 @@ fn each_kind_of_message_has_these_bytes() {
         ),
         (
             Message::Ack {
-                stream: 2,
-                sequence: 300,
-                refused: 5,
+                stream: StreamId::new(2),
+                sequence: Sequence::new(300),
+                refused: Sequence::new(5),
             },
             "02000202fb2c0105",
         ),
