@@ -18,6 +18,7 @@ pub mod renewal;
 pub mod request;
 pub mod router;
 pub mod stream;
+pub mod token;
 pub mod token_cache;
 
 use std::rc::Rc;

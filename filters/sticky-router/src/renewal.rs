@@ -1,7 +1,7 @@
-//! The renewal of the token: when a response gives the client a new token cookie, and what it says.
+//! The renewal of the token: when a response gives the client a new token cookie, and with which claims.
 //!
-//! Pure, from the old token's stamps and the time handed in. Sealing is `limpet-wire`'s part; what the token of a
-//! request is worth is decided in [`crate::levels::token`].
+//! Pure, from the old token's stamps and the time handed in. Sealing is `limpet-wire`'s part; the token of a request
+//! is validated in [`crate::token`].
 
 use limpet_wire::table::WorkerTable;
 use limpet_wire::token::{Claims, FALLBACKS_MAX};

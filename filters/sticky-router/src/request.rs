@@ -11,7 +11,7 @@ use limpet_wire::table::WorkerTable;
 use limpet_wire::token::Claims;
 
 use crate::config::Config;
-use crate::levels::token::{self, Token};
+use crate::token::{self, Token};
 
 /// A request, read once for all levels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Request<'a> {
     pub session: Option<Session>,
     /// Cookie and path name different routes.
     pub conflict: bool,
-    /// What its token cookie is worth.
+    /// Its token cookie, validated.
     pub token: Token,
 }
 

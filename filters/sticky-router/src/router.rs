@@ -12,9 +12,9 @@ use limpet_wire::token::Claims;
 
 use crate::config::Config;
 use crate::decide::Choice;
-use crate::levels::token::Token;
 use crate::levels::{self, Level};
 use crate::request::Request;
+use crate::token::Token;
 use crate::token_cache::TokenCache;
 
 /// A configured router.

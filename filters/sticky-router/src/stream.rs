@@ -19,9 +19,9 @@ use limpet_wire::token::{Claims, seal};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::levels::token::Token;
 use crate::request::Request;
 use crate::router::Router;
+use crate::token::Token;
 use crate::{decide, renewal};
 
 /// The context of one request. The binder's module links it too, for the combined filter.
@@ -134,7 +134,7 @@ impl Stream {
     }
 }
 
-/// Removes the token cookie from the request: it is the router's alone, and of no use to the worker.
+/// Removes the token cookie from the request: only routers read it.
 fn remove_token(capture: &Capture<'_>, name: &str) {
     let Some(left) = cookies::without(&capture.cookies, name) else {
         return;

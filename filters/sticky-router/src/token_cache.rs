@@ -2,7 +2,7 @@
 //!
 //! Only authentic tokens enter, so that forged ones cannot displace them. One cache per plugin and VM, for one worker
 //! table: a new table may have other keys, and then every token is opened again. A tree, because a hash map asks the
-//! host for randomness and panics without. Whether claims are too old is decided in [`crate::levels::token`].
+//! host for randomness and panics without. Whether claims are too old is decided in [`crate::token`].
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

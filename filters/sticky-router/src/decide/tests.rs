@@ -9,8 +9,8 @@ use super::choose;
 use crate::config::Config;
 use crate::fixture::{claims, table};
 use crate::levels::Level;
-use crate::levels::token::Token;
 use crate::request::Request;
+use crate::token::Token;
 
 fn valid(route: &str, fallbacks: &[&str]) -> Token {
     Token::Valid(claims(route, fallbacks, 0, 0))

@@ -6,7 +6,7 @@
 
 use limpet_wire::table::{Worker, WorkerTable};
 
-use super::Affinity;
+use super::affinity::Affinity;
 use crate::config::Config;
 use crate::destinations::{DESTINATIONS_MAX, Destinations};
 use crate::request::Request;

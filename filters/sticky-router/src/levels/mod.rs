@@ -10,6 +10,7 @@
 //! row of [`ORDER`], and where it reads more of a request, a line of [`reads`]. What all levels share (copies as
 //! fallbacks, `strict`) is added by [`crate::decide`].
 
+pub mod affinity;
 pub mod balance;
 pub mod route;
 pub mod token;
@@ -18,18 +19,9 @@ use limpet_filters_common::capture::Reads;
 use limpet_filters_common::session;
 use limpet_wire::table::WorkerTable;
 
+use self::affinity::Affinity;
 use crate::config::Config;
-use crate::destinations::Destinations;
 use crate::request::Request;
-
-/// The answer of a level.
-#[derive(Debug)]
-pub struct Affinity<'a> {
-    /// The route the request is bound to, if any.
-    pub bound: Option<&'a str>,
-    /// The workers that should serve it, most preferred first.
-    pub destinations: Destinations<'a>,
-}
 
 /// Asks one level; `None` passes the request to the next.
 pub type Decide = for<'a> fn(&'a Request<'_>, &Config, &'a WorkerTable) -> Option<Affinity<'a>>;

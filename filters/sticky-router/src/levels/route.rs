@@ -5,7 +5,7 @@
 
 use limpet_wire::table::WorkerTable;
 
-use super::Affinity;
+use super::affinity::Affinity;
 use crate::config::Config;
 use crate::destinations::Destinations;
 use crate::request::Request;

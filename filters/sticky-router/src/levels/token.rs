@@ -1,70 +1,15 @@
-//! Level 1, the token: the worker named by the cookie that this filter made for the client.
+//! Level 1, the token: the worker named by the cookie that a router of the cluster made for the client.
 //!
-//! [`read`] says what the cookie of a request is worth, from its stamps and the time handed in; [`decide`] goes by it.
-//! Opening a token is `limpet-wire`'s part (through [`crate::token_cache`]); when a response replaces it is decided in
-//! [`crate::renewal`]. Stamps are of the proxies' wall clocks, which may differ by [`SKEW_SECS`].
+//! Only a valid token counts; [`crate::token`] says which is. Copies that take the place of the token's workers are
+//! added by [`crate::decide`].
 
-use std::rc::Rc;
-
-use limpet_filters_common::cookies;
 use limpet_wire::table::WorkerTable;
-use limpet_wire::token::Claims;
 
-use super::Affinity;
-use crate::config::{Config, TokenConfig};
+use super::affinity::Affinity;
+use crate::config::Config;
 use crate::destinations::Destinations;
 use crate::request::Request;
-
-/// The most cookies of the token's name that are opened; each costs a decryption.
-pub const TRIES_MAX: usize = 4;
-/// How far the clocks of two proxies may differ, in seconds.
-pub const SKEW_SECS: u64 = 60;
-
-/// What a request's token cookie is worth.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Token {
-    /// The request has none, or no worker table with a key to open it has arrived.
-    #[default]
-    Absent,
-    /// It opens, is of this app, and is not too old.
-    Valid(Rc<Claims>),
-    /// It opens, and is too old or from the future.
-    Expired,
-    /// It opens, and was made for another app.
-    OtherApp,
-    /// It does not open.
-    Refused,
-}
-
-/// Reads the token cookies of `headers` at `now` (seconds since 1970); the first valid one counts. `open` opens
-/// one token's text.
-pub fn read(
-    headers: &[&[u8]],
-    config: &Config,
-    now: u64,
-    mut open: impl FnMut(&[u8]) -> Option<Rc<Claims>>,
-) -> Token {
-    let mut worth = Token::Absent;
-    if !config.token.enabled {
-        return worth;
-    }
-    for text in cookies::values(headers, &config.token.cookie).take(TRIES_MAX) {
-        worth = match open(text) {
-            None => Token::Refused,
-            Some(claims) if claims.app != config.app => Token::OtherApp,
-            Some(claims) if too_old(&claims, &config.token, now) => Token::Expired,
-            Some(claims) => return Token::Valid(claims),
-        };
-    }
-    worth
-}
-
-fn too_old(claims: &Claims, config: &TokenConfig, now: u64) -> bool {
-    let past = |since: u64, limit: u64| limit > 0 && now > since.saturating_add(limit / 1_000 + SKEW_SECS);
-    claims.last_seen > now.saturating_add(SKEW_SECS)
-        || past(claims.last_seen, config.idle.0)
-        || past(claims.first_seen, config.lifetime.0)
-}
+use crate::token::Token;
 
 /// Asks this level. The route in the session id comes second, because the session may have moved after the token was
 /// made; then the fallbacks in the token.
@@ -91,81 +36,14 @@ pub fn decide<'a>(request: &'a Request<'_>, _: &Config, table: &'a WorkerTable) 
 mod tests {
     use super::*;
     use crate::fixture::{claims, session, table};
-    use limpet_filters_common::config::Millis;
     use limpet_wire::table::WorkerStatus::{Down, Up};
-
-    const NOW: u64 = 1_700_000_000;
-
-    fn worth(config: &Config, first_seen: u64, last_seen: u64) -> Token {
-        read(&[b"LIMPET=t"], config, NOW, |_| {
-            Some(claims("n1", &[], first_seen, last_seen))
-        })
-    }
-
-    #[test]
-    fn limits_have_a_minute_of_allowance() {
-        let mut config = Config::default();
-        assert!(
-            matches!(worth(&config, 0, 0), Token::Valid(_)),
-            "no limits by default"
-        );
-        config.token.idle = Millis(600_000);
-        config.token.lifetime = Millis(3_600_000);
-        for (first_seen, last_seen, valid) in [
-            (NOW, NOW, true),
-            (NOW, NOW - 660, true),
-            (NOW, NOW - 661, false),
-            (NOW - 3_660, NOW, true),
-            (NOW - 3_661, NOW, false),
-            (NOW, NOW + 60, true),
-            (NOW, NOW + 61, false),
-        ] {
-            let token = worth(&config, first_seen, last_seen);
-            assert_eq!(
-                matches!(token, Token::Valid(_)),
-                valid,
-                "{first_seen} {last_seen}"
-            );
-            assert_eq!(token == Token::Expired, !valid);
-        }
-    }
-
-    #[test]
-    fn the_first_valid_one_counts_and_only_some_are_tried() {
-        let config = Config::default();
-        let open = |text: &[u8]| (text == b"good").then(|| claims("n1", &[], NOW, NOW));
-        assert!(matches!(
-            read(&[b"LIMPET=bad; LIMPET=good"], &config, NOW, open),
-            Token::Valid(_)
-        ));
-        assert_eq!(read(&[b"LIMPET=bad"], &config, NOW, open), Token::Refused);
-        assert_eq!(read(&[b"a=b"], &config, NOW, open), Token::Absent);
-        let mut tries = 0;
-        let many = "LIMPET=bad; ".repeat(100);
-        read(&[many.as_bytes()], &config, NOW, |_| {
-            tries += 1;
-            None
-        });
-        assert_eq!(tries, TRIES_MAX);
-    }
-
-    #[test]
-    fn another_app_and_a_router_without_tokens() {
-        let mut config = Config {
-            app: "other".into(),
-            ..Config::default()
-        };
-        assert_eq!(worth(&config, NOW, NOW), Token::OtherApp);
-        config.token.enabled = false;
-        assert_eq!(worth(&config, NOW, NOW), Token::Absent);
-    }
 
     #[test]
     fn its_worker_then_that_of_the_id_then_its_fallbacks() {
         let table = table(&[("n1", Up), ("n2", Up), ("n3", Up), ("n4", Down)]);
         let request = Request {
             session: Some(session("abc", Some("n2"))),
-            token: Token::Valid(claims("n1", &["n4", "n3", "gone"], NOW, NOW)),
+            token: Token::Valid(claims("n1", &["n4", "n3", "gone"], 0, 0)),
             ..Request::default()
         };
         let affinity = decide(&request, &Config::default(), &table).unwrap();
@@ -176,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_worth_decides_nothing() {
+    fn a_token_that_is_not_valid_decides_nothing() {
         let table = table(&[("n1", Up)]);
         for token in [Token::Absent, Token::Expired, Token::OtherApp, Token::Refused] {
             let request = Request {
