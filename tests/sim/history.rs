@@ -151,7 +151,7 @@ impl Write {
     /// The same, whatever is heard later: that a session was found idle may turn out wrong.
     pub fn is_kept_in(&self, record: Option<&Record>) -> bool {
         let attribute = record.and_then(|record| view::attribute(record, NAMES[self.name]));
-        record.is_some_and(|record| record.past.deleted >= self.life)
+        record.is_some_and(|record| record.lifecycle.deleted >= self.life)
             || attribute.is_some_and(|(rank, _)| rank >= (self.life, self.stamp))
     }
 

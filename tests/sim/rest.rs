@@ -31,7 +31,7 @@ pub fn is_converged(world: &World) -> Result<(), String> {
             }
             // What clients did last is told; sessions may go on ending.
             let peer = engine.peers().get(&world.hosts[*other].id);
-            let told_ms = peer.map_or(0, |peer| peer.outboxes().told_ms());
+            let told_ms = peer.map_or(0, |peer| peer.outboxes().acknowledged_until_ms());
             let untold_ms = engine.idle_ms(world.hosts[*index].now(world.now)) - told_ms;
             if untold_ms > world.closed.map_or(0, |at| world.now - at) / 1000 {
                 return Err(format!("n{index} has told n{other} nothing for {untold_ms} ms"));

@@ -1,6 +1,6 @@
 //! How this program looks into a record. Whatever the record's shape, only this file knows it.
 
-use limpet_core::session::{Endings, Record, Stamp, Value};
+use limpet_core::session::{Lifecycle, Record, Stamp, Value};
 
 /// What decides between two values of an attribute: the later life, then the later write.
 pub type Rank = (Stamp, Stamp);
@@ -22,24 +22,25 @@ pub fn attributes(record: &Record) -> impl Iterator<Item = (&str, Rank, Option<&
 
 /// Every life up to this one is over.
 pub fn ended(record: &Record) -> Stamp {
-    record.past.deleted
+    record.lifecycle.deleted
 }
 
 /// Whether it says that this life was over: deleted, or found idle and not used since.
 pub fn is_over(record: &Record, life: Stamp) -> bool {
-    let goes_on = record.is_alive() && record.life() == record.past.ended.map(|last| last.life);
-    record.past.deleted >= life || !goes_on && record.past.ended.is_some_and(|last| last.life >= life)
+    let goes_on = record.is_alive() && record.life() == record.lifecycle.expired.map(|last| last.life);
+    record.lifecycle.deleted >= life
+        || !goes_on && record.lifecycle.expired.is_some_and(|last| last.life >= life)
 }
 
 /// Whether a life that began later, elsewhere, took the place of this one: lives are joined, and the last use of the
 /// later one counts.
 pub fn was_overtaken(record: &Record, life: Stamp) -> bool {
-    record.life().max(record.past.ended.map(|last| last.life)) > Some(life)
+    record.life().max(record.lifecycle.expired.map(|last| last.life)) > Some(life)
 }
 
 /// Whether it was found idle in this life, and what it held let go, though a later use was heard of since.
 pub fn was_shed(record: &Record, life: Stamp) -> bool {
-    record.past.ended.is_some_and(|last| last.life >= life) && !record.is_complete()
+    record.lifecycle.expired.is_some_and(|last| last.life >= life) && !record.is_complete()
 }
 
 /// Whether the two are the same but for uses, which nodes keep to themselves for a while.
@@ -48,10 +49,10 @@ pub fn same_but_uses(a: &Record, b: &Record) -> bool {
         let mut record = record.clone();
         record.last_touch = None;
         // Nodes forget what is over at their own pace.
-        record.past.change(|past| {
-            *past = Endings {
-                origin: past.origin.take(),
-                ..Endings::default()
+        record.lifecycle.change(|lifecycle| {
+            *lifecycle = Lifecycle {
+                renamed_from: lifecycle.renamed_from.take(),
+                ..Lifecycle::default()
             };
         });
         record

@@ -206,14 +206,14 @@ impl Engine {
             let idle = self.idle.read(now);
             let idle_for_long = self.expires_ms(before).is_some_and(|end| end <= idle);
             let last = if let Some(moved) = after
-                .past
-                .moved
+                .lifecycle
+                .renamed_to
                 .as_ref()
-                .filter(|_| after.past.moved != before.past.moved)
+                .filter(|_| after.lifecycle.renamed_to != before.lifecycle.renamed_to)
             {
                 self.renamed(key, moved.to.clone());
                 None
-            } else if after.past.ended.map(|ended| ended.life) == before.life()
+            } else if after.lifecycle.expired.map(|ended| ended.life) == before.life()
                 || (life.is_some() && idle_for_long)
             {
                 Some(SessionChange::Expired)
@@ -228,7 +228,7 @@ impl Engine {
         };
         if was && same {
             changes.extend(differences(before, after).map(|change| (change, after.clone())));
-        } else if before.past.ended.map(|ended| ended.life) == life {
+        } else if before.lifecycle.expired.map(|ended| ended.life) == life {
             changes.push((SessionChange::Revived, after.clone()));
         } else if !self.is_told_as_renamed(key, after) {
             changes.push((SessionChange::Created, after.clone()));
@@ -258,13 +258,13 @@ impl Engine {
 
     /// Whether a session is one that was, or is about to be, told of as renamed.
     fn is_told_as_renamed(&self, key: &SessionKey, record: &Record) -> bool {
-        let Some(origin) = &record.past.origin else {
+        let Some(origin) = &record.lifecycle.renamed_from else {
             return false;
         };
         let old = self.table.get(&SessionKey::new(key.app(), &origin.value));
         let moved_here = |old: &Record| {
-            old.past
-                .moved
+            old.lifecycle
+                .renamed_to
                 .as_ref()
                 .is_some_and(|moved| *moved.to == *key.id())
         };

@@ -1,22 +1,24 @@
-//! What one node says to another, and how it becomes bytes: a version, a kind, then bincode 2 in its standard
-//! configuration, or records ([`super::records`]).
+//! A message between two nodes, and its bytes: a version, a kind, then either bincode 2 in its standard configuration
+//! (control messages) or records ([`super::records`]).
 //!
-//! The frame around a message (a length before it) belongs to the net.
+//! The frame around a message (a length before it) belongs to [`crate::net`].
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
-use super::compact::{self, Malformed, Reader};
 use super::position::{Sequence, StreamId};
+use super::primitives::{self, Reader};
 use super::records;
 use super::transfer::{Cursor, Pull};
 use crate::base::id::SessionKey;
 use crate::base::limits::FRAME_MAX;
 use crate::session::{Record, Touch};
 
-mod encoding;
+mod control;
+mod error;
 
-use encoding::{Encoded, WireCursor};
+use control::{Control, WireCursor};
+pub use error::{EncodeError, PeerMisbehaved};
 
 /// The version of every message between nodes.
 pub const PROTOCOL: u8 = 2;
@@ -24,129 +26,131 @@ pub const PROTOCOL: u8 = 2;
 type Config = Configuration<LittleEndian, Varint, Limit<FRAME_MAX>>;
 const CONFIG: Config = bincode::config::standard().with_limit::<FRAME_MAX>();
 
-/// A message between two nodes that know each other.
+/// A message between two nodes that are linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// Membership's own bytes.
+    /// A message of membership, in its own encoding ([`crate::membership::MemberMessage`]).
     Gossip(Vec<u8>),
-    /// What the sender is and which workers it declares. Replaces the one before it.
+    /// The sender's state and its workers. Replaces the announcement before it.
     Announce(Announce),
-    /// Changes; to be acknowledged by `slot` once applied.
+    /// A batch of changes.
     Deltas {
-        /// The last slot of the batch.
+        /// The last sequence of the batch; acknowledges all of it.
         sequence: Sequence,
-        /// The changes, in order.
+        /// The changes, in order. One session may come up several times.
         changes: Vec<(SessionKey, Record)>,
     },
-    /// Every slot of `stream` up to `slot` is received, and applied but for what the receiver refused.
+    /// A cumulative acknowledgement: everything on `stream` up to `sequence` was received, and joined but for what
+    /// the sender refused.
     Ack {
         /// The stream on which the changes came.
         stream: StreamId,
-        /// The last slot.
+        /// The last sequence that was received.
         sequence: Sequence,
-        /// Up to this slot something was refused; 0 when nothing was.
+        /// Up to this sequence something was refused; [`Sequence::ZERO`] when nothing was.
         refused: Sequence,
     },
-    /// Send a chunk of the table.
+    /// A request for a chunk of the table.
     Pull(Pull),
-    /// A chunk of the table.
+    /// A chunk of the table; answers [`Message::Pull`].
     Chunk {
         /// The request it answers.
         request: u64,
         /// The records, tombstones included.
         records: Vec<(SessionKey, Record)>,
-        /// Where to go on; `None` at the end.
+        /// Where the next chunk begins; `None` after the last.
         next: Option<Cursor>,
     },
     /// The digest of every bucket of the sender's table.
     Digest(Vec<u64>),
-    /// Send your digest.
-    Compare,
-    /// One number for all the sender's table holds.
+    /// A request for [`Message::Digest`].
+    DigestRequest,
+    /// One digest of the sender's whole table.
     Summary(u64),
-    /// The sender has too many to send chunks to: ask somebody else, or later.
+    /// The sender serves too many transfers to answer a [`Message::Pull`] now: ask another node, or later.
     Busy {
         /// The request that is not answered.
         request: u64,
     },
-    /// Sessions the sender holds and should not: does the receiver, who should, hold them?
-    Offer {
-        /// Numbers the question.
+    /// A hinted handoff: the sender holds these sessions and is none of their holders. Does the receiver, which is one,
+    /// hold them in the same state?
+    HandoffOffer {
+        /// Numbers the offer.
         request: u64,
         /// The sessions.
-        sessions: Vec<Offered>,
+        sessions: Vec<OfferedSession>,
     },
-    /// Which of the sessions it was offered the sender does not hold as they were offered.
-    Lacking {
-        /// The question it answers.
+    /// Answers [`Message::HandoffOffer`].
+    HandoffLacking {
+        /// The offer it answers.
         request: u64,
-        /// The sessions.
+        /// The sessions that the sender does not hold in the state they were offered in.
         sessions: Vec<SessionKey>,
     },
-    /// Send this session.
+    /// A request for one session.
     Fetch {
-        /// Numbers the question.
+        /// Numbers the request.
         request: u64,
         /// The session.
         key: SessionKey,
     },
-    /// A session as the sender knows it.
+    /// Answers [`Message::Fetch`].
     Fetched {
-        /// The question it answers.
+        /// The request it answers.
         request: u64,
         /// The session.
         key: SessionKey,
-        /// `None` when nothing is known of it, not even its end.
+        /// What the sender holds of it; `None` when that is nothing, not even a tombstone.
         record: Option<Box<Record>>,
     },
 }
 
 impl Message {
-    /// Whether it says something of sessions that may change the receiver's.
+    /// Whether it may change the sessions of the receiver.
     #[must_use]
-    pub const fn is_of_sessions(&self) -> bool {
+    pub const fn changes_sessions(&self) -> bool {
         matches!(
             self,
             Self::Deltas { .. }
                 | Self::Chunk { .. }
                 | Self::Digest(_)
                 | Self::Summary(_)
-                | Self::Offer { .. }
+                | Self::HandoffOffer { .. }
                 | Self::Fetched { .. }
         )
     }
 }
 
-/// A session that is offered.
+/// A session in a handoff offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offered {
-    /// Which.
+pub struct OfferedSession {
+    /// Its key.
     pub key: SessionKey,
     /// [`Record::digest`].
     pub digest: u64,
-    /// Its last use.
+    /// Its last touch.
     pub last_touch: Option<Touch>,
 }
 
-/// A node's word about itself.
+/// A node's announcement of its own state. Moments are in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Announce {
     /// Whether it has the whole table.
     pub ready: bool,
     /// Whether it is about to stop.
     pub leaving: bool,
-    /// Its idle time: milliseconds since 1970, by the clock it counts idle sessions with.
+    /// What the clock reads that it counts idle sessions with.
     pub idle_ms: u64,
-    /// Up to this moment it has forgotten ends of sessions, in milliseconds since 1970; 0 for none.
-    pub forgot_ms: u64,
-    /// When its memory began, in milliseconds since 1970.
-    pub born_ms: u64,
-    /// When the receiver's memory began, as far as it knows.
-    pub misses_born_ms: u64,
-    /// Since when it misses the receiver, in milliseconds since 1970; [`u64::MAX`] when it does not.
-    pub away_ms: u64,
+    /// It has forgotten tombstones up to this moment; 0 for none.
+    pub forgotten_until_ms: u64,
+    /// When its table began.
+    pub memory_since_ms: u64,
+    /// When the receiver's table began, as far as the sender knows.
+    pub receiver_memory_since_ms: u64,
+    /// Since when the receiver has been away, as the sender sees it; [`u64::MAX`] when it is not.
+    pub receiver_lost_since_ms: u64,
     /// How many members it counts, itself included.
-    pub group: u32,
+    pub members: u32,
     /// The workers it declares.
     pub workers: Vec<DeclaredWorker>,
 }
@@ -166,22 +170,8 @@ pub struct DeclaredWorker {
     pub healthy: bool,
 }
 
-/// Why bytes from a peer are not a message. The link is closed; nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MessageError {
-    /// The peer speaks another version; upgrade the older side.
-    #[error("protocol version {found} where {PROTOCOL} was expected")]
-    Version {
-        /// The first byte of the frame.
-        found: u8,
-    },
-    /// No message of this version: an unknown type, or a known one cut short or garbled.
-    #[error("malformed message: {0}")]
-    Malformed(String),
-}
-
-/// How the body of a message is spelled: by bincode, or, because they are many, as records.
-const PLAIN: u8 = 0;
+/// Kinds of body: control messages in bincode, and three that consist of records.
+const CONTROL: u8 = 0;
 const DELTAS: u8 = 1;
 const CHUNK: u8 = 2;
 const FETCHED: u8 = 3;
@@ -189,8 +179,8 @@ const FETCHED: u8 = 3;
 /// Encodes `message`.
 ///
 /// # Errors
-/// When it would pass [`FRAME_MAX`].
-pub fn encode(message: &Message) -> Result<Vec<u8>, MessageError> {
+/// See [`EncodeError`].
+pub fn encode(message: &Message) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::new();
     encode_into(message, &mut bytes)?;
     Ok(bytes)
@@ -199,43 +189,40 @@ pub fn encode(message: &Message) -> Result<Vec<u8>, MessageError> {
 /// Appends `message`.
 ///
 /// # Errors
-/// When it would pass [`FRAME_MAX`]; nothing is appended then.
-pub fn encode_into(message: &Message, into: &mut Vec<u8>) -> Result<(), MessageError> {
+/// See [`EncodeError`].
+pub fn encode_into(message: &Message, into: &mut Vec<u8>) -> Result<(), EncodeError> {
     bounded(into, |into| append(message, into))
 }
 
-/// Appends [`Message::Deltas`] of changes that lie wherever they lie.
+/// Appends [`Message::Deltas`] without copying the changes.
 ///
 /// # Errors
-/// When it would pass [`FRAME_MAX`]; nothing is appended then.
+/// See [`EncodeError`].
 pub fn encode_deltas<'a>(
     sequence: Sequence,
     changes: impl ExactSizeIterator<Item = (&'a SessionKey, &'a Record)>,
     into: &mut Vec<u8>,
-) -> Result<(), MessageError> {
+) -> Result<(), EncodeError> {
     bounded(into, |into| {
         append_deltas(sequence, changes, into);
         Ok(())
     })
 }
 
-/// Appends a message, unless it is too large or cannot be spelled.
+/// Appends a message that fits into a frame, or nothing.
 fn bounded(
     into: &mut Vec<u8>,
-    append: impl FnOnce(&mut Vec<u8>) -> Result<(), MessageError>,
-) -> Result<(), MessageError> {
+    append: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
     let begin = into.len();
-    let result = append(into);
-    let len = into.len() - begin;
-    if result.is_err() || len > FRAME_MAX {
+    let appended = append(into).and_then(|()| match into.len() - begin {
+        bytes if bytes > FRAME_MAX => Err(EncodeError::TooLarge { bytes }),
+        _ => Ok(()),
+    });
+    if appended.is_err() {
         into.truncate(begin);
     }
-    result?;
-    if len > FRAME_MAX {
-        let problem = format!("{len} bytes where {FRAME_MAX} are allowed");
-        return Err(MessageError::Malformed(problem));
-    }
-    Ok(())
+    appended
 }
 
 fn append_deltas<'a>(
@@ -244,111 +231,121 @@ fn append_deltas<'a>(
     into: &mut Vec<u8>,
 ) {
     into.extend([PROTOCOL, DELTAS]);
-    compact::number(sequence.number(), into);
+    primitives::number(sequence.number(), into);
     records::write(changes, into);
 }
 
-fn append(message: &Message, into: &mut Vec<u8>) -> Result<(), MessageError> {
-    if let Message::Deltas { sequence, changes } = message {
-        append_deltas(*sequence, changes.iter().map(|(key, record)| (key, record)), into);
-        return Ok(());
-    }
-    into.push(PROTOCOL);
-    match message {
+fn append(message: &Message, into: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let control = match message {
+        Message::Deltas { sequence, changes } => {
+            append_deltas(*sequence, changes.iter().map(|(key, record)| (key, record)), into);
+            return Ok(());
+        }
         Message::Chunk {
             request,
             records,
             next,
         } => {
-            into.push(CHUNK);
-            compact::number(*request, into);
-            encode_plain(&next.as_ref().map(WireCursor::from), into)?;
+            into.extend([PROTOCOL, CHUNK]);
+            primitives::number(*request, into);
+            append_bincode(&next.as_ref().map(WireCursor::from), into)?;
             records::write(records.iter().map(|(key, record)| (key, record)), into);
+            return Ok(());
         }
         Message::Fetched { request, key, record } => {
-            into.push(FETCHED);
-            compact::number(*request, into);
+            into.extend([PROTOCOL, FETCHED]);
+            primitives::number(*request, into);
             into.push(u8::from(record.is_some()));
             let nothing = Record::default();
-            let record = record.as_deref().unwrap_or(&nothing);
-            records::write([(key, record)].into_iter(), into);
+            records::write([(key, record.as_deref().unwrap_or(&nothing))].into_iter(), into);
+            return Ok(());
         }
-        other => {
-            into.push(PLAIN);
-            let encoded = Encoded::of(other).ok_or("a message of records")?;
-            encode_plain(&encoded, into)?;
+        Message::Gossip(bytes) => Control::Gossip(bytes.clone()),
+        Message::Announce(announce) => Control::Announce(announce.clone()),
+        Message::Ack {
+            stream,
+            sequence,
+            refused,
+        } => Control::Ack(stream.number(), sequence.number(), refused.number()),
+        Message::Pull(pull) => pull.into(),
+        Message::Digest(digests) => Control::Digest(digests.clone()),
+        Message::DigestRequest => Control::DigestRequest,
+        Message::Summary(summary) => Control::Summary(*summary),
+        Message::Busy { request } => Control::Busy(*request),
+        Message::HandoffOffer { request, sessions } => {
+            Control::HandoffOffer(*request, sessions.iter().map(Into::into).collect())
         }
-    }
-    Ok(())
+        Message::HandoffLacking { request, sessions } => {
+            Control::HandoffLacking(*request, sessions.iter().map(Into::into).collect())
+        }
+        Message::Fetch { request, key } => Control::Fetch(*request, key.into()),
+    };
+    into.extend([PROTOCOL, CONTROL]);
+    append_bincode(&control, into)
 }
 
-fn encode_plain(value: &impl Encode, into: &mut Vec<u8>) -> Result<(), MessageError> {
+fn append_bincode(value: &impl Encode, into: &mut Vec<u8>) -> Result<(), EncodeError> {
     let written = bincode::encode_into_std_write(value, into, CONFIG);
     written
         .map(drop)
-        .map_err(|e| MessageError::Malformed(e.to_string()))
+        .map_err(|error| EncodeError::Unencodable(error.to_string()))
 }
 
 /// Decodes a message that fills `bytes` exactly.
 ///
 /// # Errors
-/// See [`MessageError`].
-pub fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
+/// See [`PeerMisbehaved`].
+pub fn decode(bytes: &[u8]) -> Result<Message, PeerMisbehaved> {
     let mut reader = Reader::new(bytes);
     let version = reader.byte()?;
     if version != PROTOCOL {
-        return Err(MessageError::Version { found: version });
+        return Err(PeerMisbehaved::UnknownVersion { found: version });
     }
     let message = match reader.byte()? {
-        PLAIN => decode_plain::<Encoded>(&mut reader)?.try_into()?,
+        CONTROL => decode_bincode::<Control>(&mut reader)?.try_into()?,
         DELTAS => Message::Deltas {
             sequence: Sequence::new(reader.number()?),
             changes: records::read(&mut reader)?,
         },
         CHUNK => Message::Chunk {
             request: reader.number()?,
-            next: decode_plain::<Option<WireCursor>>(&mut reader)?
+            next: decode_bincode::<Option<WireCursor>>(&mut reader)?
                 .map(Cursor::try_from)
                 .transpose()?,
             records: records::read(&mut reader)?,
         },
         FETCHED => {
             let (request, found) = (reader.number()?, reader.byte()? == 1);
-            let mut records = records::read(&mut reader)?.into_iter();
-            let (Some((key, record)), None) = (records.next(), records.next()) else {
-                return Err("not one session".into());
+            let mut records = records::read(&mut reader)?;
+            let count = records.len();
+            let (Some((key, record)), None) = (records.pop(), records.pop()) else {
+                return Err(PeerMisbehaved::NotOneRecord(count));
             };
             let record = found.then(|| Box::new(record));
             Message::Fetched { request, key, record }
         }
-        _ => return Err("a message of no kind".into()),
+        kind => return Err(PeerMisbehaved::UnknownKind(kind)),
     };
-    if reader.len() > 0 {
-        return Err("bytes after the end of the message".into());
+    match reader.len() {
+        0 => Ok(message),
+        left => Err(PeerMisbehaved::TrailingBytes(left)),
     }
-    Ok(message)
 }
 
-fn decode_plain<T: Decode<()>>(from: &mut Reader) -> Result<T, MessageError> {
+fn decode_bincode<T: Decode<()>>(from: &mut Reader) -> Result<T, PeerMisbehaved> {
     let bytes = from.rest();
     let standard = bincode::config::standard();
-    // Room for a list is taken when its length is read, so a short message may claim little. Nothing takes 64 times
-    // more in memory than it is spelled in.
-    let value = match bytes.len() {
+    // Memory for a list is taken when its length is read, so a short message may announce little. No type takes more
+    // than 64 times as much memory as bytes on the wire.
+    let decoded = match bytes.len() {
         0..=0x400 => bincode::decode_from_slice(bytes, standard.with_limit::<0x1_0000>()),
         0x401..=0x4000 => bincode::decode_from_slice(bytes, standard.with_limit::<0x10_0000>()),
         0x4001..=0x2_0000 => bincode::decode_from_slice(bytes, standard.with_limit::<0x80_0000>()),
         _ => bincode::decode_from_slice(bytes, CONFIG),
     };
-    let (value, read) = value.map_err(|e| MessageError::Malformed(e.to_string()))?;
+    let (value, read) = decoded?;
     from.take(read)?;
     Ok(value)
-}
-
-impl From<Malformed> for MessageError {
-    fn from(problem: Malformed) -> Self {
-        Self::Malformed(problem.to_owned())
-    }
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@
 //! Deliberately absent: sockets, tasks, timers, and the table itself.
 
 pub mod acks;
-mod compact;
 pub mod digest;
 pub mod message;
 pub mod outbox;
 pub mod placement;
 pub mod position;
+mod primitives;
 mod records;
 pub mod streams;
 pub mod transfer;

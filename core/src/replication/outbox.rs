@@ -26,7 +26,7 @@ pub(super) fn size(key: &SessionKey, delta: &Record) -> usize {
 
 /// About how many bytes a change is spelled in: what it says, and moments and lengths.
 fn encoded_size(pending: &Pending) -> usize {
-    pending.key.id_len() + pending.delta.said() + 32
+    pending.key.id_len() + pending.delta.content_bytes() + 32
 }
 
 /// Room for how many changes is kept while there are none. What a peer that was slow for a moment has left behind goes
@@ -88,7 +88,9 @@ impl Outbox {
         let sequence = self.by_key.get(key).copied()?;
         let first = self.pending.front()?.sequence;
         let pending = self.pending.get_mut(sequence.since(first)?)?;
-        if pending.delta.past.origin.is_some() && delta.past.deleted > pending.delta.past.deleted {
+        if pending.delta.lifecycle.renamed_from.is_some()
+            && delta.lifecycle.deleted > pending.delta.lifecycle.deleted
+        {
             return None; // the end of the new id must not take with it that the old one is over
         }
         pending.delta.join(delta);
@@ -161,7 +163,7 @@ impl Outbox {
 
     /// Whether no slot below `next` waits for its acknowledgement any more.
     #[must_use]
-    pub fn is_told(&self, next: Sequence) -> bool {
+    pub fn is_acknowledged_below(&self, next: Sequence) -> bool {
         self.pending.front().is_none_or(|oldest| oldest.sequence >= next)
     }
 

@@ -85,7 +85,7 @@ impl View {
 
     /// Whether anybody is coming.
     #[must_use]
-    pub fn is_growing(&self) -> bool {
+    pub fn has_joining(&self) -> bool {
         !self.coming.is_empty()
     }
 
@@ -102,7 +102,7 @@ impl View {
 
     /// Whether `node` holds the session whatever it is bound to.
     #[must_use]
-    pub fn holds_surely(&self, node: &NodeId, key: &SessionKey) -> bool {
+    pub fn is_certain_holder(&self, node: &NodeId, key: &SessionKey) -> bool {
         self.likely(key, 0)
             .iter()
             .take(self.copies)
@@ -205,7 +205,7 @@ mod tests {
         for n in 0..200 {
             let key = key(n);
             let first = view.likely(&key, 0).remove(0);
-            assert!(view.holds_surely(&first, &key));
+            assert!(view.is_certain_holder(&first, &key));
             for route in ["w-a", "w-b", "w-c", "w-d", "w-e", "nobody's"] {
                 assert!(view.holders(&key, Some(route)).contains(&first), "{route}");
             }

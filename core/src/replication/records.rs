@@ -1,46 +1,52 @@
-//! Records as bytes: deltas and chunks of tables, a few bytes more than what they say.
+//! The encoding of records, in deltas and chunks of the table: a few bytes more than their contents.
 //!
 //! ```text
-//! records   count, then each: flags [more] app id [attributes] [life stamp] [parts ...] [attribute ...]
-//! flags     1 the app is the first word        8 one attribute, plain, with a value
-//!           2 life and stamp are of the        16 life and stamp are the same
+//! records   count, then each: flags [more] app id [attributes] [stamp [life]] [parts ...] [attribute ...]
+//! flags     1 the app is the first word        8 a single attribute, plain, with a value
+//!           2 life and stamp are of the        16 life and stamp are equal
 //!             first node                       32 `more` follows
-//!           4 it was used at its stamp
-//! more      1 deleted  2 moved  4 ended  8 used  16 idle lifetime  32 route  64 origin
+//!           4 the last touch is at the stamp
+//! more      1 deleted  2 renamed to  4 expired  8 last touch  16 idle lifetime  32 route  64 renamed from
 //! ```
-//! A record has one *life* and one *stamp*, those of its first register; a register that has the same says nothing of
-//! them. A part added later takes the next bit of `more`.
+//! A record has one *life* and one *stamp*, those of its first register; a register with the same two repeats
+//! neither. A part that is added later takes the next bit of `more`. `docs/PROTOCOL.md` has the rest.
+//!
+//! What the parts mean is in [`crate::session::Record`].
 
 use std::sync::Arc;
 
 use limpet_wire::report::IdleLimit;
 
-use super::compact::{Malformed, Reader, StampsIn, StampsOut, WordsIn, WordsOut, bytes, difference, number};
+use super::message::PeerMisbehaved;
+use super::primitives::{
+    Reader, StampReader, StampWriter, WordReader, WordWriter, bytes, difference, number,
+};
 use crate::base::id::SessionKey;
-use crate::session::{Attribute, Endings, Moved, Record, Register, Stamp, Touch};
+use crate::session::{Attribute, Lifecycle, Record, Register, Renamed, Stamp, Touch};
 
-/// The most records one message carries; one with more is no message of ours.
-const RECORDS_MAX: usize = 1 << 16;
+/// The most records in one message; a message that announces more is refused, and its link closed.
+pub(super) const RECORDS_MAX: usize = 1 << 16;
 
 const FIRST_APP: u8 = 1;
 const FIRST_NODE: u8 = 2;
-const USED_THEN: u8 = 4;
-const ONE: u8 = 8;
-const BEGINS: u8 = 16;
+const TOUCHED_AT_STAMP: u8 = 4;
+const SINGLE: u8 = 8;
+const STAMP_IS_LIFE: u8 = 16;
 const MORE: u8 = 32;
 
 const DELETED: u8 = 1;
-const MOVED: u8 = 2;
-const ENDED: u8 = 4;
-const USED: u8 = 8;
+const RENAMED_TO: u8 = 2;
+const EXPIRED: u8 = 4;
+const TOUCHED: u8 = 8;
 const IDLE: u8 = 16;
 const ROUTE: u8 = 32;
-const ORIGIN: u8 = 64;
+const RENAMED_FROM: u8 = 64;
 
-/// A register of the record's life and stamp; of its life alone; of neither. Four more for an attribute removed.
+/// Heads of registers: the record's life and stamp; its life and a stamp of their own; both of their own. Plus four for
+/// an attribute that was removed.
 const PLAIN: u8 = 0;
-const STAMPED: u8 = 1;
-const FOREIGN: u8 = 2;
+const OWN_STAMP: u8 = 1;
+const OWN_LIFE: u8 = 2;
 const REMOVED: u8 = 4;
 
 /// An id of up to this many bytes is written after its length; see [`write_id`].
@@ -70,11 +76,11 @@ impl Common {
         attribute
             .or_else(|| record.max_inactive.as_ref().map(Self::of))
             .or_else(|| record.route.as_ref().map(Self::of))
-            .or_else(|| record.past.origin.as_ref().map(Self::of))
+            .or_else(|| record.lifecycle.renamed_from.as_ref().map(Self::of))
     }
 
-    /// The use that needs no words.
-    const fn last_touch(self) -> Touch {
+    /// The touch that is encoded as a flag alone.
+    const fn touch(self) -> Touch {
         Touch {
             life: self.life,
             at_ms: self.stamp.wall_ms(),
@@ -89,45 +95,45 @@ pub(super) fn write<'a>(
 ) {
     number(records.len() as u64, into);
     let mut writer = Writer {
-        apps: WordsOut::default(),
-        words: WordsOut::default(),
-        stamps: StampsOut::default(),
+        apps: WordWriter::default(),
+        words: WordWriter::default(),
+        stamps: StampWriter::default(),
         into,
     };
     records.for_each(|(key, record)| writer.record(key, record));
 }
 
 struct Writer<'a, 'b> {
-    apps: WordsOut<'a>,
-    words: WordsOut<'a>,
-    stamps: StampsOut,
+    apps: WordWriter<'a>,
+    words: WordWriter<'a>,
+    stamps: StampWriter,
     into: &'b mut Vec<u8>,
 }
 
 impl<'a> Writer<'a, '_> {
     fn record(&mut self, key: &'a SessionKey, record: &'a Record) {
         let common = Common::of_record(record);
-        let used_then = record.last_touch.is_some() && record.last_touch == common.map(Common::last_touch);
+        let touched_at_stamp = record.last_touch.is_some() && record.last_touch == common.map(Common::touch);
         let plain = |r: &Register<Attribute>| Some(Common::of(r)) == common && r.value.is_some();
-        let one = record.attributes.len() == 1 && record.attributes.registers().all(plain);
+        let single = record.attributes.len() == 1 && record.attributes.registers().all(plain);
         let first_node =
             common.is_some_and(|c| self.stamps.is_first(c.life) && self.stamps.is_first(c.stamp));
         let parts = [
-            (DELETED, record.past.deleted != Stamp::ZERO),
-            (MOVED, record.past.moved.is_some()),
-            (ENDED, record.past.ended.is_some()),
-            (USED, record.last_touch.is_some() && !used_then),
+            (DELETED, record.lifecycle.deleted != Stamp::ZERO),
+            (RENAMED_TO, record.lifecycle.renamed_to.is_some()),
+            (EXPIRED, record.lifecycle.expired.is_some()),
+            (TOUCHED, record.last_touch.is_some() && !touched_at_stamp),
             (IDLE, record.max_inactive.is_some()),
             (ROUTE, record.route.is_some()),
-            (ORIGIN, record.past.origin.is_some()),
+            (RENAMED_FROM, record.lifecycle.renamed_from.is_some()),
         ];
         let more = flags(parts);
         self.into.push(flags([
             (FIRST_APP, self.apps.is_first(key.app())),
             (FIRST_NODE, first_node),
-            (USED_THEN, used_then),
-            (ONE, one),
-            (BEGINS, common.is_some_and(|c| c.life == c.stamp)),
+            (TOUCHED_AT_STAMP, touched_at_stamp),
+            (SINGLE, single),
+            (STAMP_IS_LIFE, common.is_some_and(|c| c.life == c.stamp)),
             (MORE, more != 0),
         ]));
         if more != 0 {
@@ -137,7 +143,7 @@ impl<'a> Writer<'a, '_> {
             self.apps.write(key.app(), self.into);
         }
         write_id(key.id(), self.into);
-        if !one {
+        if !single {
             number(record.attributes.len() as u64, self.into);
         }
         if let Some(common) = common {
@@ -147,10 +153,10 @@ impl<'a> Writer<'a, '_> {
                 self.stamps.write_near(common.life, ms, first_node, self.into);
             }
         }
-        self.parts(record, common, used_then);
+        self.parts(record, common, touched_at_stamp);
         for (name, register) in record.attributes.iter() {
             self.words.write(name, self.into);
-            if !one {
+            if !single {
                 let removed = if register.value.is_none() { REMOVED } else { 0 };
                 self.head(register, common, removed);
             }
@@ -160,18 +166,18 @@ impl<'a> Writer<'a, '_> {
         }
     }
 
-    fn parts(&mut self, record: &'a Record, common: Option<Common>, used_then: bool) {
-        if record.past.deleted != Stamp::ZERO {
-            self.stamps.write(record.past.deleted, false, self.into);
+    fn parts(&mut self, record: &'a Record, common: Option<Common>, touched_at_stamp: bool) {
+        if record.lifecycle.deleted != Stamp::ZERO {
+            self.stamps.write(record.lifecycle.deleted, false, self.into);
         }
-        if let Some(moved) = &record.past.moved {
-            bytes(moved.to.as_bytes(), self.into);
+        if let Some(renamed) = &record.lifecycle.renamed_to {
+            bytes(renamed.to.as_bytes(), self.into);
         }
-        if let Some(ended) = &record.past.ended {
-            self.last_touch(*ended);
+        if let Some(expired) = record.lifecycle.expired {
+            self.touch(expired);
         }
-        if let Some(last_touch) = record.last_touch.filter(|_| !used_then) {
-            self.last_touch(last_touch);
+        if let Some(last_touch) = record.last_touch.filter(|_| !touched_at_stamp) {
+            self.touch(last_touch);
         }
         if let Some(idle) = &record.max_inactive {
             self.head(idle, common, 0);
@@ -187,28 +193,28 @@ impl<'a> Writer<'a, '_> {
             self.head(route, common, 0);
             self.words.write(&route.value, self.into);
         }
-        if let Some(origin) = &record.past.origin {
+        if let Some(origin) = &record.lifecycle.renamed_from {
             self.head(origin, common, 0);
             bytes(origin.value.as_bytes(), self.into);
         }
     }
 
-    fn last_touch(&mut self, last_touch: Touch) {
-        self.stamps.write(last_touch.life, false, self.into);
-        difference(last_touch.at_ms, last_touch.life.wall_ms(), self.into);
+    fn touch(&mut self, touch: Touch) {
+        self.stamps.write(touch.life, false, self.into);
+        difference(touch.at_ms, touch.life.wall_ms(), self.into);
     }
 
-    /// In what the register differs from the others of its record.
+    /// The head of a register: in what it differs from the first one of its record.
     fn head<T>(&mut self, register: &Register<T>, common: Option<Common>, kind: u8) {
         let own = Common::of(register);
         if Some(own) == common {
             self.into.push(kind | PLAIN);
             return;
         }
-        let foreign = common.is_none_or(|common| common.life != own.life);
-        self.into.push(kind | if foreign { FOREIGN } else { STAMPED });
+        let own_life = common.is_none_or(|common| common.life != own.life);
+        self.into.push(kind | if own_life { OWN_LIFE } else { OWN_STAMP });
         self.stamps.write(own.stamp, false, self.into);
-        if foreign {
+        if own_life {
             self.stamps.write(own.life, false, self.into);
         }
     }
@@ -219,7 +225,7 @@ fn flags<const N: usize>(parts: [(u8, bool); N]) -> u8 {
     set.fold(0, |all, (bit, _)| all | bit)
 }
 
-/// Appends an id. Most are hexadecimal numbers of one case, which take half the bytes.
+/// Appends an id. Most are hexadecimal in one case, which takes half the bytes.
 fn write_id(id: &str, into: &mut Vec<u8>) {
     let text = id.as_bytes();
     let pairs = text.len() / 2;
@@ -255,7 +261,7 @@ fn write_id(id: &str, into: &mut Vec<u8>) {
     }
 }
 
-fn read_id(from: &mut Reader) -> Result<Arc<str>, Malformed> {
+fn read_id(from: &mut Reader) -> Result<Arc<str>, PeerMisbehaved> {
     let head = from.byte()?;
     let len = match head {
         0..=RAW => usize::from(head),
@@ -277,21 +283,24 @@ fn read_id(from: &mut Reader) -> Result<Arc<str>, Malformed> {
         }
     };
     let text = std::str::from_utf8(from.take(len)?);
-    text.map(Arc::from).map_err(|_| "an id that is no UTF-8")
+    text.map(Arc::from).map_err(|_| PeerMisbehaved::NotUtf8)
 }
 
-/// Reads what [`write`] wrote. What a peer sends is in normal form afterwards, whatever it sent.
-pub(super) fn read(from: &mut Reader) -> Result<Vec<(SessionKey, Record)>, Malformed> {
+/// Reads what [`write`] wrote. The records are in normal form, whatever the peer sent.
+pub(super) fn read(from: &mut Reader) -> Result<Vec<(SessionKey, Record)>, PeerMisbehaved> {
     let count = from.count()?;
     if count > RECORDS_MAX {
-        return Err("too many records");
+        return Err(PeerMisbehaved::TooManyRecords {
+            found: count,
+            max: RECORDS_MAX,
+        });
     }
-    // A record takes three bytes at least; what is not there is not believed.
+    // A record takes at least three bytes, so no more memory is taken than there can be records.
     let mut records = Vec::with_capacity(count.min(from.len() / 3));
     let mut reader = RecordReader {
-        apps: WordsIn::default(),
-        words: WordsIn::default(),
-        stamps: StampsIn::default(),
+        apps: WordReader::default(),
+        words: WordReader::default(),
+        stamps: StampReader::default(),
         from,
     };
     for _ in 0..count {
@@ -301,18 +310,18 @@ pub(super) fn read(from: &mut Reader) -> Result<Vec<(SessionKey, Record)>, Malfo
 }
 
 struct RecordReader<'a, 'b> {
-    apps: WordsIn,
-    words: WordsIn,
-    stamps: StampsIn,
+    apps: WordReader,
+    words: WordReader,
+    stamps: StampReader,
     from: &'b mut Reader<'a>,
 }
 
 impl RecordReader<'_, '_> {
-    fn record(&mut self) -> Result<(SessionKey, Record), Malformed> {
+    fn record(&mut self) -> Result<(SessionKey, Record), PeerMisbehaved> {
         let flags = self.from.byte()?;
         let more = if flags & MORE == 0 { 0 } else { self.from.byte()? };
-        if flags > (MORE << 1) - 1 || more > (ORIGIN << 1) - 1 {
-            return Err("a part of a record this version does not know");
+        if flags > (MORE << 1) - 1 || more > (RENAMED_FROM << 1) - 1 {
+            return Err(PeerMisbehaved::UnknownRecordPart { flags, more });
         }
         let app = if flags & FIRST_APP == 0 {
             self.apps.read(self.from)?
@@ -320,22 +329,22 @@ impl RecordReader<'_, '_> {
             self.apps.at(0)?
         };
         let id = read_id(self.from)?;
-        let key = SessionKey::received(&app, &id).ok_or("not a session key")?;
-        let one = flags & ONE != 0;
-        let attributes = if one { 1 } else { self.from.count()? };
-        let has_registers = attributes > 0 || more & (IDLE | ROUTE | ORIGIN) != 0;
+        let key = SessionKey::received(&app, &id).ok_or(PeerMisbehaved::BadSessionKey)?;
+        let single = flags & SINGLE != 0;
+        let attributes = if single { 1 } else { self.from.count()? };
+        let has_registers = attributes > 0 || more & (IDLE | ROUTE | RENAMED_FROM) != 0;
         let common = if has_registers {
             Some(self.common(flags)?)
         } else {
             None
         };
         let mut record = self.parts(more, common)?;
-        if flags & USED_THEN != 0 {
-            record.last_touch = common.map(Common::last_touch);
+        if flags & TOUCHED_AT_STAMP != 0 {
+            record.last_touch = common.map(Common::touch);
         }
         for _ in 0..attributes {
             let name = self.words.read(self.from)?;
-            let head = if one { PLAIN } else { self.from.byte()? };
+            let head = if single { PLAIN } else { self.from.byte()? };
             let own = self.head(head & !REMOVED, common)?;
             let value = if head & REMOVED == 0 {
                 Some(self.from.bytes()?.into())
@@ -347,10 +356,10 @@ impl RecordReader<'_, '_> {
         Ok((key, normal(record)))
     }
 
-    fn common(&mut self, flags: u8) -> Result<Common, Malformed> {
+    fn common(&mut self, flags: u8) -> Result<Common, PeerMisbehaved> {
         let first_node = flags & FIRST_NODE != 0;
         let stamp = self.stamps.read(first_node, self.from)?;
-        let life = if flags & BEGINS == 0 {
+        let life = if flags & STAMP_IS_LIFE == 0 {
             self.stamps.read_near(stamp.wall_ms(), first_node, self.from)?
         } else {
             stamp
@@ -358,27 +367,30 @@ impl RecordReader<'_, '_> {
         Ok(Common { life, stamp })
     }
 
-    fn parts(&mut self, more: u8, common: Option<Common>) -> Result<Record, Malformed> {
-        let (mut record, mut past) = (Record::default(), Endings::default());
+    fn parts(&mut self, more: u8, common: Option<Common>) -> Result<Record, PeerMisbehaved> {
+        let (mut record, mut lifecycle) = (Record::default(), Lifecycle::default());
         if more & DELETED != 0 {
-            past.deleted = self.stamps.read(false, self.from)?;
+            lifecycle.deleted = self.stamps.read(false, self.from)?;
         }
-        if more & MOVED != 0 {
-            let (over, to) = (past.deleted, self.from.text()?.into());
-            past.moved = Some(Moved { over, to });
+        if more & RENAMED_TO != 0 {
+            let (at, to) = (lifecycle.deleted, self.from.text()?.into());
+            lifecycle.renamed_to = Some(Renamed { at, to });
         }
-        if more & ENDED != 0 {
-            past.ended = Some(self.last_touch()?);
+        if more & EXPIRED != 0 {
+            lifecycle.expired = Some(self.touch()?);
         }
-        if more & USED != 0 {
-            record.last_touch = Some(self.last_touch()?);
+        if more & TOUCHED != 0 {
+            record.last_touch = Some(self.touch()?);
         }
         if more & IDLE != 0 {
             let own = self.own(common)?;
             let value = match self.from.byte()? {
                 0 => IdleLimit::Forever,
                 1 => IdleLimit::Millis(self.from.number()?),
-                _ => return Err("an idle lifetime that is none"),
+                found => {
+                    let expected = "0 or 1";
+                    return Err(PeerMisbehaved::BadByte { expected, found });
+                }
             };
             record.max_inactive = Some(register(own, value));
         }
@@ -386,39 +398,39 @@ impl RecordReader<'_, '_> {
             let own = self.own(common)?;
             record.route = Some(register(own, self.words.read(self.from)?));
         }
-        if more & ORIGIN != 0 {
+        if more & RENAMED_FROM != 0 {
             let own = self.own(common)?;
-            past.origin = Some(register(own, self.from.text()?.into()));
+            lifecycle.renamed_from = Some(register(own, self.from.text()?.into()));
         }
-        record.past = past.into();
+        record.lifecycle = lifecycle.into();
         Ok(record)
     }
 
-    fn last_touch(&mut self) -> Result<Touch, Malformed> {
+    fn touch(&mut self) -> Result<Touch, PeerMisbehaved> {
         let life = self.stamps.read(false, self.from)?;
         let at_ms = self.from.difference(life.wall_ms())?;
         Ok(Touch { life, at_ms })
     }
 
-    fn own(&mut self, common: Option<Common>) -> Result<Common, Malformed> {
+    fn own(&mut self, common: Option<Common>) -> Result<Common, PeerMisbehaved> {
         let head = self.from.byte()?;
         self.head(head, common)
     }
 
-    fn head(&mut self, head: u8, common: Option<Common>) -> Result<Common, Malformed> {
-        let common = common.ok_or("a register of no life")?;
+    fn head(&mut self, head: u8, common: Option<Common>) -> Result<Common, PeerMisbehaved> {
+        let common = common.ok_or(PeerMisbehaved::BadRegister(head))?;
         match head {
             PLAIN => Ok(common),
-            STAMPED => Ok(Common {
+            OWN_STAMP => Ok(Common {
                 stamp: self.stamps.read(false, self.from)?,
                 ..common
             }),
-            FOREIGN => {
+            OWN_LIFE => {
                 let stamp = self.stamps.read(false, self.from)?;
                 let life = self.stamps.read(false, self.from)?;
                 Ok(Common { life, stamp })
             }
-            _ => Err("a register of no kind"),
+            _ => Err(PeerMisbehaved::BadRegister(head)),
         }
     }
 }
@@ -427,21 +439,21 @@ fn register<T>(Common { life, stamp }: Common, value: T) -> Register<T> {
     Register { life, stamp, value }
 }
 
-/// The record as a join would have left it.
+/// The record in normal form.
 fn normal(record: Record) -> Record {
     let meta = [
-        record.past.ended.as_ref().map(|last_touch| last_touch.life),
-        record.last_touch.map(|last_touch| last_touch.life),
+        record.lifecycle.expired.map(|touch| touch.life),
+        record.last_touch.map(|touch| touch.life),
         record.max_inactive.as_ref().map(|r| r.life),
         record.route.as_ref().map(|r| r.life),
-        record.past.origin.as_ref().map(|r| r.life),
+        record.lifecycle.renamed_from.as_ref().map(|r| r.life),
     ];
     let attributes = record.attributes.registers().map(|r| r.life);
     let earliest = meta.into_iter().flatten().chain(attributes).min();
-    if record.past.moved.is_none() && earliest.is_none_or(|life| life > record.past.deleted) {
+    if record.lifecycle.renamed_to.is_none() && earliest.is_none_or(|life| life > record.lifecycle.deleted) {
         return record;
     }
-    let mut joined = Record::tombstone(record.past.deleted);
+    let mut joined = Record::tombstone(record.lifecycle.deleted);
     joined.join(&record);
     joined
 }

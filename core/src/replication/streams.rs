@@ -27,10 +27,10 @@ pub struct Outboxes {
     streams: Vec<Outbox>,
     bytes_max: usize,
     /// Since when changes were dropped, if they were.
-    behind_ms: Option<u64>,
+    overflow_since_ms: Option<u64>,
     dropped: u64,
     mark: Option<Mark>,
-    told_ms: u64,
+    acknowledged_until_ms: u64,
 }
 
 /// Where each stream was at some time.
@@ -47,10 +47,10 @@ impl Outboxes {
         Self {
             streams: (0..streams.max(1)).map(|_| Outbox::new(first)).collect(),
             bytes_max,
-            behind_ms: None,
+            overflow_since_ms: None,
             dropped: 0,
             mark: None,
-            told_ms: 0,
+            acknowledged_until_ms: 0,
         }
     }
 
@@ -80,7 +80,7 @@ impl Outboxes {
             return Some(StreamPosition { stream, sequence });
         }
         self.dropped += self.streams.iter_mut().map(Outbox::drop_all).sum::<u64>();
-        self.behind_ms = self.behind_ms.or(Some(self.told_ms));
+        self.overflow_since_ms = self.overflow_since_ms.or(Some(self.acknowledged_until_ms));
         None
     }
 
@@ -91,27 +91,27 @@ impl Outboxes {
         self.bytes() + outbox::size(key, delta) <= self.bytes_max / 2
     }
 
-    /// It is `now_ms`. Called from time to time, so that [`Self::told_ms`] follows.
-    pub fn note_time(&mut self, now_ms: u64) {
+    /// It is `now_ms`. Called from time to time, so that [`Self::acknowledged_until_ms`] follows.
+    pub fn advance_time(&mut self, now_ms: u64) {
         let streams = &self.streams;
-        let is_told = |mark: &Mark| {
+        let is_acknowledged_below = |mark: &Mark| {
             streams
                 .iter()
                 .zip(&mark.next)
-                .all(|(outbox, next)| outbox.is_told(*next))
+                .all(|(outbox, next)| outbox.is_acknowledged_below(*next))
         };
-        if self.mark.as_ref().is_none_or(is_told) {
+        if self.mark.as_ref().is_none_or(is_acknowledged_below) {
             let next = streams.iter().map(Outbox::next).collect();
             if let Some(told) = self.mark.replace(Mark { at_ms: now_ms, next }) {
-                self.told_ms = told.at_ms;
+                self.acknowledged_until_ms = told.at_ms;
             }
         }
     }
 
     /// Everything pushed until then was acknowledged or dropped.
     #[must_use]
-    pub const fn told_ms(&self) -> u64 {
-        self.told_ms
+    pub const fn acknowledged_until_ms(&self) -> u64 {
+        self.acknowledged_until_ms
     }
 
     /// Bytes waiting or sent without an answer.
@@ -146,8 +146,8 @@ impl Outboxes {
     }
 
     /// Whether changes were dropped since this was last asked: everything pushed until then had been acknowledged.
-    pub const fn take_behind(&mut self) -> Option<u64> {
-        self.behind_ms.take()
+    pub const fn take_overflow(&mut self) -> Option<u64> {
+        self.overflow_since_ms.take()
     }
 }
 
@@ -182,30 +182,34 @@ mod tests {
             outboxes.push(&key(&format!("S{n}")), write(1, 200));
         }
         assert!(outboxes.bytes() <= 1000, "{}", outboxes.bytes());
-        assert_eq!(outboxes.take_behind(), Some(0));
-        assert_eq!(outboxes.take_behind(), None);
+        assert_eq!(outboxes.take_overflow(), Some(0));
+        assert_eq!(outboxes.take_overflow(), None);
         assert!(outboxes.dropped() > 0);
     }
 
     #[test]
     fn they_know_since_when_something_may_have_been_missed() {
         let mut outboxes = Outboxes::new(2, 1000, Sequence::new(1));
-        outboxes.note_time(10);
-        outboxes.note_time(20);
-        assert_eq!(outboxes.told_ms(), 10);
+        outboxes.advance_time(10);
+        outboxes.advance_time(20);
+        assert_eq!(outboxes.acknowledged_until_ms(), 10);
         let StreamPosition { stream, sequence } = outboxes.push(&key("S1"), write(1, 10)).unwrap();
         for at in [30, 40, 50] {
-            outboxes.note_time(at); // what was pushed between 20 and 30 is not acknowledged
+            outboxes.advance_time(at); // what was pushed between 20 and 30 is not acknowledged
         }
-        assert_eq!(outboxes.told_ms(), 20);
+        assert_eq!(outboxes.acknowledged_until_ms(), 20);
         outboxes.push(&key("big"), write(1, 2000));
-        outboxes.note_time(60);
-        outboxes.note_time(70);
-        assert_eq!(outboxes.take_behind(), Some(20));
+        outboxes.advance_time(60);
+        outboxes.advance_time(70);
+        assert_eq!(outboxes.take_overflow(), Some(20));
         let outbox = outboxes.stream_mut(stream).unwrap();
         outbox.acknowledge(sequence);
-        outboxes.note_time(80);
-        assert_eq!(outboxes.told_ms(), 70, "what was dropped is waited for no longer");
+        outboxes.advance_time(80);
+        assert_eq!(
+            outboxes.acknowledged_until_ms(),
+            70,
+            "what was dropped is waited for no longer"
+        );
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Holder {
 pub struct WriteSet {
     groups: SmallVec<[Holders; 1]>,
     /// Whether this node keeps some of them only until others have them; it is no copy then.
-    passing: bool,
+    in_transit: bool,
 }
 
 impl WriteSet {
@@ -74,14 +74,14 @@ impl WriteSet {
         holders.sort_by(|a, b| a.node.cmp(&b.node));
         Self {
             groups: SmallVec::from_iter([holders]),
-            passing: false,
+            in_transit: false,
         }
     }
 
-    /// One more change: `places` as for [`Self::of`], in the order of the nodes; `passing`, whether this node keeps it
+    /// One more change: `places` as for [`Self::of`], in the order of the nodes; `in_transit`, whether this node keeps it
     /// only until others have it.
-    pub fn add(&mut self, positions: &[(&NodeId, Option<StreamPosition>)], passing: bool) {
-        self.passing |= passing;
+    pub fn add(&mut self, positions: &[(&NodeId, Option<StreamPosition>)], in_transit: bool) {
+        self.in_transit |= in_transit;
         let same = |known: &&mut Holders| {
             let nodes = known.iter().map(|holder| &holder.node);
             nodes.eq(positions.iter().map(|(node, _)| *node))
@@ -103,12 +103,12 @@ impl WriteSet {
     /// How many copies this node is.
     #[must_use]
     pub fn copies_here(&self) -> usize {
-        usize::from(!self.passing)
+        usize::from(!self.in_transit)
     }
 
     /// These changes and those of `other`, as one.
     pub fn merge(&mut self, other: Self) {
-        self.passing |= other.passing;
+        self.in_transit |= other.in_transit;
         for holders in other.groups {
             let same =
                 |known: &&mut Holders| known.iter().map(|h| &h.node).eq(holders.iter().map(|h| &h.node));

@@ -1,4 +1,6 @@
-//! Which attributes are kept here and told to other nodes, by name. All others stay with the worker.
+//! A filter of attribute names: which attributes of a session are stored and replicated.
+//!
+//! Attributes that no pattern matches stay with the worker. Leaving them out of a change is the caller's part.
 
 use regex::{RegexSet, RegexSetBuilder};
 
@@ -7,7 +9,7 @@ const PATTERNS_MAX: usize = 64;
 /// How large the patterns may become when they are compiled, in bytes; larger ones are refused.
 const COMPILED_BYTES_MAX: usize = 4 << 20;
 
-/// Patterns a name has to match one of, as a whole.
+/// Regular expressions. A name is kept if one of them matches all of it.
 #[derive(Debug, Clone, Default)]
 pub struct AttributeFilter {
     patterns: Vec<String>,
@@ -15,7 +17,7 @@ pub struct AttributeFilter {
     compiled: Option<RegexSet>,
 }
 
-/// A pattern that cannot be used.
+/// A pattern that cannot be used; whoever wrote the configuration can correct it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadPattern {
     /// Which one of the list; `None` when it is all of them together.

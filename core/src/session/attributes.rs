@@ -1,4 +1,8 @@
-//! The attributes of one session: a sorted list, because a session has few of them and there are many sessions.
+//! The attributes of one session: a map from names to registers, kept as a sorted list because a session has few
+//! attributes and a node many sessions.
+//!
+//! Removed attributes stay as registers without a value until their life is over. How whole sessions merge is in
+//! [`super::Record`].
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::{Register, Stamp};
 
-/// Bytes of an attribute: one piece of memory, shared by the table and every outbox.
+/// The bytes of an attribute: one allocation, shared by the table and every outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value(triomphe::Arc<[u8]>);
 
@@ -46,7 +50,7 @@ impl From<Vec<u8>> for Value {
 /// An attribute's value, or `None` once removed.
 pub type Attribute = Option<Value>;
 
-/// Attributes by name, removed ones included. One of them, as in most changes, needs no memory of its own.
+/// Attributes by name, removed ones included. A single one, as in most deltas, needs no allocation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Attributes(SmallVec<[(Arc<str>, Register<Attribute>); 1]>);
 
@@ -82,7 +86,8 @@ impl Attributes {
         }
     }
 
-    /// Joins one attribute of a life that goes on; says whether anything changed.
+    /// Joins one attribute of a life that is not over; returns whether anything changed. Names that are new here are
+    /// taken from `share`.
     pub(super) fn join(
         &mut self,
         name: &Arc<str>,
@@ -102,9 +107,9 @@ impl Attributes {
         true
     }
 
-    /// Forgets what belongs to lives up to `over`.
-    pub(super) fn forget_until(&mut self, over: Stamp) {
-        self.0.retain(|(_, register)| register.life > over);
+    /// Removes what belongs to lives up to `deleted`.
+    pub(super) fn remove_lives_until(&mut self, deleted: Stamp) {
+        self.0.retain(|(_, register)| register.life > deleted);
     }
 
     /// All of them, in the order of their names.

@@ -1,5 +1,7 @@
-//! The hybrid logical clock (Kulkarni et al. 2014): stamps follow the wall clock while it runs forward, rise by
-//! one while it does not, and always rise past every stamp that was seen.
+//! A hybrid logical clock (Kulkarni et al. 2014).
+//!
+//! Its stamps follow the wall clock while that runs forward, rise by one while it does not, and are always later than
+//! every stamp that was observed. Reading the wall clock is the caller's part.
 
 use super::Stamp;
 
@@ -11,16 +13,19 @@ pub struct Hlc {
     skew_max_ms: u64,
 }
 
-/// A stamp from the future: the sender's clock, or ours, is wrong. Nothing was changed.
+/// A stamp from the future: the sender's clock or this node's is wrong. Nothing was changed; the operator can compare
+/// and correct the clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a stamp is {ahead_ms} ms ahead of this node's clock, more than is believed; compare the clocks")]
+#[error(
+    "a stamp is {ahead_ms} ms ahead of this node's clock, more than replication.max_skew allows; compare the clocks"
+)]
 pub struct TooFarAhead {
     /// How far, in milliseconds.
     pub ahead_ms: u64,
 }
 
 impl Hlc {
-    /// A clock for the node tagged `node` that believes stamps up to `skew_max_ms` ahead.
+    /// A clock for the node with the tag `node` that accepts stamps up to `skew_max_ms` ahead of the wall clock.
     #[must_use]
     pub const fn new(node: u64, skew_max_ms: u64) -> Self {
         Self {
@@ -30,7 +35,7 @@ impl Hlc {
         }
     }
 
-    /// A stamp later than every stamp taken or observed before.
+    /// A stamp later than every stamp that was taken or observed before.
     pub fn stamp(&mut self, wall_ms: u64) -> Stamp {
         self.last = (wall_ms << 16).max(self.last + 1);
         Stamp {
@@ -39,10 +44,10 @@ impl Hlc {
         }
     }
 
-    /// Takes note of another node's stamp.
+    /// Observes another node's stamp: later stamps of this clock are later than it.
     ///
     /// # Errors
-    /// When it is further ahead than is believed; the clock is then unchanged.
+    /// When it is too far ahead; the clock is then unchanged.
     pub fn observe(&mut self, stamp: Stamp, wall_ms: u64) -> Result<(), TooFarAhead> {
         let ahead_ms = stamp.wall_ms().saturating_sub(wall_ms);
         if ahead_ms > self.skew_max_ms {

@@ -1,21 +1,24 @@
-//! What a session is, as a value that merges: no storage, no network, no clock of its own.
+//! The session as a mergeable value: a CRDT made of last-writer-wins registers, and the clock that stamps them.
 //!
-//! [`Record`] is a join-semilattice, and a delta is a small record: applying a delta, a chunk of a state transfer
-//! or a repair are the same operation, [`Record::join`], which is commutative, associative and idempotent. So a
-//! snapshot and a live stream may overlap in any order, and a message that arrives twice does nothing.
+//! [`Record`] is a join-semilattice (Shapiro et al. 2011). A delta is a small record, so applying a delta, a chunk of
+//! a state transfer or a repair is one operation, [`Record::join`]: commutative, associative and idempotent. A
+//! snapshot and a live stream may therefore overlap in any order, and a message that arrives twice changes nothing.
+//!
+//! Storage belongs to [`crate::store`], bytes on the wire to [`crate::replication`], and reading a clock to
+//! [`crate::base::clock`].
 
 mod attribute_filter;
 mod attributes;
-mod ending;
 mod hlc;
+mod lifecycle;
 mod record;
 mod register;
 mod stamp;
 
 pub use attribute_filter::{AttributeFilter, BadPattern};
 pub use attributes::{Attribute, Attributes, Value};
-pub use ending::{Endings, Moved, Past, Touch};
 pub use hlc::{Hlc, TooFarAhead};
+pub use lifecycle::{Lifecycle, LifecycleBox, Renamed, Touch};
 pub use record::Record;
 pub use register::Register;
 pub use stamp::Stamp;

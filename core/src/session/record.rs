@@ -1,64 +1,66 @@
-//! A session with everything that ever decides about it, or a part of one: a delta.
+//! A session record: everything that is known of one session, or a part of it, which is a delta.
 //!
 //! ```text
-//! past           deleted   the greatest stamp of a deletion: every life up to it is over
-//!                moved     the id it was given instead, if that was how it ended
-//!                ended     the last use after which it was found idle for too long
-//!                origin    the id it had before
-//! used           the last use
+//! lifecycle      deleted       tombstone: every life up to this stamp is over
+//!                renamed_to    the id that took this one's place
+//!                expired       idle expiry: the last touch its author knew of
+//!                renamed_from  the id it had before
+//! last_touch     the last use
 //! max_inactive   idle lifetime
 //! route          the worker it is bound to
 //! attributes     name → bytes, or removed
 //! ```
-//! Each is a maximum, so the whole is one too. Whatever belongs to a life counts as a use at its beginning, so the
-//! last use names the current life. **Normal form**: nothing of a life that was deleted is kept; the
-//! join restores it, and because lives decide before stamps, when it does so makes no difference.
+//! Each part is a maximum, so the whole is one too. Every part that belongs to a life counts as a touch at the
+//! beginning of that life, so the last touch names the current life. **Normal form**: no part belongs to a life that
+//! was deleted. The join restores it, and because lives are compared before stamps, it makes no difference when.
 //!
-//! A deletion is final for its life. Idleness is an opinion: whoever says that a session was idle says since which
-//! use, and a later use that it had not heard of wins, however late it is heard.
+//! A deletion is final for its life. An expiry is not: it names the last touch that its author knew of, and a later
+//! touch refutes it, however late it arrives.
+//!
+//! When a session expires is decided by [`crate::engine`]; how records become bytes by [`crate::replication`].
 
 use std::sync::Arc;
 
 use limpet_wire::report::IdleLimit;
 
 use super::register::join_into;
-use super::{Attribute, Attributes, Endings, Moved, Past, Register, Stamp, Touch, Value};
+use super::{Attribute, Attributes, Lifecycle, LifecycleBox, Register, Renamed, Stamp, Touch, Value};
 
-/// See the module page. There are many of them.
+/// See the module page. A node holds many, so an absent part costs little.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// How lives of it ended, and which id it had before.
-    pub past: Past,
-    /// Last use.
+    /// Tombstone, expiry and renames.
+    pub lifecycle: LifecycleBox,
+    /// The last use; names the current life.
     pub last_touch: Option<Touch>,
     /// Idle lifetime.
     pub max_inactive: Option<Register<IdleLimit>>,
-    /// The bound worker.
+    /// The worker it is bound to.
     pub route: Option<Register<Arc<str>>>,
     /// The attributes, removed ones included.
     pub attributes: Attributes,
 }
 
 impl Record {
-    /// A record that says only: every life up to `stamp` is over.
+    /// A tombstone: every life up to `stamp` is over.
     #[must_use]
     pub fn tombstone(stamp: Stamp) -> Self {
-        Self::of_past(Endings {
+        Self::of_lifecycle(Lifecycle {
             deleted: stamp,
-            ..Endings::default()
+            ..Lifecycle::default()
         })
     }
 
-    /// A record that says only: it was last used like this, and found idle since.
+    /// An idle expiry by a node that knows of no touch later than `last`.
     #[must_use]
     pub fn expiry(last: Touch) -> Self {
-        Self::of_past(Endings {
-            ended: Some(last),
-            ..Endings::default()
+        Self::of_lifecycle(Lifecycle {
+            expired: Some(last),
+            ..Lifecycle::default()
         })
     }
 
-    /// A record that says only: it was used.
+    /// A touch and nothing else.
     #[must_use]
     pub fn touch_only(last_touch: Touch) -> Self {
         Self {
@@ -67,51 +69,56 @@ impl Record {
         }
     }
 
-    /// A record that says only: its session has the id `to` from `over` on.
+    /// The tombstone of an id whose session has the id `to` from `at` on.
     #[must_use]
-    pub fn moved(over: Stamp, to: Arc<str>) -> Self {
-        Self::of_past(Endings {
-            deleted: over,
-            moved: Some(Moved { over, to }),
-            ..Endings::default()
+    pub fn renamed(at: Stamp, to: Arc<str>) -> Self {
+        Self::of_lifecycle(Lifecycle {
+            deleted: at,
+            renamed_to: Some(Renamed { at, to }),
+            ..Lifecycle::default()
         })
     }
 
-    fn of_past(endings: Endings) -> Self {
+    fn of_lifecycle(lifecycle: Lifecycle) -> Self {
         Self {
-            past: endings.into(),
+            lifecycle: lifecycle.into(),
             ..Self::default()
         }
     }
 
-    /// What it says of where its session is: that it is over, or which worker it is bound to.
+    /// The delta that tells another node whether the session is over and which worker it is bound to, without its
+    /// contents.
     #[must_use]
-    pub fn location(&self) -> Self {
+    pub fn lifecycle_and_route(&self) -> Self {
         Self {
-            past: self.deadlines(),
+            lifecycle: self.lifecycle_without_origin(),
             route: self.route.clone(),
             ..Self::default()
         }
     }
 
-    /// Its past but for the id it had before.
-    fn deadlines(&self) -> Past {
-        let mut deadlines = self.past.clone();
-        deadlines.change(|past| past.origin = None);
-        deadlines
+    /// The lifecycle but for the id the session had before.
+    fn lifecycle_without_origin(&self) -> LifecycleBox {
+        let mut lifecycle = self.lifecycle.clone();
+        lifecycle.change(|lifecycle| lifecycle.renamed_from = None);
+        lifecycle
     }
 
-    /// Joins `other` into this record; says whether anything changed.
+    /// Joins `other` into this record; returns whether anything changed.
     pub fn join(&mut self, other: &Self) -> bool {
         self.join_sharing(other, &mut Arc::clone)
     }
 
-    /// Joins `other`; names and routes that are new to this record are taken from `share`, so that equal ones of
-    /// many records can be one.
+    /// Joins `other`. Names and routes that are new to this record are taken from `share`, so that equal ones of many
+    /// records can be one allocation.
     pub fn join_sharing(&mut self, other: &Self, share: &mut impl FnMut(&Arc<str>) -> Arc<str>) -> bool {
-        let mut changed = !other.past.is_empty() && self.join_past(&other.past);
-        let deleted = self.past.deleted;
-        changed |= raise(&mut self.last_touch, other.last_touch.max(other.begun()), deleted);
+        let mut changed = !other.lifecycle.is_empty() && self.join_lifecycle(&other.lifecycle);
+        let deleted = self.lifecycle.deleted;
+        changed |= join_touch(
+            &mut self.last_touch,
+            other.last_touch.max(other.creation_touch()),
+            deleted,
+        );
         changed |= join_into(&mut self.max_inactive, other.max_inactive.as_ref(), deleted);
         if join_into(&mut self.route, other.route.as_ref(), deleted) {
             changed = true;
@@ -125,32 +132,34 @@ impl Record {
         changed
     }
 
-    fn join_past(&mut self, theirs: &Endings) -> bool {
-        let over = theirs.deleted > self.past.deleted;
-        if over {
-            self.past.change(|past| past.deleted = theirs.deleted);
+    fn join_lifecycle(&mut self, theirs: &Lifecycle) -> bool {
+        let deletes = theirs.deleted > self.lifecycle.deleted;
+        if deletes {
+            self.lifecycle
+                .change(|lifecycle| lifecycle.deleted = theirs.deleted);
             self.normalise();
         }
-        let joined = self.past.change(|past| {
-            let deleted = past.deleted;
-            let moved =
-                theirs.moved > past.moved && theirs.moved.as_ref().is_some_and(|moved| moved.over == deleted);
-            if moved {
-                past.moved.clone_from(&theirs.moved);
+        let joined = self.lifecycle.change(|lifecycle| {
+            let deleted = lifecycle.deleted;
+            let is_current = |renamed: &Renamed| renamed.at == deleted;
+            let renamed = theirs.renamed_to > lifecycle.renamed_to
+                && theirs.renamed_to.as_ref().is_some_and(is_current);
+            if renamed {
+                lifecycle.renamed_to.clone_from(&theirs.renamed_to);
             }
-            let ended = raise(&mut past.ended, theirs.ended, deleted);
-            let origin = join_into(&mut past.origin, theirs.origin.as_ref(), deleted);
-            moved || ended || origin
+            let expired = join_touch(&mut lifecycle.expired, theirs.expired, deleted);
+            let origin = join_into(&mut lifecycle.renamed_from, theirs.renamed_from.as_ref(), deleted);
+            renamed || expired || origin
         });
-        over || joined
+        deletes || joined
     }
 
-    /// The beginning of the latest life that any part but the uses belongs to, as a use.
-    fn begun(&self) -> Option<Touch> {
+    /// The beginning of the latest life that any part but the touches belongs to, as a touch.
+    fn creation_touch(&self) -> Option<Touch> {
         let meta = [
             self.max_inactive.as_ref().map(|r| r.life),
             self.route.as_ref().map(|r| r.life),
-            self.past.origin.as_ref().map(|r| r.life),
+            self.lifecycle.renamed_from.as_ref().map(|r| r.life),
         ];
         let lives = meta
             .into_iter()
@@ -162,37 +171,38 @@ impl Record {
         })
     }
 
+    /// Restores normal form: removes every part of a life that was deleted.
     fn normalise(&mut self) {
-        let deleted = self.past.deleted;
-        self.past.change(|past| {
-            past.moved.take_if(|moved| moved.over != deleted);
-            past.ended.take_if(|ended| ended.life <= deleted);
-            past.origin.take_if(|r| r.life <= deleted);
+        let deleted = self.lifecycle.deleted;
+        self.lifecycle.change(|lifecycle| {
+            lifecycle.renamed_to.take_if(|renamed| renamed.at != deleted);
+            lifecycle.expired.take_if(|last| last.life <= deleted);
+            lifecycle.renamed_from.take_if(|r| r.life <= deleted);
         });
         self.last_touch.take_if(|last_touch| last_touch.life <= deleted);
         self.max_inactive.take_if(|r| r.life <= deleted);
         self.route.take_if(|r| r.life <= deleted);
-        self.attributes.forget_until(deleted);
+        self.attributes.remove_lives_until(deleted);
     }
 
-    /// Forgets what a session that was found idle held. Should a use turn up that was later, whoever knows of it
-    /// has the rest as well; the session is then incomplete here until that arrives.
-    pub fn shed(&mut self) {
-        if self.is_over() {
+    /// Drops the contents of an expired session. Should a later touch refute the expiry, the node that knows of it has
+    /// the contents as well; the session is incomplete here until they arrive.
+    pub fn drop_expired_contents(&mut self) {
+        if self.is_expired() {
             *self = Self {
-                past: self.deadlines(),
+                lifecycle: self.lifecycle_without_origin(),
                 ..Self::default()
             };
         }
     }
 
-    /// The current life: the greatest creation any part belongs to; `None` when there is no session.
+    /// The current life: the latest one that any part belongs to; `None` when there is no session.
     #[must_use]
     pub fn life(&self) -> Option<Stamp> {
         self.last_touch.map(|last_touch| last_touch.life)
     }
 
-    /// Whether it says nothing but that its session was used.
+    /// Whether it is a touch and nothing else.
     #[must_use]
     pub fn is_touch_only(&self) -> bool {
         *self
@@ -202,28 +212,27 @@ impl Record {
             }
     }
 
-    /// Whether it was found idle and no later use is known.
-    fn is_over(&self) -> bool {
-        self.past
-            .ended
-            .is_some_and(|ended| Some(ended) >= self.last_touch)
+    /// Whether it expired and no later touch is known.
+    fn is_expired(&self) -> bool {
+        self.lifecycle
+            .expired
+            .is_some_and(|last| Some(last) >= self.last_touch)
     }
 
     /// Whether there is a session, as opposed to a tombstone or nothing.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.last_touch.is_some() && !self.is_over()
+        self.last_touch.is_some() && !self.is_expired()
     }
 
-    /// Whether the write that created it, and with it everything of the same moment, is there: other parts may
-    /// arrive before it.
+    /// Whether the write that created the session is here. Later parts may arrive before it.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.max_inactive.is_some() || self.last_touch.is_none()
     }
 
-    /// When it ends if nobody uses it, in milliseconds since 1970; `None` when it does not. A part of a session
-    /// that arrived before the rest counts as having the idle lifetime `default`.
+    /// When it expires unless it is touched, in milliseconds since 1970; `None` for never. Parts of a session that
+    /// arrived before its creation count as having the idle lifetime `default`.
     #[must_use]
     pub fn expires_ms(&self, default: IdleLimit) -> Option<u64> {
         let IdleLimit::Millis(idle) = self.max_inactive.as_ref().map_or(default, |r| r.value) else {
@@ -239,30 +248,32 @@ impl Record {
             .filter_map(|(name, r)| Some((name, r.value.as_ref()?)))
     }
 
-    /// The greatest stamp in the record: its version. Uses are not versions.
+    /// The version: the latest stamp in the record. Touches do not count.
     #[must_use]
     pub fn version(&self) -> Stamp {
         let meta = [
             self.max_inactive.as_ref().map(|r| r.stamp),
             self.route.as_ref().map(|r| r.stamp),
-            self.past.origin.as_ref().map(|r| r.stamp),
+            self.lifecycle.renamed_from.as_ref().map(|r| r.stamp),
         ];
         meta.into_iter()
             .flatten()
             .chain(self.attributes.registers().map(|r| r.stamp))
-            .fold(self.past.deleted, Stamp::max)
+            .fold(self.lifecycle.deleted, Stamp::max)
     }
 
-    /// The latest moment of any kind, which a clock must have observed before it writes after this record.
+    /// The latest stamp of any kind, touches included. A clock has to observe it before it stamps a write that follows
+    /// this record.
     #[must_use]
     pub fn latest(&self) -> Stamp {
-        let uses = [self.last_touch, self.past.ended].into_iter().flatten();
-        uses.map(|last_touch| last_touch.life.max(Stamp::at(last_touch.at_ms)))
+        let touches = [self.last_touch, self.lifecycle.expired].into_iter().flatten();
+        touches
+            .map(|last_touch| last_touch.life.max(Stamp::at(last_touch.at_ms)))
             .chain(self.life())
             .fold(self.version(), Stamp::max)
     }
 
-    /// About how many bytes the record costs: names and values, and a flat sum for each.
+    /// About how many bytes of memory the record takes: names and values, and a flat sum for each.
     #[must_use]
     pub fn size(&self) -> usize {
         FLAT + self
@@ -272,14 +283,15 @@ impl Record {
             .sum::<usize>()
     }
 
-    /// The bytes of its names and values.
+    /// How many bytes its attributes' names and values have.
     #[must_use]
-    pub fn said(&self) -> usize {
+    pub fn content_bytes(&self) -> usize {
         let attribute = |(name, r): (&Arc<str>, &Register<Attribute>)| attribute_size(name, r) - ATTRIBUTE;
         self.attributes.iter().map(attribute).sum()
     }
 
-    /// What it would hold if `delta` were joined: attributes with a value, names, and bytes as in [`Self::size`].
+    /// The size it would have if `delta` were joined: attributes with a value, all names, and bytes as in
+    /// [`Self::size`].
     #[must_use]
     pub fn measure_with(&self, delta: &Self) -> (usize, usize, usize) {
         let (mut values, mut names, mut bytes) = (self.values().count(), self.attributes.len(), self.size());
@@ -296,9 +308,9 @@ impl Record {
         (values, names, bytes)
     }
 
-    /// A number two live records share if, and but for a chance in 2^64 only if, they are of the same life and hold
-    /// the same writes. When it was used last does not count: nodes keep that to themselves for a while. Of a session
-    /// that is over it is zero, because nodes forget tombstones at their own pace.
+    /// A digest that two live records share if, and but for a chance in 2^64 only if, they are of the same life and
+    /// hold the same writes. Touches do not count, because nodes replicate them late; tombstones and expired sessions
+    /// have the digest 0, because nodes forget them at their own pace.
     #[must_use]
     pub fn digest(&self) -> u64 {
         let Some(life) = self.life().filter(|_| self.is_alive()) else {
@@ -312,7 +324,7 @@ impl Record {
         if let Some(r) = &self.route {
             add("\0route", r.stamp);
         }
-        if let Some(r) = &self.past.origin {
+        if let Some(r) = &self.lifecycle.renamed_from {
             add("\0origin", r.stamp);
         }
         for (name, r) in self.attributes.iter() {
@@ -322,7 +334,7 @@ impl Record {
     }
 }
 
-/// What a record costs without attributes, and an attribute without its name and value.
+/// How many bytes of memory a record takes without attributes, and an attribute without its name and value.
 const FLAT: usize = 320;
 const ATTRIBUTE: usize = 112;
 
@@ -330,8 +342,8 @@ fn attribute_size(name: &str, register: &Register<Attribute>) -> usize {
     ATTRIBUTE + name.len() + register.value.as_ref().map_or(0, |value| value.len())
 }
 
-/// Raises a use to a later one of a life that goes on; says whether it was raised.
-fn raise(mine: &mut Option<Touch>, theirs: Option<Touch>, deleted: Stamp) -> bool {
+/// Joins a touch, unless it belongs to a life up to `deleted`; returns whether it was later.
+fn join_touch(mine: &mut Option<Touch>, theirs: Option<Touch>, deleted: Stamp) -> bool {
     let later = theirs.filter(|last_touch| last_touch.life > deleted && Some(*last_touch) > *mine);
     *mine = later.or(*mine);
     later.is_some()

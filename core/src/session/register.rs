@@ -1,16 +1,18 @@
-//! One last-writer-wins value inside one life of a session.
+//! A last-writer-wins register inside one life of a session.
+//!
+//! A register of a later life always wins, whatever the stamps are. What ends a life is in [`super::lifecycle`].
 
 use super::Stamp;
 
-/// A value, when it was written, and in which life of the session.
+/// A value, the stamp of its write, and the life of the session it belongs to.
 ///
-/// A session id may be used again after its session was deleted; the *life* is the stamp of the creation the
-/// writer knew. A write of an earlier life can therefore never show up in a later one, however late it arrives.
+/// A session id may be used again after its session was deleted. The *life* is the stamp of the creation that the
+/// writer knew of, so a write of an earlier life never shows up in a later one, however late it arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Register<T> {
-    /// The creation this value belongs to.
+    /// The life it belongs to: the stamp of the creation.
     pub life: Stamp,
-    /// When it was written.
+    /// The stamp of the write.
     pub stamp: Stamp,
     /// The value.
     pub value: T,
@@ -22,13 +24,13 @@ impl<T> Register<T> {
         self.rank() > other.rank()
     }
 
-    /// What decides between two values: the later life, then the later write.
+    /// What registers are compared by: the life, then the write.
     const fn rank(&self) -> (Stamp, Stamp) {
         (self.life, self.stamp)
     }
 }
 
-/// Joins `theirs` into `mine`, unless it belongs to a life that ended at `deleted`. Says whether `mine` changed.
+/// Joins `theirs` into `mine`, unless it belongs to a life up to `deleted`. Returns whether `mine` changed.
 pub(super) fn join_into<T: Clone>(
     mine: &mut Option<Register<T>>,
     theirs: Option<&Register<T>>,

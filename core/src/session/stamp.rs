@@ -1,4 +1,7 @@
-//! When something was written, and by whom: a total order all nodes agree on.
+//! A stamp of the hybrid logical clock: when something was written and by whom, in a total order that is the same on
+//! every node.
+//!
+//! Taking stamps is in [`super::hlc`].
 
 /// A hybrid logical time and the node that took it. Greater is later; equal only for one and the same write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -13,7 +16,8 @@ impl Stamp {
     /// Before every write.
     pub const ZERO: Self = Self { time: 0, node: 0 };
 
-    /// The first moment of a millisecond since 1970; of the last one there can be, for a later one.
+    /// The earliest stamp of the millisecond `wall_ms` since 1970. Times past the last one that 48 bits hold count as
+    /// that one.
     #[must_use]
     pub const fn at(wall_ms: u64) -> Self {
         Self {

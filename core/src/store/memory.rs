@@ -145,7 +145,7 @@ impl Memory {
 
     /// Brings the records of `keys` near the processor. What is looked up in a row waits for memory all together; what
     /// is changed one after the other, each for itself.
-    pub fn warm<'a>(&self, keys: impl Iterator<Item = &'a SessionKey>) {
+    pub fn prefetch<'a>(&self, keys: impl Iterator<Item = &'a SessionKey>) {
         let alive = keys.filter(|key| self.get(key).is_some_and(Record::is_alive));
         std::hint::black_box(alive.count());
     }
@@ -188,14 +188,14 @@ impl Memory {
         }
     }
 
-    /// Forgets what a session held that was found idle. See [`Record::shed`].
-    pub fn shed(&mut self, key: &SessionKey) {
+    /// Forgets what a session held that was found idle. See [`Record::drop_expired_contents`].
+    pub fn drop_expired_contents(&mut self, key: &SessionKey) {
         let Some(bucket) = self.buckets.get_mut(key.bucket()) else {
             return;
         };
         if let Some(record) = bucket.get_mut(key) {
             self.bytes -= record.size();
-            record.shed();
+            record.drop_expired_contents();
             self.bytes += record.size();
         }
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use limpet_core::base::id::SessionKey;
 use limpet_core::membership::{MemberMessage, Swim};
 use limpet_core::replication::digest::Buckets;
-use limpet_core::replication::message::{Announce, DeclaredWorker, Message, Offered};
+use limpet_core::replication::message::{Announce, DeclaredWorker, Message, OfferedSession};
 use limpet_core::replication::position::{Sequence, StreamId};
 use limpet_core::replication::transfer::{Cursor, Pull};
-use limpet_core::session::{Attributes, Endings, Moved, Past, Record, Register, Stamp, Touch};
+use limpet_core::session::{Attributes, Lifecycle, LifecycleBox, Record, Register, Renamed, Stamp, Touch};
 use limpet_wire::report::IdleLimit;
 
 use super::engine::WALL_MS;
@@ -47,22 +47,22 @@ fn records() -> Vec<(SessionKey, Record)> {
         ..Record::default()
     };
     let renamed = Record {
-        past: Past::from(Endings {
+        lifecycle: LifecycleBox::from(Lifecycle {
             deleted: life,
-            origin: Some(register(later, later, "S1".into())),
-            ..Endings::default()
+            renamed_from: Some(register(later, later, "S1".into())),
+            ..Lifecycle::default()
         }),
         max_inactive: Some(register(later, later, IdleLimit::Forever)),
         ..Record::default()
     };
-    let mut moved = Record::moved(later, "S4".into());
+    let mut moved = Record::renamed(later, "S4".into());
     moved.join(&Record {
-        past: Past::from(Endings {
-            moved: Some(Moved {
-                over: later,
+        lifecycle: LifecycleBox::from(Lifecycle {
+            renamed_to: Some(Renamed {
+                at: later,
                 to: "S4".into(),
             }),
-            ..Endings::default()
+            ..Lifecycle::default()
         }),
         ..Record::default()
     });
@@ -88,9 +88,9 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
     let (_, whole) = records[0].clone();
     let announce = Announce {
         ready: true,
-        group: 2,
-        born_ms: WALL_MS + 1,
-        away_ms: u64::MAX,
+        members: 2,
+        memory_since_ms: WALL_MS + 1,
+        receiver_lost_since_ms: u64::MAX,
         workers: vec![DeclaredWorker {
             route: "b".into(),
             url: "http://10.0.0.2:8080".into(),
@@ -141,14 +141,14 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
             },
         ),
         ("digest", Message::Digest((0..4096).collect())),
-        ("compare", Message::Compare),
+        ("compare", Message::DigestRequest),
         ("summary", Message::Summary(77)),
         ("busy", Message::Busy { request: 8 }),
         (
             "offer",
-            Message::Offer {
+            Message::HandoffOffer {
                 request: 5,
-                sessions: vec![Offered {
+                sessions: vec![OfferedSession {
                     key: key("S1"),
                     digest: 1,
                     last_touch: Some(last_touch),
@@ -157,7 +157,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
         ),
         (
             "lacking",
-            Message::Lacking {
+            Message::HandoffLacking {
                 request: 5,
                 sessions: vec![key("S1"), key("S9")],
             },

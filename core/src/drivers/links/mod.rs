@@ -26,7 +26,7 @@ use crate::net::frame::FrameError;
 use crate::net::hello::HelloError;
 use crate::net::identity::IdentityError;
 use crate::net::tls::Tls;
-use crate::replication::message::MessageError;
+use crate::replication::message::PeerMisbehaved;
 
 mod handshake;
 mod incoming;
@@ -132,7 +132,7 @@ pub enum LinkError {
     Frame(#[from] FrameError),
     /// Not a message.
     #[error(transparent)]
-    Message(#[from] MessageError),
+    Message(#[from] PeerMisbehaved),
     /// The peer knows a later run of this node than this one, so this one took a later number.
     #[error(
         "the peer knows a later run of this node, which its clock was ahead of; tries again as the latest"

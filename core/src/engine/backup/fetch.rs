@@ -68,7 +68,7 @@ impl Engine {
             Err(_) => {
                 !(placement.is_settled(now)
                     && self.transfers.is_complete()
-                    && placement.view().holds_surely(&self.config.node, key))
+                    && placement.view().is_certain_holder(&self.config.node, key))
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::engine::{Engine, Phase};
 use crate::replication::acks::DeliveryStatus;
-use crate::replication::message::{Message, Offered};
+use crate::replication::message::{Message, OfferedSession};
 use crate::replication::position::StreamPosition;
 use crate::session::{Record, Stamp, Touch};
 
@@ -119,8 +119,8 @@ impl Engine {
             return Vec::new();
         }
         let named = changes.iter().flat_map(|(key, record)| {
-            let over = (record.past.deleted, key.clone());
-            let old = record.past.origin.as_ref().and_then(|origin| {
+            let over = (record.lifecycle.deleted, key.clone());
+            let old = record.lifecycle.renamed_from.as_ref().and_then(|origin| {
                 let old = SessionKey::received(key.app(), &origin.value)?;
                 Some((origin.stamp, old))
             });
@@ -130,7 +130,7 @@ impl Engine {
             let known = self
                 .table
                 .get(key)
-                .map_or(Stamp::ZERO, |record| record.past.deleted);
+                .map_or(Stamp::ZERO, |record| record.lifecycle.deleted);
             *over > known
         });
         unknown.map(|(_, key)| key).collect()
@@ -175,7 +175,7 @@ impl Engine {
             return;
         };
         let over = self.table.get(key).filter(|record| !record.is_alive());
-        let Some(record) = over.map(Record::location) else {
+        let Some(record) = over.map(Record::lifecycle_and_route) else {
             return; // begun again, or forgotten
         };
         let view = self.placement.as_ref().map(|placement| placement.view());
@@ -202,7 +202,7 @@ impl Engine {
 
     fn offer(&mut self, now: Now) {
         let Some(placement) = &self.placement else { return };
-        let (mut offered, mut to) = (BTreeMap::new(), BTreeMap::<NodeId, Vec<Offered>>::new());
+        let (mut offered, mut to) = (BTreeMap::new(), BTreeMap::<NodeId, Vec<OfferedSession>>::new());
         while offered.len() < ROUND {
             let Some(key) = self.handoff.waiting.pop_first() else {
                 break;
@@ -216,7 +216,7 @@ impl Engine {
             let route = record.route.as_ref().map(|r| &*r.value);
             let digest = record.digest();
             for node in placement.view().holders(&key, route).iter() {
-                to.entry(node.clone()).or_default().push(Offered {
+                to.entry(node.clone()).or_default().push(OfferedSession {
                     key: key.clone(),
                     digest,
                     last_touch: record.last_touch,
@@ -238,7 +238,7 @@ impl Engine {
             until: now.mono + PATIENCE,
         });
         for (node, sessions) in to {
-            self.send(&node, Message::Offer { request, sessions });
+            self.send(&node, Message::HandoffOffer { request, sessions });
         }
     }
 
@@ -259,7 +259,7 @@ impl Engine {
         for key in keys {
             let known = self.table.get(&key);
             let strays = |record: &&Record| !record.is_alive() || !self.is_shared(node, &key, record);
-            if let Some(record) = known.filter(strays).map(Record::location) {
+            if let Some(record) = known.filter(strays).map(Record::lifecycle_and_route) {
                 self.push_if_room(node, &key, &record);
             }
         }
@@ -272,11 +272,11 @@ impl Engine {
         &mut self,
         node: &NodeId,
         request: u64,
-        sessions: Vec<Offered>,
+        sessions: Vec<OfferedSession>,
         now: Now,
     ) {
         let (mut offered, mut lacking) = (BTreeSet::new(), BTreeMap::new());
-        for Offered {
+        for OfferedSession {
             key,
             digest,
             last_touch,
@@ -299,7 +299,7 @@ impl Engine {
             placement.note_lacked(now);
         }
         let sessions = lacking.keys().cloned().collect();
-        self.send(node, Message::Lacking { request, sessions });
+        self.send(node, Message::HandoffLacking { request, sessions });
         self.take(node, &offered, lacking, now);
     }
 

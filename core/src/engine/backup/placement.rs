@@ -191,7 +191,7 @@ impl Engine {
         let (view, route) = (placement.view(), record.route.as_ref().map(|r| &*r.value));
         !record.is_alive()
             || view.holders(key, route).contains(node)
-            || (view.is_growing() && view.holders_to_be(key, route).contains(node))
+            || (view.has_joining() && view.holders_to_be(key, route).contains(node))
     }
 
     /// Whether this node is to hold the session.
@@ -214,7 +214,7 @@ impl Engine {
         let stay = view.holders_to_be(key, bound);
         let stays_at = |node: &NodeId| stay.contains(node);
         let mut nodes: Vec<NodeId> = view.holders(key, route).iter().cloned().collect();
-        nodes.extend(stay.iter().filter(|_| view.is_growing()).cloned());
+        nodes.extend(stay.iter().filter(|_| view.has_joining()).cloned());
         if before.route.as_deref() != route {
             nodes.extend(view.holders(key, before.route.as_deref()).iter().cloned());
         }
@@ -352,7 +352,7 @@ impl Engine {
             let before = std::mem::replace(shared, fresh).view;
             for (key, record) in bucket.iter() {
                 if !record.is_alive() {
-                    let over_ms = record.past.deleted.wall_ms();
+                    let over_ms = record.lifecycle.deleted.wall_ms();
                     if over_ms >= since_ms {
                         let holders = view.holders(key, None);
                         let missed = |node: &&NodeId| {

@@ -156,11 +156,11 @@ impl Engine {
             ready: self.phase == Phase::Ready,
             leaving: self.phase == Phase::Leaving,
             idle_ms: self.idle.latest(),
-            forgot_ms: self.absences.forgot_ms,
-            born_ms: self.absences.born_ms,
-            misses_born_ms: self.absences.with.get(node).map_or(0, |absence| absence.born_ms),
-            away_ms: self.away_ms(node),
-            group: self.weight(),
+            forgotten_until_ms: self.absences.forgot_ms,
+            memory_since_ms: self.absences.born_ms,
+            receiver_memory_since_ms: self.absences.with.get(node).map_or(0, |absence| absence.born_ms),
+            receiver_lost_since_ms: self.away_ms(node),
+            members: self.weight(),
             workers: self.workers.clone(),
         }
     }
@@ -195,25 +195,29 @@ impl Engine {
     /// Since when one of the two has missed the other, by what both say; never, if neither has. Memories that have not
     /// met have missed each other since the later one began, unless that one, joining, has met this.
     fn away_by_both(&mut self, node: &NodeId, announce: &Announce) -> u64 {
-        let knows_this = announce.misses_born_ms == self.absences.born_ms;
+        let knows_this = announce.receiver_memory_since_ms == self.absences.born_ms;
         // A process that stood still does not know yet that it was away; the other side does.
-        let away_there = if knows_this { announce.away_ms } else { u64::MAX };
+        let away_there = if knows_this {
+            announce.receiver_lost_since_ms
+        } else {
+            u64::MAX
+        };
         let known = self.absences.with.get(node).copied();
-        if known.is_some_and(|known| known.born_ms == announce.born_ms) {
+        if known.is_some_and(|known| known.born_ms == announce.memory_since_ms) {
             return self.away_ms(node).min(away_there);
         }
-        let joined_here = knows_this && announce.born_ms > self.absences.born_ms;
+        let joined_here = knows_this && announce.memory_since_ms > self.absences.born_ms;
         let away = match known {
             _ if joined_here => away_there,
-            Some(_) => announce.born_ms.max(self.absences.born_ms), // a later run has nothing of before
+            Some(_) => announce.memory_since_ms.max(self.absences.born_ms), // a later run has nothing of before
             None => self
                 .away_ms(node)
                 .min(away_there)
-                .min(announce.born_ms.max(self.absences.born_ms)),
+                .min(announce.memory_since_ms.max(self.absences.born_ms)),
         };
         if known.is_some() || self.absences.with.len() < MEMBERS_MAX {
             let absence = Absence {
-                born_ms: announce.born_ms,
+                born_ms: announce.memory_since_ms,
                 trust: if away == u64::MAX {
                     Trust::Close
                 } else {
@@ -228,10 +232,10 @@ impl Engine {
     /// `node` says what it is: may it be believed again? Says whether this node has started over instead.
     pub(in crate::engine) fn check_absence(&mut self, node: &NodeId, announce: &Announce, now: Now) -> bool {
         if matches!(self.phase, Phase::Joining { .. }) {
-            self.absences.note_forgotten(announce.forgot_ms);
+            self.absences.note_forgotten(announce.forgotten_until_ms);
         }
         let known = self.absences.with.get(node);
-        let met = known.is_some_and(|known| known.born_ms == announce.born_ms);
+        let met = known.is_some_and(|known| known.born_ms == announce.memory_since_ms);
         let away = self.away_by_both(node, announce);
         if away == u64::MAX {
             return false;
@@ -239,11 +243,11 @@ impl Engine {
         let nothing_to_lose = self.phase != Phase::Ready || !announce.ready;
         let skew_ms = expiry::ms(self.config.clocks.max_skew);
         let missed_an_end = |forgot: u64| forgot > 0 && forgot.saturating_add(skew_ms) >= away;
-        let here = missed_an_end(announce.forgot_ms);
+        let here = missed_an_end(announce.forgotten_until_ms);
         let there = missed_an_end(self.absences.forgot_ms);
         let mine = (self.weight(), std::cmp::Reverse(&self.config.node));
-        let theirs = (announce.group, std::cmp::Reverse(node));
-        let yields = match (self.absences.was_paused, announce.group == 0) {
+        let theirs = (announce.members, std::cmp::Reverse(node));
+        let yields = match (self.absences.was_paused, announce.members == 0) {
             (true, false) => true,
             (false, true) => false,
             _ => here && (!there || mine < theirs),

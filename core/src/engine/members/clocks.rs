@@ -76,8 +76,8 @@ impl Engine {
             return false;
         };
         let skew_ms = expiry::ms(self.config.clocks.max_skew);
-        record.past.ended >= known.last_touch
-            && record.past.ended.map(|ended| ended.life) == known.life()
+        record.lifecycle.expired >= known.last_touch
+            && record.lifecycle.expired.map(|ended| ended.life) == known.life()
             && self
                 .expires_ms(known)
                 .is_none_or(|end| end > self.idle.read(now).saturating_add(skew_ms))

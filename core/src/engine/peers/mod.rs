@@ -167,7 +167,7 @@ impl Engine {
     fn remove_peer(&mut self, node: &NodeId) -> Option<Peer> {
         let peer = self.peers.remove(node)?;
         self.next_sequence = self.next_sequence.max(peer.outboxes.next());
-        self.note_missed_touches(node, peer.outboxes.told_ms());
+        self.note_missed_touches(node, peer.outboxes.acknowledged_until_ms());
         Some(peer)
     }
 
@@ -276,7 +276,7 @@ impl Engine {
         }
         inbound.on = on.number;
         inbound.at = now.mono;
-        if message.is_of_sessions() && !self.trusts(node, now) {
+        if message.changes_sessions() && !self.trusts(node, now) {
             return false; // what it says is to be said again once it may be believed
         }
         match message {
@@ -318,9 +318,9 @@ impl Engine {
             }
             Message::Digest(digests) => self.on_digest(node, &digests, now),
             Message::Summary(summary) => self.on_summary(node, summary),
-            Message::Compare => self.send_digest(node),
-            Message::Offer { request, sessions } => self.on_offer(node, request, sessions, now),
-            Message::Lacking { request, sessions } => self.on_lacking(node, request, sessions, now),
+            Message::DigestRequest => self.send_digest(node),
+            Message::HandoffOffer { request, sessions } => self.on_offer(node, request, sessions, now),
+            Message::HandoffLacking { request, sessions } => self.on_lacking(node, request, sessions, now),
             Message::Fetch { request, key } => self.on_fetch(node, request, &key),
             Message::Fetched { request, key, record } => {
                 self.on_fetched(node, request, &key, record, now);
@@ -393,7 +393,7 @@ impl Engine {
         now: Now,
     ) -> usize {
         let mut refused = 0;
-        self.table.warm(records.iter().map(|(key, _)| key));
+        self.table.prefetch(records.iter().map(|(key, _)| key));
         self.events.replicated = true;
         for (key, mut record) in records {
             if let Err(error) = self.hlc.observe(record.latest(), now.wall_ms) {
@@ -413,7 +413,7 @@ impl Engine {
             if self.is_premature_expiry(&key, &record, now) {
                 self.counters.expiries_refused += 1;
                 tracing::debug!(peer = %from, "says of a session that it is idle which is not");
-                if let Some(ended) = record.past.change(|past| past.ended.take()) {
+                if let Some(ended) = record.lifecycle.change(|lifecycle| lifecycle.expired.take()) {
                     self.refute_expiry(from, &key, ended, now);
                 }
             }

@@ -138,7 +138,7 @@ impl Engine {
         self.start_transfers(now);
         let (mut behind, mut again) = (Vec::new(), Vec::new());
         for (node, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_linked()) {
-            if let Some(since_ms) = peer.outboxes.take_behind() {
+            if let Some(since_ms) = peer.outboxes.take_overflow() {
                 behind.push((node.clone(), since_ms));
             }
             if peer.comparison.again.take_if(|at| *at <= now.mono).is_some() {
@@ -152,7 +152,9 @@ impl Engine {
             self.note_missed_touches(&node, since_ms);
             self.send_summary(&node);
         }
-        again.iter().for_each(|node| self.send(node, Message::Compare));
+        again
+            .iter()
+            .for_each(|node| self.send(node, Message::DigestRequest));
         if now.mono >= self.next_repair {
             // After a change of the view every peer is compared with soon, a few at a time.
             self.rounds_soon = self.rounds_soon.saturating_sub(1);
@@ -208,7 +210,7 @@ impl Engine {
             self.counters.mismatched_buckets = 0;
         } else {
             self.send(node, Message::Digest(own));
-            self.send(node, Message::Compare);
+            self.send(node, Message::DigestRequest);
         }
     }
 
@@ -276,6 +278,6 @@ impl Engine {
         }
         postponed
             .iter()
-            .for_each(|node| self.send(node, Message::Compare));
+            .for_each(|node| self.send(node, Message::DigestRequest));
     }
 }

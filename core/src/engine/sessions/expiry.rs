@@ -62,10 +62,10 @@ impl Engine {
                 return idle_ms.saturating_add(ms(LINGER));
             }
             let over_ms = record
-                .past
+                .lifecycle
                 .deleted
                 .wall_ms()
-                .max(record.past.ended.map_or(0, |last| last.at_ms));
+                .max(record.lifecycle.expired.map_or(0, |last| last.at_ms));
             return over_ms.saturating_add(ms(self.config.tombstone_life));
         }
         match self.expires_ms(record) {
@@ -128,7 +128,7 @@ impl Engine {
                 continue;
             }
             if record.last_touch.is_some() && !record.is_alive() {
-                self.table.shed(&key);
+                self.table.drop_expired_contents(&key);
                 if lasting {
                     let known = self.table.get(&key);
                     let at = known.map_or(idle_ms, |record| self.look_at(&key, record, now));
@@ -144,8 +144,8 @@ impl Engine {
                     }
                     continue;
                 }
-                if record.past.deleted != Stamp::ZERO {
-                    self.absences.note_forgotten(record.past.deleted.wall_ms());
+                if record.lifecycle.deleted != Stamp::ZERO {
+                    self.absences.note_forgotten(record.lifecycle.deleted.wall_ms());
                 }
                 self.table.forget(&key);
                 continue;
@@ -167,9 +167,9 @@ impl Engine {
     pub(in crate::engine) fn resend_refuted(&mut self, node: &NodeId, key: &SessionKey, inbound: &Record) {
         let Some(record) = self.table.get(key) else { return };
         let of_this_life = inbound
-            .past
-            .ended
-            .is_some_and(|ended| Some(ended.life) == record.life());
+            .lifecycle
+            .expired
+            .is_some_and(|last| Some(last.life) == record.life());
         if of_this_life && !inbound.is_alive() && record.is_alive() && record.is_complete() {
             let record = record.clone();
             self.push(node, key, &record);

@@ -199,8 +199,10 @@ impl Engine {
         }
         if let Some(known) = self.table.get(key) {
             // Its time is up, whether somebody has said so yet or not: this begins another life.
-            let over = known.life().max(known.past.ended.map(|ended| ended.life));
-            delta.past.change(|past| past.deleted = over.unwrap_or_default());
+            let over = known.life().max(known.lifecycle.expired.map(|ended| ended.life));
+            delta
+                .lifecycle
+                .change(|lifecycle| lifecycle.deleted = over.unwrap_or_default());
         }
         let idle = if key.is_reserved() {
             IdleLimit::Forever
@@ -442,7 +444,7 @@ impl Engine {
         let location = self.location(key);
         let known = self.before_change(key);
         let change = self.table.join(key, delta);
-        if let Some(origin) = &delta.past.origin {
+        if let Some(origin) = &delta.lifecycle.renamed_from {
             // Even if the new id is over by now, and this says nothing of it any more.
             self.end_old_id(key, origin, now);
         }

@@ -13,7 +13,7 @@ use crate::base::id::SessionKey;
 use crate::engine::Engine;
 use crate::engine::sessions::expiry;
 use crate::engine::sessions::{Refused, Written};
-use crate::session::{Endings, Past, Record, Register, Touch};
+use crate::session::{Lifecycle, LifecycleBox, Record, Register, Touch};
 
 /// How often in a row an id may have been changed and still be followed.
 const HOPS: usize = 8;
@@ -36,14 +36,14 @@ impl Engine {
         let life = self.hlc.stamp(now.wall_ms);
         let at_ms = self.touch_ms(from, now);
         let moved = Record {
-            past: Past::from(Endings {
+            lifecycle: LifecycleBox::from(Lifecycle {
                 deleted: over,
-                origin: Some(Register {
+                renamed_from: Some(Register {
                     life,
                     stamp: over,
                     value: from.id().into(),
                 }),
-                ..Endings::default()
+                ..Lifecycle::default()
             }),
             last_touch: Some(Touch { life, at_ms }),
             max_inactive: old.max_inactive.map(|r| begin(life, r)),
@@ -61,7 +61,7 @@ impl Engine {
         let mut written = self.commit(to, moved, life, now);
         if self.placement.is_some() {
             // The nodes that hold the old id are others.
-            let end = Record::moved(over, to.id().into());
+            let end = Record::renamed(over, to.id().into());
             written
                 .write_set
                 .merge(self.commit_from(from, &before, end, over, now).write_set);
@@ -85,16 +85,16 @@ impl Engine {
     /// The id that took the place of `key` not long ago.
     fn moved_to(&self, key: &SessionKey, now: Now) -> Option<Arc<str>> {
         let record = self.table.get(key).filter(|record| !record.is_alive())?;
-        let moved = record.past.moved.as_ref()?;
-        let until = moved.over.wall_ms() + expiry::ms(self.config.rename_forward);
-        (now.wall_ms < until).then(|| moved.to.clone())
+        let renamed = record.lifecycle.renamed_to.as_ref()?;
+        let until = renamed.at.wall_ms() + expiry::ms(self.config.rename_forward);
+        (now.wall_ms < until).then(|| renamed.to.clone())
     }
 
     /// A session names the id it had before: that one is over.
     pub(in crate::engine) fn end_old_id(&mut self, key: &SessionKey, origin: &Register<Arc<str>>, now: Now) {
         let old = SessionKey::received(key.app(), &origin.value);
         if let Some(old) = old.filter(|old| old != key) {
-            self.join(&old, &Record::moved(origin.stamp, key.id().into()), now);
+            self.join(&old, &Record::renamed(origin.stamp, key.id().into()), now);
         }
     }
 }

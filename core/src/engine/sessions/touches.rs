@@ -154,7 +154,7 @@ impl Engine {
         let now_ms = self.idle.read(now);
         self.peers
             .values_mut()
-            .for_each(|peer| peer.outboxes.note_time(now_ms));
+            .for_each(|peer| peer.outboxes.advance_time(now_ms));
         let nodes = self.missed_touches.by.keys();
         let linked = nodes.filter(|node| self.peers.get(*node).is_some_and(crate::engine::Peer::is_linked));
         let linked: Vec<_> = linked.cloned().collect();

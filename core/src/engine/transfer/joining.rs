@@ -229,7 +229,9 @@ impl Engine {
         };
         check.ask_again = now.mono + ASK_AGAIN;
         let members: Vec<_> = check.members.iter().cloned().collect();
-        members.iter().for_each(|node| self.send(node, Message::Compare));
+        members
+            .iter()
+            .for_each(|node| self.send(node, Message::DigestRequest));
     }
 
     /// A member answered: what differs is pulled, one member after the other.

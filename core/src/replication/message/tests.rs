@@ -1,4 +1,4 @@
-//! Every message comes back as it was; everything else is refused.
+//! Every message round-trips; everything else is refused with a reason.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ use limpet_wire::report::IdleLimit;
 use super::*;
 use crate::replication::digest::Buckets;
 use crate::replication::transfer::Pull;
-use crate::session::{Endings, Moved, Past, Register, Stamp, Value};
+use crate::session::{Lifecycle, LifecycleBox, Register, Renamed, Stamp, Value};
 
 mod golden;
 
@@ -22,7 +22,7 @@ fn keys() -> impl Strategy<Value = SessionKey> {
 }
 
 fn registers<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Register<T>> {
-    // Often of one life and moment, as in life.
+    // Often of one life and stamp, as in real deltas.
     let stamp = prop_oneof![
         Just(Stamp {
             time: 77 << 16 | 3,
@@ -58,7 +58,7 @@ pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
     let attributes = prop::collection::vec(("[a-z]{0,3}".prop_map(Arc::from), registers(value)), 0..4);
     let idle = prop_oneof![Just(IdleLimit::Forever), any::<u64>().prop_map(IdleLimit::Millis)];
     let word = || "[a-z]{0,4}".prop_map(Arc::from);
-    let deadlines = (
+    let lifecycle = (
         prop_oneof![3 => Just(Stamp::ZERO), 1 => stamps()],
         prop::option::of(word()),
         last_touch(),
@@ -70,15 +70,15 @@ pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
         prop::option::of(registers(word())),
         attributes,
     );
-    (deadlines, parts).prop_map(
-        |((deleted, moved, ended, last_touch), (max_inactive, route, origin, attributes))| {
+    (lifecycle, parts).prop_map(
+        |((deleted, renamed_to, expired, last_touch), (max_inactive, route, renamed_from, attributes))| {
             let mut record = Record::tombstone(deleted);
             record.join(&Record {
-                past: Past::from(Endings {
+                lifecycle: LifecycleBox::from(Lifecycle {
                     deleted: Stamp::ZERO,
-                    moved: moved.map(|to| Moved { over: deleted, to }),
-                    ended,
-                    origin,
+                    renamed_to: renamed_to.map(|to| Renamed { at: deleted, to }),
+                    expired,
+                    renamed_from,
                 }),
                 last_touch,
                 max_inactive,
@@ -120,18 +120,18 @@ fn messages() -> impl Strategy<Value = Message> {
             }
         }),
         prop::collection::vec(any::<u64>(), 0..10).prop_map(Message::Digest),
-        Just(Message::Compare),
+        Just(Message::DigestRequest),
         (any::<u64>(), keys(), any::<u64>(), stamps()).prop_map(|(request, key, digest, life)| {
             let last_touch = Some(Touch { life, at_ms: digest });
-            let sessions = vec![Offered {
+            let sessions = vec![OfferedSession {
                 key,
                 digest,
                 last_touch,
             }];
-            Message::Offer { request, sessions }
+            Message::HandoffOffer { request, sessions }
         }),
         (any::<u64>(), prop::collection::vec(keys(), 0..4))
-            .prop_map(|(request, sessions)| Message::Lacking { request, sessions }),
+            .prop_map(|(request, sessions)| Message::HandoffLacking { request, sessions }),
         (any::<u64>(), keys()).prop_map(|(request, key)| Message::Fetch { request, key }),
         (
             any::<u64>(),
@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_are_an_answer_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_are_errors_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = decode(&bytes);
     }
 
@@ -163,12 +163,52 @@ proptest! {
 }
 
 #[test]
-fn a_length_that_claims_the_world_allocates_nothing() {
-    let claim = [PROTOCOL, 0, 4, 253, 255, 255, 255, 255, 255, 255, 255, 127];
-    assert!(matches!(decode(&claim), Err(MessageError::Malformed(_))));
+fn a_huge_length_allocates_nothing() {
+    let huge = [PROTOCOL, 0, 4, 253, 255, 255, 255, 255, 255, 255, 255, 127];
+    assert_eq!(decode(&huge), Err(PeerMisbehaved::TooLong));
 }
 
 #[test]
-fn another_version_is_named() {
-    assert_eq!(decode(&[9, 3, 1]), Err(MessageError::Version { found: 9 }));
+fn each_defect_has_its_own_reason() {
+    let chunk_of_65537_records = [PROTOCOL, CHUNK, 9, 0, 0x81, 0x80, 0x04];
+    let cases: [(&[u8], PeerMisbehaved); 11] = [
+        (&[], PeerMisbehaved::Truncated),
+        (&[9, 3, 1], PeerMisbehaved::UnknownVersion { found: 9 }),
+        (&[PROTOCOL, 9], PeerMisbehaved::UnknownKind(9)),
+        (
+            &[PROTOCOL, CONTROL, 77],
+            PeerMisbehaved::UnknownVariant {
+                of: "Control",
+                found: 77,
+            },
+        ),
+        (&[PROTOCOL, CONTROL, 6], PeerMisbehaved::Truncated),
+        (&[PROTOCOL, CONTROL, 5, 0, 0], PeerMisbehaved::TrailingBytes(2)),
+        (
+            &[PROTOCOL, CONTROL, 10, 9, 1, 0xff, 1, b'i'],
+            PeerMisbehaved::NotUtf8,
+        ),
+        (
+            &[PROTOCOL, CONTROL, 10, 9, 0, 1, b'i'],
+            PeerMisbehaved::BadSessionKey,
+        ),
+        (
+            &[PROTOCOL, CONTROL, 1, 2],
+            PeerMisbehaved::BadByte {
+                expected: "0 or 1",
+                found: 2,
+            },
+        ),
+        (
+            &chunk_of_65537_records,
+            PeerMisbehaved::TooManyRecords {
+                found: 65_537,
+                max: 65_536,
+            },
+        ),
+        (&[PROTOCOL, FETCHED, 9, 1, 0], PeerMisbehaved::NotOneRecord(0)),
+    ];
+    for (bytes, reason) in cases {
+        assert_eq!(decode(bytes), Err(reason), "{bytes:?}");
+    }
 }

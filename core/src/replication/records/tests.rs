@@ -8,7 +8,7 @@ use crate::replication::position::Sequence;
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
-/// A change of one attribute of 8 bytes, of a session that began some minutes ago, and its use.
+/// A change of one attribute of 8 bytes, of a session that began some minutes ago, and its touch.
 fn update(n: u64) -> Record {
     let life = Stamp {
         time: (NOW_MS - 600_000 - 997 * n) << 16 | (n % 3),
@@ -78,7 +78,7 @@ fn ids_of_every_kind_and_length_come_back() {
 }
 
 #[test]
-fn a_use_and_a_deletion_are_short() {
+fn a_touch_and_a_tombstone_are_short() {
     let life = update(1).last_touch.unwrap().life;
     for record in [
         Record::touch_only(Touch { life, at_ms: NOW_MS }),
@@ -94,7 +94,7 @@ fn a_use_and_a_deletion_are_short() {
 }
 
 #[test]
-fn a_part_this_version_does_not_know_is_refused() {
+fn a_record_part_of_another_version_is_refused() {
     let record = update(1);
     let key = SessionKey::parse("shop", "S1").unwrap();
     let mut out = Vec::new();
@@ -103,11 +103,15 @@ fn a_part_this_version_does_not_know_is_refused() {
     if let Some(flags) = out.get_mut(1) {
         *flags |= 0x40;
     }
-    assert!(read(&mut Reader::new(&out)).is_err());
+    let refused = read(&mut Reader::new(&out));
+    assert!(
+        matches!(refused, Err(PeerMisbehaved::UnknownRecordPart { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]
-fn a_count_that_claims_the_world_allocates_nothing() {
+fn a_huge_count_allocates_nothing() {
     for claim in [RECORDS_MAX as u64, u64::MAX] {
         let mut out = Vec::new();
         number(claim, &mut out);
@@ -117,7 +121,7 @@ fn a_count_that_claims_the_world_allocates_nothing() {
 
 proptest! {
     #[test]
-    fn garbled_records_are_an_answer_never_a_panic(
+    fn garbled_records_are_errors_never_panics(
         records in prop::collection::vec(crate::replication::message::tests::records(), 0..5),
         at in any::<prop::sample::Index>(),
         with in any::<u8>(),
@@ -131,8 +135,8 @@ proptest! {
             for (_, record) in read {
                 let mut joined = Record::default();
                 joined.join(&record);
-                prop_assert_eq!(joined.past.deleted, record.past.deleted);
-                prop_assert!(record.life().is_none_or(|life| life > record.past.deleted));
+                prop_assert_eq!(joined.lifecycle.deleted, record.lifecycle.deleted);
+                prop_assert!(record.life().is_none_or(|life| life > record.lifecycle.deleted));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The laws of joining records, and what lives and ends mean.
+//! The laws of the join, and what lives, tombstones and expiries mean.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ fn stamps() -> impl Strategy<Value = Stamp> {
     (1_u64..6, 1_u64..3).prop_map(|(time, node)| Stamp { time, node })
 }
 
-/// A register whose value follows from its stamp, as in life: one write has one value.
+/// A register whose value follows from its stamp: one write has one value.
 fn registers() -> impl Strategy<Value = Register<Attribute>> {
     (stamps(), stamps()).prop_map(|(a, b)| {
         let (life, stamp) = (a.min(b), a.max(b));
@@ -21,30 +21,29 @@ fn records() -> impl Strategy<Value = Record> {
     let attributes = prop::collection::btree_map("[a-c]".prop_map(Arc::from), registers(), 0..3);
     let deleted = prop_oneof![2 => Just(Stamp::ZERO), 1 => stamps()];
     let touch = prop::option::of(registers());
-    let end = prop::option::of(registers());
-    let over = prop::option::of(stamps());
-    (deleted, attributes, touch, end, over).prop_map(|(deleted, attributes, touch, end, over)| {
-        let mut record = Record::tombstone(deleted);
-        let attributes = attributes.into_iter().collect();
-        let uses = |r: &Register<Attribute>| Touch {
-            life: r.life,
-            at_ms: r.stamp.time,
-        };
-        record.join(&Record {
-            attributes,
-            last_touch: touch.as_ref().map(uses),
-            past: Past::from(Endings {
-                ended: end.as_ref().map(uses),
-                moved: over.map(|over| Moved {
-                    over,
-                    to: "new".into(),
+    let expired = prop::option::of(registers());
+    let renamed = prop::option::of(stamps());
+    (deleted, attributes, touch, expired, renamed).prop_map(
+        |(deleted, attributes, touch, expired, renamed)| {
+            let mut record = Record::tombstone(deleted);
+            let attributes = attributes.into_iter().collect();
+            let as_touch = |r: &Register<Attribute>| Touch {
+                life: r.life,
+                at_ms: r.stamp.time,
+            };
+            record.join(&Record {
+                attributes,
+                last_touch: touch.as_ref().map(as_touch),
+                lifecycle: LifecycleBox::from(Lifecycle {
+                    expired: expired.as_ref().map(as_touch),
+                    renamed_to: renamed.map(|at| Renamed { at, to: "new".into() }),
+                    ..Lifecycle::default()
                 }),
-                ..Endings::default()
-            }),
-            ..Record::default()
-        });
-        record
-    })
+                ..Record::default()
+            });
+            record
+        },
+    )
 }
 
 fn joined(a: &Record, b: &Record) -> Record {
@@ -74,10 +73,10 @@ proptest! {
 
     #[test]
     fn nothing_of_a_deleted_life_returns(a in records(), late in records()) {
-        let end = a.latest();
-        let after = joined(&joined(&a, &Record::tombstone(end)), &late);
+        let deleted = a.latest();
+        let after = joined(&joined(&a, &Record::tombstone(deleted)), &late);
         for register in after.attributes.registers() {
-            prop_assert!(register.life > end);
+            prop_assert!(register.life > deleted);
         }
     }
 
@@ -110,7 +109,7 @@ fn writes_to_different_attributes_of_concurrent_creations_both_survive() {
     );
 }
 
-fn session(life: u64, used_ms: u64) -> Record {
+fn session(life: u64, touched_ms: u64) -> Record {
     let life = Stamp { time: life, node: 1 };
     Record {
         max_inactive: Some(Register {
@@ -118,39 +117,42 @@ fn session(life: u64, used_ms: u64) -> Record {
             stamp: life,
             value: IdleLimit::Millis(1000),
         }),
-        ..Record::touch_only(Touch { life, at_ms: used_ms })
+        ..Record::touch_only(Touch {
+            life,
+            at_ms: touched_ms,
+        })
     }
 }
 
 #[test]
-fn a_use_that_was_not_known_to_who_called_it_idle_wins_in_any_order() {
+fn a_later_touch_refutes_an_expiry_in_any_order() {
     let known = session(1, 50);
-    let idle = Record::expiry(known.last_touch.unwrap());
+    let expiry = Record::expiry(known.last_touch.unwrap());
     let later = Record::touch_only(Touch {
         at_ms: 60,
         ..known.last_touch.unwrap()
     });
-    assert!(!joined(&known, &idle).is_alive());
-    assert!(joined(&joined(&known, &idle), &later).is_alive());
-    assert!(joined(&joined(&known, &later), &idle).is_alive());
+    assert!(!joined(&known, &expiry).is_alive());
+    assert!(joined(&joined(&known, &expiry), &later).is_alive());
+    assert!(joined(&joined(&known, &later), &expiry).is_alive());
 }
 
 #[test]
-fn a_session_that_was_shed_and_used_after_all_is_incomplete_until_the_rest_arrives() {
+fn a_refuted_expiry_leaves_the_session_incomplete_until_its_contents_arrive() {
     let known = session(1, 50);
-    let mut shed = joined(&known, &Record::expiry(known.last_touch.unwrap()));
-    shed.shed();
-    assert_eq!((shed.is_alive(), shed.last_touch), (false, None));
+    let mut expired = joined(&known, &Record::expiry(known.last_touch.unwrap()));
+    expired.drop_expired_contents();
+    assert_eq!((expired.is_alive(), expired.last_touch), (false, None));
     let later = joined(&known, &session(1, 60));
-    shed.join(&Record::touch_only(later.last_touch.unwrap()));
-    assert!(shed.is_alive() && !shed.is_complete());
-    shed.join(&later);
-    assert!(shed.is_alive() && shed.is_complete());
-    assert_eq!(shed.digest(), later.digest());
+    expired.join(&Record::touch_only(later.last_touch.unwrap()));
+    assert!(expired.is_alive() && !expired.is_complete());
+    expired.join(&later);
+    assert!(expired.is_alive() && expired.is_complete());
+    assert_eq!(expired.digest(), later.digest());
 }
 
 #[test]
-fn a_deletion_is_final_whatever_was_used_later() {
+fn a_deletion_is_final_whatever_was_touched_later() {
     let mut record = session(1, 50);
     record.join(&Record::tombstone(Stamp { time: 2, node: 1 }));
     record.join(&session(1, 60));
@@ -158,10 +160,10 @@ fn a_deletion_is_final_whatever_was_used_later() {
 }
 
 #[test]
-fn a_later_end_under_the_old_id_forgets_where_it_went() {
-    let mut old = Record::moved(Stamp { time: 3, node: 1 }, "new".into());
+fn a_later_tombstone_of_the_old_id_forgets_the_new_id() {
+    let mut old = Record::renamed(Stamp { time: 3, node: 1 }, "new".into());
     old.join(&Record::tombstone(Stamp { time: 4, node: 1 }));
-    assert_eq!(old.past.moved, None);
-    old.join(&Record::moved(Stamp { time: 3, node: 1 }, "new".into()));
-    assert_eq!(old.past.moved, None);
+    assert_eq!(old.lifecycle.renamed_to, None);
+    old.join(&Record::renamed(Stamp { time: 3, node: 1 }, "new".into()));
+    assert_eq!(old.lifecycle.renamed_to, None);
 }

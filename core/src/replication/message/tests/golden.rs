@@ -39,11 +39,11 @@ fn whole() -> Record {
         ("gone".into(), written(None)),
     ];
     Record {
-        past: Past::from(Endings {
+        lifecycle: LifecycleBox::from(Lifecycle {
             deleted: stamp(1_600_000_000_000 << 16, 7),
-            moved: None,
-            ended: Some(touch(10)),
-            origin: Some(written("OLD".into())),
+            renamed_to: None,
+            expired: Some(touch(10)),
+            renamed_from: Some(written("OLD".into())),
         }),
         last_touch: Some(touch(700)),
         max_inactive: Some(written(IdleLimit::Millis(1_800_000))),
@@ -63,7 +63,7 @@ fn one_attribute() -> Record {
 }
 
 fn moved() -> Record {
-    Record::moved(stamp(1_700_000_001_000 << 16, 7), "NEW".into())
+    Record::renamed(stamp(1_700_000_001_000 << 16, 7), "NEW".into())
 }
 
 fn announce() -> Announce {
@@ -71,11 +71,11 @@ fn announce() -> Announce {
         ready: true,
         leaving: false,
         idle_ms: 1,
-        forgot_ms: 2,
-        born_ms: 3,
-        misses_born_ms: 4,
-        away_ms: u64::MAX,
-        group: 6,
+        forgotten_until_ms: 2,
+        memory_since_ms: 3,
+        receiver_memory_since_ms: 4,
+        receiver_lost_since_ms: u64::MAX,
+        members: 6,
         workers: vec![DeclaredWorker {
             route: "node1".into(),
             url: "http://127.0.0.1:8080".into(),
@@ -157,13 +157,13 @@ fn each_kind_of_message_has_these_bytes() {
             Message::Digest(vec![0, 1, u64::MAX]),
             "020004030001fdffffffffffffffff",
         ),
-        (Message::Compare, "020005"),
+        (Message::DigestRequest, "020005"),
         (Message::Summary(77), "0200064d"),
         (Message::Busy { request: 9 }, "02000709"),
         (
-            Message::Offer {
+            Message::HandoffOffer {
                 request: 9,
-                sessions: vec![Offered {
+                sessions: vec![OfferedSession {
                     key: key("S1"),
                     digest: 1000,
                     last_touch: Some(touch(9)),
@@ -172,7 +172,7 @@ fn each_kind_of_message_has_these_bytes() {
             "02000809010473686f70025331fbe80301fd00000068e5cf8b01fd8877665544332211fd0968e5cf8b010000",
         ),
         (
-            Message::Lacking {
+            Message::HandoffLacking {
                 request: 9,
                 sessions: vec![key("S1"), key("S2")],
             },

@@ -1,19 +1,19 @@
-//! Numbers, text and moments in few bytes: what records are spelled with. Knows no record.
+//! The primitives of the record encoding: numbers, text, words and stamps in few bytes.
 //!
-//! Numbers are LEB128: seven bits per byte, the least first. Differences are zigzag numbers, so that small ones are
-//! short whichever way they go. A word, or a node's tag, is written out where it first comes up in a message and is a
-//! number from then on.
+//! Numbers are LEB128: seven bits per byte, the lowest first. Differences are zigzag LEB128, so that small ones are
+//! short in either direction. A word or a node's tag is written in full where it first occurs in a message, and as its
+//! number in the message's dictionary from then on.
+//!
+//! What a record consists of is in [`super::records`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::message::PeerMisbehaved;
 use crate::session::Stamp;
 
-/// How many entries of a dictionary are looked through one by one before the rest is hashed.
+/// How many words of a dictionary are compared one by one; further ones are found by their hash.
 const LINEAR: usize = 8;
-
-/// Why bytes cannot be read.
-pub(super) type Malformed = &'static str;
 
 /// Appends a number.
 pub(super) fn number(mut value: u64, into: &mut Vec<u8>) {
@@ -24,19 +24,19 @@ pub(super) fn number(mut value: u64, into: &mut Vec<u8>) {
     into.push(value as u8);
 }
 
-/// Appends how far `value` is from `base`.
+/// Appends the difference of `value` from `base`.
 pub(super) fn difference(value: u64, base: u64, into: &mut Vec<u8>) {
     let apart = value.wrapping_sub(base).cast_signed();
     number(((apart << 1) ^ (apart >> 63)).cast_unsigned(), into);
 }
 
-/// Appends bytes and, before them, how many.
+/// Appends the length of `value`, then `value`.
 pub(super) fn bytes(value: &[u8], into: &mut Vec<u8>) {
     number(value.len() as u64, into);
     into.extend_from_slice(value);
 }
 
-/// Bytes that are read from the front.
+/// A message that is read from the front.
 #[derive(Debug)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -55,13 +55,13 @@ impl<'a> Reader<'a> {
         self.0
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
-        let (first, rest) = self.0.split_first().ok_or("cut short")?;
+    pub(super) fn byte(&mut self) -> Result<u8, PeerMisbehaved> {
+        let (first, rest) = self.0.split_first().ok_or(PeerMisbehaved::Truncated)?;
         self.0 = rest;
         Ok(*first)
     }
 
-    pub(super) fn number(&mut self) -> Result<u64, Malformed> {
+    pub(super) fn number(&mut self) -> Result<u64, PeerMisbehaved> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -70,44 +70,45 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        Err("a number of more than 64 bits")
+        Err(PeerMisbehaved::NumberTooLarge)
     }
 
     /// A number that counts something in memory.
-    pub(super) fn count(&mut self) -> Result<usize, Malformed> {
-        usize::try_from(self.number()?).map_err(|_| "a count of more than there is memory")
+    pub(super) fn count(&mut self) -> Result<usize, PeerMisbehaved> {
+        usize::try_from(self.number()?).map_err(|_| PeerMisbehaved::NumberTooLarge)
     }
 
-    pub(super) fn difference(&mut self, base: u64) -> Result<u64, Malformed> {
+    pub(super) fn difference(&mut self, base: u64) -> Result<u64, PeerMisbehaved> {
         let zigzag = self.number()?;
         let apart = (zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed());
         Ok(base.wrapping_add(apart.cast_unsigned()))
     }
 
-    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or("cut short")?;
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], PeerMisbehaved> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(PeerMisbehaved::Truncated)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], PeerMisbehaved> {
         let len = self.count()?;
         self.take(len)
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, Malformed> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| "text that is no UTF-8")
+    pub(super) fn text(&mut self) -> Result<&'a str, PeerMisbehaved> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| PeerMisbehaved::NotUtf8)
     }
 }
 
-/// Words as they are written: the first time in full, then by number.
+/// A dictionary of words while a message is written: the first occurrence in full, further ones by number. Hashed only
+/// by word, so the order of the map reaches no output.
 #[derive(Debug, Default)]
-pub(super) struct WordsOut<'a> {
+pub(super) struct WordWriter<'a> {
     first: Vec<&'a str>,
     rest: HashMap<&'a str, usize>,
 }
 
-impl<'a> WordsOut<'a> {
+impl<'a> WordWriter<'a> {
     pub(super) fn write(&mut self, word: &'a str, into: &mut Vec<u8>) {
         let known = self.first.iter().position(|known| *known == word);
         if let Some(index) = known.or_else(|| self.rest.get(word).copied()) {
@@ -129,12 +130,12 @@ impl<'a> WordsOut<'a> {
     }
 }
 
-/// Words as they are read: each once in memory, however often it comes up.
+/// A dictionary of words while a message is read: each word is allocated once, however often it occurs.
 #[derive(Debug, Default)]
-pub(super) struct WordsIn(Vec<Arc<str>>);
+pub(super) struct WordReader(Vec<Arc<str>>);
 
-impl WordsIn {
-    pub(super) fn read(&mut self, from: &mut Reader) -> Result<Arc<str>, Malformed> {
+impl WordReader {
+    pub(super) fn read(&mut self, from: &mut Reader) -> Result<Arc<str>, PeerMisbehaved> {
         let index = from.count()?;
         if index == self.0.len() {
             self.0.push(from.text()?.into());
@@ -142,31 +143,31 @@ impl WordsIn {
         self.at(index)
     }
 
-    pub(super) fn at(&self, index: usize) -> Result<Arc<str>, Malformed> {
-        self.0.get(index).cloned().ok_or("a word that was not said")
+    pub(super) fn at(&self, index: usize) -> Result<Arc<str>, PeerMisbehaved> {
+        self.0.get(index).cloned().ok_or(PeerMisbehaved::UnknownReference)
     }
 }
 
-/// Tags of nodes, and moments near the last one that was written.
+/// Writes stamps: the node by its number in the message's list, the time as the difference from the stamp before.
 #[derive(Debug, Default)]
-pub(super) struct StampsOut {
+pub(super) struct StampWriter {
     nodes: Vec<u64>,
     last_ms: u64,
 }
 
-impl StampsOut {
-    /// Whether `stamp` is one of the first node that came up.
+impl StampWriter {
+    /// Whether `stamp` is of the first node of the message.
     pub(super) fn is_first(&self, stamp: Stamp) -> bool {
         self.nodes.first() == Some(&stamp.node)
     }
 
-    /// Appends `stamp`; without its node where the reader knows that it is the first.
+    /// Appends `stamp`; without its node where the reader knows that it is the first one.
     pub(super) fn write(&mut self, stamp: Stamp, of_first: bool, into: &mut Vec<u8>) {
         self.write_near(stamp, self.last_ms, of_first, into);
         self.last_ms = stamp.wall_ms();
     }
 
-    /// Appends `stamp` by its distance from `ms`.
+    /// Appends `stamp` as the difference from `ms`.
     pub(super) fn write_near(&mut self, stamp: Stamp, ms: u64, of_first: bool, into: &mut Vec<u8>) {
         difference(stamp.wall_ms(), ms, into);
         number(stamp.time & 0xffff, into);
@@ -182,15 +183,15 @@ impl StampsOut {
     }
 }
 
-/// The reading side of [`StampsOut`].
+/// The reading side of [`StampWriter`].
 #[derive(Debug, Default)]
-pub(super) struct StampsIn {
+pub(super) struct StampReader {
     nodes: Vec<u64>,
     last_ms: u64,
 }
 
-impl StampsIn {
-    pub(super) fn read(&mut self, of_first: bool, from: &mut Reader) -> Result<Stamp, Malformed> {
+impl StampReader {
+    pub(super) fn read(&mut self, of_first: bool, from: &mut Reader) -> Result<Stamp, PeerMisbehaved> {
         let stamp = self.read_near(self.last_ms, of_first, from)?;
         self.last_ms = stamp.wall_ms();
         Ok(stamp)
@@ -201,18 +202,18 @@ impl StampsIn {
         ms: u64,
         of_first: bool,
         from: &mut Reader,
-    ) -> Result<Stamp, Malformed> {
+    ) -> Result<Stamp, PeerMisbehaved> {
         let wall_ms = from.difference(ms)?;
         let counter = from.number()?;
         if wall_ms >> 48 != 0 || counter > 0xffff {
-            return Err("a moment that is none");
+            return Err(PeerMisbehaved::BadStamp);
         }
         let index = if of_first { 0 } else { from.count()? };
         if index == self.nodes.len() {
-            let tag = from.take(8)?.try_into().map_err(|_| "cut short")?;
+            let tag = from.take(8)?.try_into().map_err(|_| PeerMisbehaved::Truncated)?;
             self.nodes.push(u64::from_le_bytes(tag));
         }
-        let node = *self.nodes.get(index).ok_or("a node that was not said")?;
+        let node = *self.nodes.get(index).ok_or(PeerMisbehaved::UnknownReference)?;
         Ok(Stamp {
             time: wall_ms << 16 | counter,
             node,
@@ -240,9 +241,9 @@ mod tests {
 
         #[test]
         fn words_round_trip(words in prop::collection::vec("[a-z]{0,2}", 0..200)) {
-            let (mut out, mut written) = (Vec::new(), WordsOut::default());
+            let (mut out, mut written) = (Vec::new(), WordWriter::default());
             words.iter().for_each(|word| written.write(word, &mut out));
-            let (mut reader, mut read) = (Reader::new(&out), WordsIn::default());
+            let (mut reader, mut read) = (Reader::new(&out), WordReader::default());
             for word in &words {
                 prop_assert_eq!(&*read.read(&mut reader).unwrap(), word.as_str());
             }
@@ -260,7 +261,10 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_end_is_refused() {
-        assert!(Reader::new(&[0xff; 20]).number().is_err());
+    fn a_number_of_more_than_64_bits_is_refused() {
+        assert_eq!(
+            Reader::new(&[0xff; 20]).number(),
+            Err(PeerMisbehaved::NumberTooLarge)
+        );
     }
 }
