@@ -1,62 +1,148 @@
-//! Counting again, from the records, what the engine keeps count of as it goes. For operators and tests; changes
-//! nothing, and takes as long as it takes to look at every record once.
+//! A self-check: the sums the engine keeps, counted again from the records. For operators and tests; changes nothing.
+//!
+//! It looks at every record once, so it goes in steps, and the table may change between two of them. Each step compares
+//! only what cannot change within it: the sums of one bucket with its records, the sums of the table with those of its
+//! buckets, the sum of one peer's outboxes with their changes.
+
+use std::ops::Bound;
 
 use super::Engine;
-use crate::base::id::BUCKETS;
+use crate::base::id::NodeId;
 
-/// What counting again showed.
+/// How many records one step looks at, but for the rest of the bucket they end in.
+const RECORDS_PER_STEP: usize = 1024;
+
+/// How many differences are told in a sentence each; further ones are counted.
+const DIFFERENCES_MAX: usize = 1024;
+
+/// A self-check under way, and in the end what it showed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selfcheck {
     /// How many records were looked at.
     pub records: usize,
     /// How many changes that wait for peers were.
     pub waiting: usize,
-    /// What is kept otherwise than it was counted, a sentence each; none when all is well.
+    /// What is kept otherwise than it was counted, a sentence each, [`DIFFERENCES_MAX`] at most; none when all is
+    /// well.
     pub differences: Vec<String>,
+    /// How many differences are not told.
+    pub more: usize,
+    next: Next,
+}
+
+/// What the next step looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Next {
+    Bucket(usize),
+    /// Those of the first peer after this one.
+    Outboxes(Option<NodeId>),
+    Nothing,
+}
+
+impl Default for Next {
+    fn default() -> Self {
+        Self::Bucket(0)
+    }
 }
 
 impl Selfcheck {
-    fn compare<T: PartialEq + std::fmt::Display>(&mut self, what: &str, kept: &T, counted: &T) {
+    fn compare<T: PartialEq + std::fmt::Display>(
+        &mut self,
+        what: impl FnOnce() -> String,
+        kept: &T,
+        counted: &T,
+    ) {
         if kept != counted {
-            let sentence = format!("{what}: {kept} is kept, {counted} was counted");
-            self.differences.push(sentence);
+            self.differ(|| format!("{}: {kept} is kept, {counted} was counted", what()));
+        }
+    }
+
+    fn differ(&mut self, sentence: impl FnOnce() -> String) {
+        if self.differences.len() < DIFFERENCES_MAX {
+            self.differences.push(sentence());
+        } else {
+            self.more += 1;
         }
     }
 }
 
 impl Engine {
-    /// Counts again. Differences of buckets are as many as there are buckets at most.
+    /// All steps at once.
     #[must_use]
     pub fn selfcheck(&self) -> Selfcheck {
         let mut check = Selfcheck::default();
-        let (mut alive, mut bytes) = (0, 0);
-        for index in 0..BUCKETS {
+        while self.selfcheck_step(&mut check) {}
+        check
+    }
+
+    /// One step of `check`; whether there is another. About a thousand records, or the outboxes of one peer.
+    pub fn selfcheck_step(&self, check: &mut Selfcheck) -> bool {
+        check.next = match std::mem::replace(&mut check.next, Next::Nothing) {
+            Next::Bucket(first) => self.check_buckets(check, first),
+            Next::Outboxes(after) => self.check_outboxes(check, after.as_ref()),
+            Next::Nothing => Next::Nothing,
+        };
+        check.next != Next::Nothing
+    }
+
+    fn check_buckets(&self, check: &mut Selfcheck, first: usize) -> Next {
+        let until = check.records + RECORDS_PER_STEP;
+        for index in first.. {
+            if check.records >= until {
+                return Next::Bucket(index);
+            }
             let Some(bucket) = self.table.bucket(index) else {
-                continue;
+                break;
             };
-            let mut digest = 0;
+            let (mut digest, mut alive, mut bytes, mut records) = (0, 0, 0, 0);
             for (key, record) in bucket.iter() {
                 digest ^= record.digest();
                 bytes += record.size();
                 alive += usize::from(record.is_alive());
-                check.records += 1;
+                records += 1;
                 if key.bucket() != index {
-                    let sentence = format!("bucket {index}: a session of bucket {} lies in it", key.bucket());
-                    check.differences.push(sentence);
+                    check.differ(|| {
+                        format!("bucket {index}: a session of bucket {} lies in it", key.bucket())
+                    });
                 }
             }
-            check.compare(&format!("digest of bucket {index}"), &bucket.digest(), &digest);
+            check.records += records;
+            check.compare(|| format!("digest of bucket {index}"), &bucket.digest(), &digest);
+            check.compare(|| format!("sessions of bucket {index}"), &bucket.alive(), &alive);
+            check.compare(|| format!("bytes of bucket {index}"), &bucket.bytes(), &bytes);
         }
-        check.compare("sessions", &self.table.alive(), &alive);
-        check.compare("tombstones", &self.table.tombstones(), &(check.records - alive));
-        check.compare("bytes of sessions", &self.table.bytes(), &bytes);
-        for (node, peer) in &self.peers {
-            let (waiting, bytes) = peer.outboxes().recount();
-            check.waiting += waiting;
-            let what = format!("bytes waiting for {node}");
-            check.compare(&what, &peer.outboxes().bytes(), &bytes);
-        }
-        check
+        let buckets = || (0..).map_while(|index| self.table.bucket(index));
+        let alive = buckets().map(|bucket| bucket.alive()).sum::<usize>();
+        let records = buckets().map(|bucket| bucket.records()).sum::<usize>();
+        let bytes = buckets().map(|bucket| bucket.bytes()).sum::<usize>();
+        check.compare(|| "sessions".into(), &self.table.alive(), &alive);
+        check.compare(
+            || "records".into(),
+            &(self.table.alive() + self.table.tombstones()),
+            &records,
+        );
+        check.compare(|| "bytes of sessions".into(), &self.table.bytes(), &bytes);
+        Next::Outboxes(None)
+    }
+
+    /// The outboxes of the first peer after `after`: `replication.queue_bytes` bounds them.
+    fn check_outboxes(&self, check: &mut Selfcheck, after: Option<&NodeId>) -> Next {
+        let later = match after {
+            None => Bound::Unbounded,
+            Some(node) => Bound::Excluded(node),
+        };
+        let mut peers = self.peers.range::<NodeId, _>((later, Bound::Unbounded));
+        let Some((node, peer)) = peers.next() else {
+            return Next::Nothing;
+        };
+        let (waiting, bytes) = peer.outboxes().recount();
+        check.waiting += waiting;
+        check.compare(
+            || format!("bytes waiting for {node}"),
+            &peer.outboxes().bytes(),
+            &bytes,
+        );
+        Next::Outboxes(Some(node.clone()))
     }
 }
 
@@ -67,8 +153,15 @@ mod tests {
     #[test]
     fn a_difference_is_a_sentence_with_both_numbers() {
         let mut check = Selfcheck::default();
-        check.compare("sessions", &3, &3);
-        check.compare("sessions", &3, &4);
+        check.compare(|| "sessions".into(), &3, &3);
+        check.compare(|| "sessions".into(), &3, &4);
         assert_eq!(check.differences, ["sessions: 3 is kept, 4 was counted"]);
+    }
+
+    #[test]
+    fn differences_past_the_bound_are_counted() {
+        let mut check = Selfcheck::default();
+        (0..DIFFERENCES_MAX + 3).for_each(|n| check.differ(|| n.to_string()));
+        assert_eq!((check.differences.len(), check.more), (DIFFERENCES_MAX, 3));
     }
 }

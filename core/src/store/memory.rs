@@ -28,6 +28,8 @@ pub struct Bucket {
     /// Boxed, because a table has room for more than it holds.
     entries: HashTable<Box<Entry>>,
     digest: u64,
+    alive: usize,
+    bytes: usize,
 }
 
 impl Bucket {
@@ -35,6 +37,24 @@ impl Bucket {
     #[must_use]
     pub const fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// How many records it holds, tombstones included.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many of them are sessions.
+    #[must_use]
+    pub const fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// About how many bytes they cost.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Its records, in no particular order.
@@ -165,8 +185,11 @@ impl Memory {
         let names = &mut self.names;
         let changed = record.join_sharing(delta, &mut |name| shared(names, name));
         let (is_alive, after) = (record.is_alive(), record.digest());
-        self.bytes = self.bytes + record.size() - if new { 0 } else { size };
+        let (size, known) = (record.size(), if new { 0 } else { size });
         bucket.digest ^= before ^ after;
+        bucket.bytes = bucket.bytes + size - known;
+        bucket.alive = bucket.alive + usize::from(is_alive) - usize::from(was_alive);
+        self.bytes = self.bytes + size - known;
         self.records += usize::from(new);
         self.alive = self.alive + usize::from(is_alive) - usize::from(was_alive);
         Change {
@@ -183,8 +206,10 @@ impl Memory {
             return;
         };
         if let Some(record) = bucket.remove_if(key, |record| !record.is_alive()) {
+            let size = record.size();
+            bucket.bytes -= size;
             self.records -= 1;
-            self.bytes -= record.size();
+            self.bytes -= size;
         }
     }
 
@@ -194,9 +219,11 @@ impl Memory {
             return;
         };
         if let Some(record) = bucket.get_mut(key) {
-            self.bytes -= record.size();
+            let before = record.size();
             record.drop_expired_contents();
-            self.bytes += record.size();
+            let after = record.size();
+            bucket.bytes = bucket.bytes + after - before;
+            self.bytes = self.bytes + after - before;
         }
     }
 
@@ -205,10 +232,13 @@ impl Memory {
         if let Some(bucket) = self.buckets.get_mut(key.bucket())
             && let Some(record) = bucket.remove_if(key, |_| true)
         {
+            let (alive, size) = (usize::from(record.is_alive()), record.size());
             bucket.digest ^= record.digest();
-            self.alive -= usize::from(record.is_alive());
+            bucket.alive -= alive;
+            bucket.bytes -= size;
+            self.alive -= alive;
             self.records -= 1;
-            self.bytes -= record.size();
+            self.bytes -= size;
         }
     }
 

@@ -89,6 +89,13 @@ impl Engine {
             .chain(&self.handoff.waiting)
     }
 
+    /// How many those are, without looking at them.
+    #[must_use]
+    pub fn misplaced_len(&self) -> usize {
+        let offered = self.handoff.round.as_ref().map_or(0, |round| round.offered.len());
+        offered + self.handoff.waiting.len()
+    }
+
     /// The nodes that are still to be told of the end of some session.
     pub fn untold_tombstones(&self) -> impl Iterator<Item = &NodeId> {
         self.handoff.deadlines.values().flat_map(BTreeMap::keys)
