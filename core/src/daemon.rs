@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::api::http::{Api, Bound, ListenError, Settings};
+use crate::api::http::{Access, Api, Bound, ListenError};
 use crate::config::{Config, MembershipConfig};
 use crate::drivers::discovery;
 use crate::drivers::health::{self, Check};
@@ -19,6 +19,7 @@ use crate::engine::{ClockLimits, EngineConfig, Tunables};
 use crate::membership::SwimConfig;
 use crate::net::tls::{Tls, TlsError};
 use crate::replication::message::DeclaredWorker;
+use crate::service::Service;
 use crate::telemetry::log::Log;
 
 mod reload;
@@ -66,7 +67,8 @@ pub struct Daemon {
     config: Config,
     node: Arc<Node>,
     tls: watch::Sender<Tls>,
-    settings: watch::Sender<Arc<Settings>>,
+    service: Arc<Service>,
+    access: watch::Sender<Arc<Access>>,
     bound: Bound,
 }
 
@@ -123,14 +125,16 @@ impl Daemon {
             };
             tokio::spawn(health::watch(node.clone(), check));
         }
-        let (settings, settings_now) = watch::channel(Arc::new(reload::settings(&config)));
-        api.serve(&node, &settings_now);
+        let service = Arc::new(Service::new(node.clone(), reload::settings(&config)));
+        let (access, access_now) = watch::channel(Arc::new(reload::access(&config)));
+        api.serve(&service, &access_now);
         tracing::info!(node = %config.node, cluster = config.cluster, %addr, api = ?bound.addrs, "started");
         Ok(Self {
             config,
             node,
             tls,
-            settings,
+            service,
+            access,
             bound,
         })
     }

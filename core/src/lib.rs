@@ -4,7 +4,8 @@
 //!            filters, apps, people                      other nodes
 //!                    │ HTTP on loopback                      │ mutual TLS 1.3
 //!                 [api]                                  [net]
-//!                    └──────► [drivers::node] ◄──────────────┘
+//!                    ▼                                       │
+//!                [service] ───► [drivers::node] ◄────────────┘
 //!                                   │ lock
 //!                          [engine]                    nothing below knows a socket or a clock
 //!                 ┌────────────┬────┴───────┬──────────┐
@@ -23,6 +24,7 @@ pub mod membership;
 pub mod net;
 pub mod pki;
 pub mod replication;
+pub mod service;
 pub mod session;
 pub mod status;
 pub mod store;

@@ -25,7 +25,7 @@ async fn nodes_that_compress_and_nodes_that_do_not_understand_each_other() {
     })
     .await;
     wait::eventually("all four links", SOON, async || {
-        let streams = peer(&fleet, "a", "b").await["lanes"].clone();
+        let streams = peer(&fleet, "a", "b").await["streams"].clone();
         if streams == serde_json::json!([true, true, true, true]) {
             Ok(())
         } else {

@@ -1,3 +1,4 @@
-//! How programs on the same node reach the daemon. Each spelling of the same operations is a folder of its own.
+//! How programs reach the daemon. Each protocol is a folder of its own and an encoding of [`crate::service`]: it parses
+//! requests, calls the service, and writes replies.
 
 pub mod http;

@@ -12,7 +12,6 @@ mod resolve;
 mod section;
 mod session;
 mod tls;
-mod units;
 mod worker;
 
 use std::path::Path;
@@ -27,7 +26,6 @@ pub use replication::ReplicationConfig;
 pub use resolve::Config;
 pub use session::SessionConfig;
 pub use tls::TlsConfig;
-pub use units::{bytes, duration};
 pub use worker::WorkerConfig;
 
 /// One thing wrong with a configuration.

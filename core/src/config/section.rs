@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::{Problem, units};
+use super::Problem;
+use crate::base::units;
 
 /// A table and its place in the file. Dropping it with keys left reports them as unknown.
 pub(super) struct Section {
@@ -208,8 +209,8 @@ impl Section {
             } else {
                 Err(format!(
                     "from {} to {} is expected",
-                    units::spelled(least),
-                    units::spelled(most)
+                    units::size_text(least),
+                    units::size_text(most)
                 ))
             }
         });

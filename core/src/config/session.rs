@@ -5,7 +5,7 @@ use std::time::Duration;
 use limpet_wire::report::IdleLimit;
 
 use super::section::Section;
-use super::units;
+use crate::base::units;
 
 /// How long sessions live, and how many there may be.
 #[derive(Debug, Clone, PartialEq, Eq)]

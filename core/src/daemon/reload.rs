@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Daemon;
-use crate::api::http::Settings;
+use crate::api::http::Access;
 use crate::config::{Config, LogConfig, Problem, Problems, ReplicationConfig, changes};
 use crate::engine::Tunables;
 use crate::net::tls::Tls;
+use crate::service::{Ack, Settings};
 use crate::telemetry::log::Log;
 
 impl Daemon {
@@ -28,7 +29,8 @@ impl Daemon {
         let changed = changes(&self.config, &new);
         self.config.adopt(&new);
         self.node.with(|engine, _| engine.tune(tunables(&self.config)));
-        self.settings.send_replace(Arc::new(settings(&self.config)));
+        self.service.adopt(settings(&self.config));
+        self.access.send_replace(Arc::new(access(&self.config)));
         self.adopt_certificates(tls);
         for change in &changed {
             match (change.key, change.at_once) {
@@ -89,13 +91,21 @@ pub(super) fn tunables(config: &Config) -> Tunables {
     }
 }
 
-/// What the API is told of a configuration while it runs.
+/// What the service is told of a configuration while it runs.
 pub(super) fn settings(config: &Config) -> Settings {
     let ReplicationConfig { ack, ack_timeout, .. } = config.replication;
     Settings {
-        ack,
-        ack_timeout,
+        ack: Ack {
+            level: ack,
+            timeout: ack_timeout,
+        },
         replicate: config.replication.replicate.clone(),
+    }
+}
+
+/// What the API is told of a configuration while it runs.
+pub(super) fn access(config: &Config) -> Access {
+    Access {
         token: config.listen.api_token.clone(),
     }
 }

@@ -1,56 +1,48 @@
-//! What happens, as it happens: server-sent events (WHATWG HTML, section 9.2).
-//!
-//! Events are not stored. Whoever comes back with `Last-Event-ID`, or takes them too slowly, is told that it missed
-//! some and goes on with what happens now; what is true then it reads from the rest of the API.
+//! What happens, as server-sent events (WHATWG HTML, section 9.2), each with one line of JSON.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context as Poller, Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::{Body, Frame};
 use serde_json::{Value, json};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::reply::{ApiError, Reply, stream};
-use super::route::{Context, only, query};
-use super::sessions::version;
-use crate::drivers::node::EventReceiver;
-use crate::engine::events::{Event, Kind, MemberEvent, SessionChange, SessionEvent, WorkerEvent};
+use super::error::ApiError;
+use super::reply::{Reply, stream};
+use super::request::{only, query_as, query_list};
+use crate::service::events::{
+    Class, EventFilter, Kind, Listener, MemberEvent, Notice, SessionChange, SessionEvent, WorkerEvent,
+};
+use crate::service::{Service, Version};
 
-/// How often a listener that has nothing to hear hears that.
+/// How often a comment is sent to a listener that there is nothing else for.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a client is asked to wait before it connects again.
 const RETRY_MS: u64 = 1000;
 /// How many bytes of events that wait are sent as one chunk.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Answers with events until the caller goes away.
-pub(super) fn listen<B>(context: &Context, request: &Request<B>) -> Result<Reply, ApiError> {
+/// `GET /v1/events`: answers with events until the caller goes away.
+pub(super) fn listen<B>(service: &Service, request: &Request<B>) -> Result<Reply, ApiError> {
     only(request, &["kind", "app", "replicated"])?;
-    let wanted = Wanted {
-        kinds: list(request, "kind")
-            .into_iter()
-            .map(|kind| match kind.as_str() {
-                "session" | "member" | "worker" => Ok(kind),
-                _ => Err(ApiError::Bad(
-                    "kind: session, member or worker is expected".into(),
-                )),
-            })
-            .collect::<Result<_, _>>()?,
-        apps: list(request, "app"),
-        replicated: match query(request, "replicated").as_deref() {
-            None | Some("true") => true,
-            Some("false") => false,
-            Some(_) => return Err(ApiError::Bad("replicated: true or false is expected".into())),
-        },
+    let class = |name: String| {
+        Class::parse(&name).ok_or_else(|| ApiError::Bad("kind: session, member or worker is expected".into()))
     };
-    let (next, events) = context.node.listen().ok_or(ApiError::TooManyListeners)?;
+    let replicated = query_as(request, "replicated", "true or false", |text| text.parse().ok())?;
+    let filter = EventFilter {
+        classes: query_list(request, "kind")
+            .into_iter()
+            .map(class)
+            .collect::<Result<_, _>>()?,
+        apps: query_list(request, "app"),
+        replicated: replicated.unwrap_or(true),
+    };
+    let listener = service.listen(filter)?;
     let mut opening = format!("retry: {RETRY_MS}\n: listening\n\n");
     if request.headers().contains_key("last-event-id") {
         opening.push_str("event: lagged\ndata: {\"missed\":null}\n\n");
@@ -58,99 +50,49 @@ pub(super) fn listen<B>(context: &Context, request: &Request<B>) -> Result<Reply
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     heartbeat.reset();
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let listener = Listener {
-        run: context.node.table_versions().borrow().epoch,
-        wanted,
-        next,
-        events,
+    let writer = Writer {
+        listener,
         heartbeat,
         opening,
     };
-    let step = Box::pin(listener.step());
+    let step = Box::pin(writer.step());
     Ok(stream("text/event-stream", EventStream { step }))
 }
 
-fn list<B>(request: &Request<B>, name: &str) -> Vec<String> {
-    let text = query(request, name).unwrap_or_default();
-    let words = text.split(',').filter(|word| !word.is_empty());
-    words.map(ToOwned::to_owned).collect()
-}
-
-/// What a listener asked for.
-struct Wanted {
-    /// Empty: all.
-    kinds: Vec<String>,
-    /// Empty: all.
-    apps: Vec<String>,
-    replicated: bool,
-}
-
-impl Wanted {
-    fn has(&self, kind: &Kind) -> bool {
-        let of_app = match kind {
-            Kind::Session(event) => {
-                (self.replicated || !event.replicated)
-                    && (self.apps.is_empty() || self.apps.iter().any(|app| **app == *event.key.app()))
-            }
-            Kind::Member(_) | Kind::Worker(_) => true,
-        };
-        of_app && (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == name(kind)))
-    }
-}
-
-/// Somebody who listens.
-struct Listener {
-    /// Tells this run's numbers from those of another.
-    run: u64,
-    wanted: Wanted,
-    /// The number of the next event, if none is missed.
-    next: u64,
-    events: EventReceiver,
+/// One listener's side of the connection.
+struct Writer {
+    listener: Listener,
     heartbeat: Interval,
     opening: String,
 }
 
-impl Listener {
+impl Writer {
     /// Waits for something to send; `None` when nothing can follow.
     async fn step(mut self) -> Option<(Bytes, Self)> {
         let mut text = std::mem::take(&mut self.opening);
-        while text.is_empty() {
+        if text.is_empty() {
             tokio::select! {
-                event = self.events.recv() => match event {
-                    Ok(event) => self.write(&mut text, &event),
-                    Err(RecvError::Lagged(_)) => {} // the next number tells how many
-                    Err(RecvError::Closed) => return None,
-                },
+                notice = self.listener.next() => self.write(&mut text, &notice?),
                 _ = self.heartbeat.tick() => text.push_str(":\n\n"),
             }
         }
         while text.len() < CHUNK_BYTES
-            && let Ok(event) = self.events.try_recv()
+            && let Some(notice) = self.listener.try_next()
         {
-            self.write(&mut text, &event);
+            self.write(&mut text, &notice);
         }
         Some((text.into(), self))
     }
 
-    fn write(&mut self, text: &mut String, event: &Arc<Event>) {
-        let missed = event.number.saturating_sub(self.next);
-        if missed > 0 {
-            let _ = write!(text, "event: lagged\ndata: {{\"missed\":{missed}}}\n\n"); // a string takes it
-        }
-        self.next = event.number + 1;
-        if self.wanted.has(&event.kind) {
-            let (name, data) = (name(&event.kind), data(&event.kind));
-            let (run, number) = (self.run, event.number);
-            let _ = write!(text, "event: {name}\nid: {run}-{number}\ndata: {data}\n\n"); // a string takes it
-        }
-    }
-}
-
-const fn name(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Session(_) => "session",
-        Kind::Member(_) => "member",
-        Kind::Worker(_) => "worker",
+    fn write(&self, text: &mut String, notice: &Notice) {
+        let _ = match notice {
+            Notice::Missed(missed) => write!(text, "event: lagged\ndata: {{\"missed\":{missed}}}\n\n"),
+            Notice::Event(event) => {
+                let (name, data) = (Class::of(&event.kind).name(), data(&event.kind));
+                let (epoch, number) = (self.listener.epoch, event.number);
+                write!(text, "event: {name}\nid: {epoch}-{number}\ndata: {data}\n\n")
+            }
+        }; // writing to a string cannot fail
     }
 }
 
@@ -179,14 +121,16 @@ fn data(kind: &Kind) -> Value {
 }
 
 fn session(event: &SessionEvent) -> Value {
-    let names = |names: &[Arc<str>]| names.iter().map(|name| Value::from(&**name)).collect::<Value>();
     let (change, more) = match &event.change {
         SessionChange::Created => ("created", None),
         SessionChange::Revived => ("revived", None),
-        SessionChange::Changed { set, removed, more } => (
-            "changed",
-            Some(json!({ "set": names(set), "removed": names(removed), "more": more })),
-        ),
+        SessionChange::Changed { set, removed, more } => {
+            let names = |names: &[std::sync::Arc<str>]| -> Value {
+                names.iter().map(|name| Value::from(&**name)).collect()
+            };
+            let more = json!({ "set": names(set), "removed": names(removed), "more": more });
+            ("changed", Some(more))
+        }
         SessionChange::Rebound { from } => ("rebound", Some(json!({ "from": from.as_deref() }))),
         SessionChange::Renamed { from } => ("renamed", Some(json!({ "from": &**from }))),
         SessionChange::Expired => ("expired", None),
@@ -197,7 +141,7 @@ fn session(event: &SessionEvent) -> Value {
         "id": event.key.id(),
         "change": change,
         "route": event.route.as_deref(),
-        "version": version(event.version),
+        "version": Version::from(event.version).to_string(),
         "origin": if event.replicated { "replicated" } else { "local" },
     });
     if let (Some(shown), Some(Value::Object(more))) = (shown.as_object_mut(), more) {
@@ -206,11 +150,10 @@ fn session(event: &SessionEvent) -> Value {
     shown
 }
 
-type Step = dyn Future<Output = Option<(Bytes, Listener)>> + Send;
+type Step = dyn Future<Output = Option<(Bytes, Writer)>> + Send;
 
-/// What a listener has not heard yet and what will happen, as a body without an end. Dropped when the caller goes
-/// away, and the listener with it.
-pub(super) struct EventStream {
+/// A body without an end. Dropped when the caller goes away, and the listener with it.
+struct EventStream {
     step: Pin<Box<Step>>,
 }
 
@@ -220,11 +163,11 @@ impl Body for EventStream {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        poller: &mut Poller<'_>,
+        poller: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let step = ready!(self.step.as_mut().poll(poller));
-        Poll::Ready(step.map(|(bytes, listener)| {
-            self.step = Box::pin(listener.step());
+        Poll::Ready(step.map(|(bytes, writer)| {
+            self.step = Box::pin(writer.step());
             Ok(Frame::data(bytes))
         }))
     }

@@ -1,4 +1,4 @@
-//! InboundLink: loopback TCP and unix sockets, HTTP/1.1 with keep-alive, a bounded number of connections.
+//! The API's listeners: loopback TCP and unix sockets, HTTP/1.1 with keep-alive, a bounded number of connections.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,12 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::reply::ApiError;
-use super::route::{self, Context};
+use super::error::ApiError;
+use super::reply::refusal;
+use super::route;
 use crate::base::limits::API_CONNECTIONS_MAX;
-use crate::drivers::node::Node;
-use crate::replication::acks::Level;
-use crate::session::AttributeFilter;
+use crate::service::Service;
 
 /// How long a client may take to send a request's head, idle keep-alive time included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -36,15 +35,9 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
-/// What the API needs of the configuration, and follows when it changes.
+/// Who may call, as the configuration says. Followed when it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// How many copies a change waits for when the caller does not say.
-    pub ack: Level,
-    /// The longest such wait.
-    pub ack_timeout: Duration,
-    /// Which attributes are kept.
-    pub replicate: AttributeFilter,
+pub struct Access {
     /// Wanted on every address that is not loopback.
     pub token: Option<String>,
 }
@@ -130,13 +123,13 @@ impl Api {
     }
 
     /// Serves until the runtime ends; every request under the settings of its time.
-    pub fn serve(self, node: &Arc<Node>, settings: &watch::Receiver<Arc<Settings>>) {
+    pub fn serve(self, service: &Arc<Service>, access: &watch::Receiver<Arc<Access>>) {
         for listener in self.listeners {
-            let (node, settings) = (node.clone(), settings.clone());
+            let caller = (service.clone(), access.clone());
             tokio::spawn(async move {
                 let limit = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
                 while let Ok(permit) = limit.clone().acquire_owned().await {
-                    accept(&listener, &node, &settings, permit).await;
+                    accept(&listener, &caller.0, &caller.1, permit).await;
                 }
             });
         }
@@ -145,23 +138,24 @@ impl Api {
 
 async fn accept(
     listener: &Listener,
-    node: &Arc<Node>,
-    settings: &watch::Receiver<Arc<Settings>>,
+    service: &Arc<Service>,
+    access: &watch::Receiver<Arc<Access>>,
     permit: OwnedSemaphorePermit,
 ) {
-    let (node, settings) = (node.clone(), settings.clone());
+    let service = service.clone();
     let failed = match listener {
         Listener::Tcp(listener, guarded) => match listener.accept().await {
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true); // the connection is gone if this fails
-                tokio::spawn(serve(stream, node, settings, *guarded, permit));
+                let access = guarded.then(|| access.clone());
+                tokio::spawn(serve(stream, service, access, permit));
                 return;
             }
             Err(error) => error,
         },
         Listener::Unix(listener) => match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, node, settings, false, permit));
+                tokio::spawn(serve(stream, service, None, permit));
                 return;
             }
             Err(error) => error,
@@ -171,31 +165,31 @@ async fn accept(
     tokio::time::sleep(Duration::from_millis(100)).await; // out of descriptors: others must be closed first
 }
 
+/// Serves one connection; where there is an `access`, to callers that show its token only.
 async fn serve<S>(
     stream: S,
-    node: Arc<Node>,
-    settings: watch::Receiver<Arc<Settings>>,
-    guarded: bool,
+    service: Arc<Service>,
+    access: Option<watch::Receiver<Arc<Access>>>,
     permit: OwnedSemaphorePermit,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request: Request<Incoming>| {
-        let context = Context {
-            node: node.clone(),
-            settings: settings.borrow().clone(),
-        };
+    let answer = service_fn(|request: Request<Incoming>| {
+        let service = service.clone();
+        let allowed = access
+            .as_ref()
+            .is_none_or(|access| is_authorised(&access.borrow(), &request));
         async move {
-            if guarded && !is_authorised(&context, &request) {
-                return Ok::<_, Infallible>(ApiError::Unauthorized.reply());
+            if !allowed {
+                return Ok::<_, Infallible>(refusal(&ApiError::Unauthorized));
             }
-            Ok(route::answer(&context, request).await)
+            Ok(route::answer(&service, request).await)
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), answer);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "an API connection ended");
     }
@@ -203,8 +197,8 @@ async fn serve<S>(
 }
 
 /// Compares in a time that does not depend on where the first difference is.
-fn is_authorised(context: &Context, request: &Request<Incoming>) -> bool {
-    let Some(token) = &context.settings.token else {
+fn is_authorised(access: &Access, request: &Request<Incoming>) -> bool {
+    let Some(token) = &access.token else {
         return false;
     };
     let given = request

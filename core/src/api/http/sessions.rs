@@ -1,35 +1,24 @@
-//! Sessions in JSON.
-
-use std::time::Duration;
+//! Sessions in JSON: values in base64, versions as the service writes them, durations as in the configuration.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
 use limpet_wire::report::IdleLimit;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::reply::{ApiError, Reply, json};
-use super::route::{Context, only, query};
-use crate::base::clock::Now;
+use super::error::ApiError;
+use super::reply::{Reply, ok};
+use super::request::{ack, body_json, only, query, query_as};
 use crate::base::id::SessionKey;
-use crate::base::limits::API_BODY_MAX;
-use crate::config::duration;
-use crate::engine::Engine;
-use crate::engine::sessions::{Patch, Refused, Written};
-use crate::replication::acks::Level;
-use crate::session::Record;
+use crate::base::units::duration;
+use crate::service::{Consistency, Outcome, Patch, Service, Summary};
 
 /// How many sessions one page of the list holds when the caller does not say.
 const PAGE: usize = 100;
 /// The most sessions one page holds.
 const PAGE_MAX: usize = 1000;
-
-/// How many records are looked at for one page.
-const LOOKED_AT_MAX: usize = 20_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,84 +37,117 @@ struct RenameBody {
     to: String,
 }
 
-pub(super) async fn get(context: &Context, key: &SessionKey) -> Result<Reply, ApiError> {
-    context.node.make_local(std::slice::from_ref(key)).await?;
-    context.node.with(|engine, now| {
-        engine.check_ready()?;
-        let key = &*engine.current_key(key, now);
-        let record = engine.find(key, now)?;
-        let attributes: Map<_, _> = record
-            .values()
-            .map(|(name, value)| (name.to_string(), STANDARD.encode(value).into()))
-            .collect();
-        let mut shown = summary(key, record, now);
-        shown.insert("attributes".into(), attributes.into());
-        Ok(json(StatusCode::OK, &shown))
-    })
+/// `GET /v1/sessions/{app}/{id}`.
+pub(super) async fn read(service: &Service, key: &SessionKey) -> Result<Reply, ApiError> {
+    let session = service.read(key, Consistency::Holder).await?;
+    let attributes: Map<_, _> = session
+        .attributes
+        .iter()
+        .map(|(name, value)| (name.to_string(), STANDARD.encode(value).into()))
+        .collect();
+    let mut shown = summary(&session.summary);
+    shown.insert("attributes".into(), attributes.into());
+    Ok(ok(&shown))
 }
 
-pub(super) fn list<B>(context: &Context, request: &Request<B>) -> Result<Reply, ApiError> {
+/// `GET /v1/sessions`.
+pub(super) async fn list<B>(service: &Service, request: &Request<B>) -> Result<Reply, ApiError> {
     only(request, &["app", "limit", "after"])?;
-    let limit = match query(request, "limit") {
-        None => PAGE,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=PAGE_MAX).contains(limit))
-            .ok_or_else(|| ApiError::Bad(format!("limit: a number from 1 to {PAGE_MAX} is expected")))?,
-    };
-    let app = query(request, "app");
-    // `after` is the `next` of the page before: app and id, with a slash between.
-    let after = query(request, "after").map(|text| {
-        let (app, id) = text.split_once('/').unwrap_or(("", &text));
-        SessionKey::new(app, id)
-    });
-    let page = context.node.with(|engine, now| {
-        engine.check_ready()?;
-        Ok::<_, Refused>(page(engine, app.as_deref(), after.as_ref(), limit, now))
+    let expected = format!("a number from 1 to {PAGE_MAX}");
+    let limit = query_as(request, "limit", &expected, |text| {
+        text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit))
     })?;
-    Ok(json(StatusCode::OK, &page))
+    let app = query(request, "app");
+    let after = query_as(request, "after", "the `next` of a page", read_cursor)?;
+    let page = service.list(app.as_deref(), after, limit.unwrap_or(PAGE)).await?;
+    let sessions: Vec<_> = page.sessions.iter().map(summary).collect();
+    Ok(ok(
+        &json!({ "sessions": sessions, "next": page.next.as_ref().map(cursor) }),
+    ))
 }
 
-/// One page, in the order of the buckets and of the keys in each: no more of the table is looked at than
-/// [`LOOKED_AT_MAX`] records or one bucket, so a page of a rare app may be short, or empty, and still have a next.
-fn page(engine: &Engine, app: Option<&str>, after: Option<&SessionKey>, limit: usize, now: Now) -> Value {
-    let (mut sessions, mut looked_at, mut next) = (Vec::new(), 0, None);
-    let first = after.map_or(0, SessionKey::bucket);
-    let buckets = (first..).map_while(|index| engine.table().bucket(index));
-    'buckets: for (skipped, bucket) in buckets.enumerate() {
-        for (key, record) in bucket.ordered(after.filter(|_| skipped == 0)) {
-            if sessions.len() >= limit || looked_at >= LOOKED_AT_MAX {
-                break 'buckets;
-            }
-            looked_at += 1;
-            next = Some(format!("{}/{}", key.app(), key.id()));
-            let wanted = !key.is_reserved() && app.is_none_or(|app| key.app() == app);
-            if wanted && engine.session(key, now).is_some() {
-                sessions.push(summary(key, record, now));
-            }
-        }
+/// `PATCH /v1/sessions/{app}/{id}`.
+pub(super) async fn patch(
+    service: &Service,
+    key: &SessionKey,
+    request: Request<Incoming>,
+) -> Result<Reply, ApiError> {
+    let ack = ack(service, &request)?;
+    let patch = patch_of(body_json(request).await?)?;
+    Ok(changed(&service.patch(key, patch, ack).await?))
+}
+
+/// `PUT /v1/sessions/{app}/{id}`.
+pub(super) async fn replace(
+    service: &Service,
+    key: &SessionKey,
+    request: Request<Incoming>,
+) -> Result<Reply, ApiError> {
+    let ack = ack(service, &request)?;
+    let patch = patch_of(body_json(request).await?)?;
+    Ok(changed(&service.replace(key, patch, ack).await?))
+}
+
+/// `DELETE /v1/sessions/{app}/{id}`.
+pub(super) async fn delete<B>(
+    service: &Service,
+    key: &SessionKey,
+    request: &Request<B>,
+) -> Result<Reply, ApiError> {
+    let ack = ack(service, request)?;
+    Ok(changed(&service.delete(key, ack).await?))
+}
+
+/// `POST /v1/sessions/{app}/{id}/touch`.
+pub(super) async fn touch<B>(
+    service: &Service,
+    key: &SessionKey,
+    request: &Request<B>,
+) -> Result<Reply, ApiError> {
+    let ack = ack(service, request)?;
+    Ok(changed(&service.touch(key, ack).await?))
+}
+
+/// `POST /v1/sessions/{app}/{id}/rename`.
+pub(super) async fn rename(
+    service: &Service,
+    key: &SessionKey,
+    request: Request<Incoming>,
+) -> Result<Reply, ApiError> {
+    let ack = ack(service, &request)?;
+    let body: RenameBody = body_json(request).await?;
+    let to = SessionKey::parse(key.app(), &body.to).map_err(|error| ApiError::Bad(format!("to: {error}")))?;
+    Ok(changed(&service.rename(key, &to, ack).await?))
+}
+
+/// The answer to a change.
+fn changed(outcome: &Outcome) -> Reply {
+    let mut answer = json!({
+        "id": outcome.key.id(),
+        "version": outcome.version.to_string(),
+        "copies": outcome.copies,
+    });
+    if let (Some(answer), false) = (answer.as_object_mut(), outcome.ignored.is_empty()) {
+        answer.insert("ignored".into(), json!(outcome.ignored));
     }
-    let full = sessions.len() >= limit || looked_at >= LOOKED_AT_MAX;
-    json!({ "sessions": sessions, "next": next.filter(|_| full) })
+    ok(&answer)
 }
 
 /// Everything but the values.
-fn summary(key: &SessionKey, record: &Record, now: Now) -> Map<String, Value> {
-    let created_ms = record.life().map(|life| life.wall_ms());
+fn summary(session: &Summary) -> Map<String, Value> {
     let fields = json!({
-        "app": key.app(),
-        "id": key.id(),
-        "route": record.route.as_ref().map(|r| r.value.to_string()),
-        "version": version(record.version()),
-        "size": record.size(),
-        "created_ms": created_ms,
-        "age_ms": created_ms.map(|at| now.wall_ms.saturating_sub(at)),
-        "idle_ms": record.last_touch.map(|last_touch| now.wall_ms.saturating_sub(last_touch.at_ms)),
-        "max_inactive_ms": record.max_inactive.as_ref().and_then(|r| match r.value {
+        "app": session.key.app(),
+        "id": session.key.id(),
+        "route": session.route.as_deref(),
+        "version": session.version.to_string(),
+        "size": session.size,
+        "created_ms": session.life.began_ms(),
+        "age_ms": session.age_ms,
+        "idle_ms": session.idle_ms,
+        "max_inactive_ms": match session.max_inactive {
             IdleLimit::Forever => None,
             IdleLimit::Millis(ms) => Some(ms),
-        }),
+        },
     });
     match fields {
         Value::Object(fields) => fields,
@@ -133,28 +155,10 @@ fn summary(key: &SessionKey, record: &Record, now: Now) -> Map<String, Value> {
     }
 }
 
-pub(super) fn version(stamp: crate::session::Stamp) -> String {
-    format!("{:x}-{:x}", stamp.time, stamp.node)
-}
-
-/// Changes a session; `replace` leaves it with nothing but what the body sets.
-pub(super) async fn patch(
-    context: &Context,
-    key: &SessionKey,
-    request: Request<Incoming>,
-    replace: bool,
-) -> Result<Reply, ApiError> {
-    let ack = ack(context, &request)?;
-    let body: PatchBody = body_json(request).await?;
-    if replace && !body.remove.is_empty() {
-        return Err(ApiError::Bad(
-            "remove: a replacement removes what it does not set; use PATCH to name what goes".into(),
-        ));
-    }
+fn patch_of(body: PatchBody) -> Result<Patch, ApiError> {
     let mut patch = Patch {
         remove: body.remove,
         route: body.route,
-        replace,
         ..Patch::default()
     };
     for (name, value) in body.set {
@@ -170,97 +174,11 @@ pub(super) async fn patch(
         patch.max_inactive =
             Some(idle_limit(&text).map_err(|e| ApiError::Bad(format!("max_inactive: {e}")))?);
     }
-    context.node.make_local(std::slice::from_ref(key)).await?;
-    let ignored = patch.keep(&context.settings.replicate);
-    let written = context.node.with(|engine, now| {
-        engine.note_ignored(ignored.len());
-        engine.patch(key, patch, now)
-    })?;
-    let mut answer = acknowledgement(context, ack, written).await;
-    if !ignored.is_empty() {
-        answer.insert("ignored".into(), ignored.into());
-    }
-    Ok(json(StatusCode::OK, &answer))
-}
-
-pub(super) async fn delete<B>(
-    context: &Context,
-    key: &SessionKey,
-    request: &Request<B>,
-) -> Result<Reply, ApiError> {
-    let ack = ack(context, request)?;
-    context.node.make_local(std::slice::from_ref(key)).await?;
-    let written = context.node.with(|engine, now| engine.delete(key, now))?;
-    Ok(acknowledged(context, ack, written).await)
-}
-
-pub(super) async fn touch<B>(
-    context: &Context,
-    key: &SessionKey,
-    request: &Request<B>,
-) -> Result<Reply, ApiError> {
-    let ack = ack(context, request)?;
-    context.node.make_local(std::slice::from_ref(key)).await?;
-    let written = context.node.with(|engine, now| engine.touch(key, now))?;
-    Ok(acknowledged(context, ack, written).await)
-}
-
-pub(super) async fn rename(
-    context: &Context,
-    key: &SessionKey,
-    request: Request<Incoming>,
-) -> Result<Reply, ApiError> {
-    let ack = ack(context, &request)?;
-    let body: RenameBody = body_json(request).await?;
-    let to = SessionKey::parse(key.app(), &body.to).map_err(|error| ApiError::Bad(format!("to: {error}")))?;
-    if to == *key {
-        return Err(ApiError::Bad("to: this is the id the session already has".into()));
-    }
-    context.node.make_local(&[key.clone(), to.clone()]).await?;
-    let written = context.node.with(|engine, now| engine.rename(key, &to, now))?;
-    Ok(acknowledged(context, ack, written).await)
-}
-
-async fn acknowledged(context: &Context, ack: (Level, Duration), written: Written) -> Reply {
-    json(StatusCode::OK, &acknowledgement(context, ack, written).await)
-}
-
-async fn acknowledgement(
-    context: &Context,
-    (level, timeout): (Level, Duration),
-    written: Written,
-) -> Map<String, Value> {
-    let copies = context.node.copies(level, timeout, written.write_set).await;
-    [
-        ("id", written.key.id().into()),
-        ("version", version(written.version).into()),
-        ("copies", copies.into()),
-    ]
-    .into_iter()
-    .map(|(name, value): (&str, Value)| (name.to_owned(), value))
-    .collect()
-}
-
-/// How many copies the caller wants and how long it waits: its own words, or the configuration's.
-pub(super) fn ack<B>(context: &Context, request: &Request<B>) -> Result<(Level, Duration), ApiError> {
-    only(request, &["ack", "timeout_ms"])?;
-    let level = match query(request, "ack") {
-        None => context.settings.ack,
-        Some(name) => Level::parse(&name)
-            .ok_or_else(|| ApiError::Bad("ack: none, one, quorum or all is expected".into()))?,
-    };
-    let timeout = match query(request, "timeout_ms") {
-        None => context.settings.ack_timeout,
-        Some(text) => text
-            .parse()
-            .map(|ms: u64| Duration::from_millis(ms).min(context.settings.ack_timeout))
-            .map_err(|_| ApiError::Bad("timeout_ms: a number of milliseconds is expected".into()))?,
-    };
-    Ok((level, timeout))
+    Ok(patch)
 }
 
 /// An idle lifetime: a duration, or `-1` for ever.
-pub(super) fn idle_limit(text: &str) -> Result<IdleLimit, String> {
+fn idle_limit(text: &str) -> Result<IdleLimit, String> {
     if text == "-1" {
         return Ok(IdleLimit::Forever);
     }
@@ -273,17 +191,45 @@ pub(super) fn idle_limit(text: &str) -> Result<IdleLimit, String> {
     ))
 }
 
-/// The whole body, if it is not larger than `max`.
-pub(super) async fn body_bytes(request: Request<Incoming>, max: usize) -> Result<Bytes, ApiError> {
-    match Limited::new(request.into_body(), max).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge(max)),
-        Err(error) => Err(ApiError::Bad(format!("the body cannot be read: {error}"))),
-    }
+/// Where a page ended, as text that a query takes as it is. Apps and ids may hold every visible character, the slash
+/// included, so they are not put side by side.
+fn cursor(last: &SessionKey) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}\0{}", last.app(), last.id()))
 }
 
-async fn body_json<T: for<'a> Deserialize<'a>>(request: Request<Incoming>) -> Result<T, ApiError> {
-    let bytes = body_bytes(request, API_BODY_MAX).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| ApiError::Bad(format!("the body is not what is expected: {error}")))
+fn read_cursor(text: &str) -> Option<SessionKey> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (app, id) = std::str::from_utf8(&bytes).ok()?.split_once('\0')?;
+    SessionKey::received(app, id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_names_one_session_whatever_its_app_is_called() {
+        for (app, id) in [("default", "S1"), ("localhost/shop", "a/b"), ("a", "%2F&#+")] {
+            let key = SessionKey::parse(app, id).unwrap();
+            let text = cursor(&key);
+            assert!(
+                text.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)),
+                "{text}"
+            );
+            assert_eq!(read_cursor(&text), Some(key));
+        }
+        for bad in ["", "shop/S1", "AAAA", "c2hvcA"] {
+            assert_eq!(read_cursor(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_idle_lifetime_is_a_duration_or_for_ever() {
+        assert_eq!(idle_limit("30m"), Ok(IdleLimit::Millis(1_800_000)));
+        assert_eq!(idle_limit("-1"), Ok(IdleLimit::Forever));
+        for bad in ["0ms", "30", "-2", "soon"] {
+            assert!(idle_limit(bad).is_err(), "{bad}");
+        }
+    }
 }

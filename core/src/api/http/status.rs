@@ -1,85 +1,102 @@
-//! What the node and the cluster are like: health, members, digest, metrics.
+//! What the node and the cluster are like, in JSON: health, members, peers, digest, self-check.
 
 use hyper::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::metrics;
-use super::reply::{ApiError, Reply, json, with_type};
-use super::route::Context;
-use crate::engine::Phase;
-use crate::engine::sessions::Refused;
+use super::error::ApiError;
+use super::reply::{Reply, ok, with_type};
+use crate::service::Service;
+use crate::service::status::{Flow, MemberStatus, PeerStatus, TrafficStatus};
 
+/// `GET /healthz`.
 pub(super) fn alive() -> Reply {
     with_type(StatusCode::OK, "text/plain", "alive\n")
 }
 
-pub(super) fn ready(context: &Context) -> Reply {
-    match context.node.with(|engine, _| engine.not_ready_reason()) {
-        None => with_type(StatusCode::OK, "text/plain", "ready\n"),
-        Some(reason) => ApiError::from(Refused::NotReady(reason)).reply(),
+/// `GET /readyz`.
+pub(super) fn ready(service: &Service) -> Result<Reply, ApiError> {
+    service.check_ready()?;
+    Ok(with_type(StatusCode::OK, "text/plain", "ready\n"))
+}
+
+/// `GET /v1/members`, ordered by name.
+pub(super) fn members(service: &Service) -> Reply {
+    let members = service.members();
+    let own = json!({ "self": true, "problem": members.own_problem });
+    let others = members
+        .others
+        .iter()
+        .map(|(status, queue)| (status, json!({ "self": false, "queue_bytes": queue })));
+    let mut all: Vec<_> = others.chain([(&members.own, own)]).collect();
+    all.sort_by_key(|(status, _)| &status.node);
+    let all: Vec<_> = all
+        .into_iter()
+        .map(|(status, more)| member(status, more))
+        .collect();
+    ok(&json!({ "members": all }))
+}
+
+fn member(status: &MemberStatus, more: Value) -> Value {
+    let mut shown = json!({
+        "id": status.node,
+        "addr": status.addr,
+        "state": status.state.name(),
+        "incarnation": status.incarnation,
+    });
+    if let (Some(shown), Value::Object(more)) = (shown.as_object_mut(), more) {
+        shown.extend(more);
     }
+    shown
 }
 
-pub(super) fn metrics(context: &Context) -> Reply {
-    let traffic = context.node.traffic.all();
-    let page = context.node.with(|engine, _| metrics::render(engine, &traffic));
-    with_type(StatusCode::OK, "text/plain; version=0.0.4", page)
+/// `GET /v1/peers`.
+pub(super) fn peers(service: &Service) -> Reply {
+    let peers: Vec<_> = service
+        .peers()
+        .iter()
+        .map(|(status, traffic)| peer(status, traffic))
+        .collect();
+    ok(&json!({ "peers": peers }))
 }
 
-pub(super) fn members(context: &Context) -> Reply {
-    let members = context.node.with(|engine, _| {
-        let own_state = match engine.phase() {
-            Phase::Joining { .. } => "joining",
-            Phase::Ready => "ready",
-            Phase::Leaving => "left",
-        };
-        let own = engine.identity();
-        let own = json!({
-            "id": own.node, "addr": own.addr, "state": own_state, "incarnation": own.incarnation, "self": true,
-            "problem": engine.duplicate_problem(),
-        });
-        let others = engine.roster().iter().map(|(node, member)| {
-            let queue = engine.peers().get(node).map_or(0, |peer| peer.outboxes().bytes());
-            json!({
-                "id": node.as_str(),
-                "addr": member.identity.addr,
-                "state": member.state().name(),
-                "incarnation": member.identity.incarnation,
-                "self": false,
-                "queue_bytes": queue,
-            })
-        });
-        let mut all: Vec<_> = std::iter::once(own).chain(others).collect();
-        all.sort_by_key(|member| member.get("id").map(ToString::to_string));
-        all
-    });
-    json(StatusCode::OK, &json!({ "members": members }))
+fn peer(status: &PeerStatus, traffic: &TrafficStatus) -> Value {
+    json!({
+        "id": status.node.as_str(),
+        "linked": status.linked,
+        "streams": status.streams,
+        "queue_bytes": status.queue_bytes,
+        "dropped": status.dropped,
+        "reconnects": traffic.reconnects,
+        "repairs": status.repairs,
+        "mismatched_sessions": status.mismatched_sessions,
+        "sent": flow(traffic.sent),
+        "received": flow(traffic.received),
+        "ack_ms": traffic.ack_average.as_secs_f64() * 1000.0,
+        "ack_ms_max": traffic.ack_longest.as_secs_f64() * 1000.0,
+    })
 }
 
-pub(super) fn digest(context: &Context) -> Reply {
-    let (count, hash) = context.node.with(|engine, _| {
-        let table = engine.table();
-        (
-            engine.sessions(),
-            table.digests().fold(0, |sum, digest| sum ^ digest),
-        )
-    });
-    json(
-        StatusCode::OK,
-        &json!({ "sessions": count, "hash": format!("{hash:016x}") }),
-    )
+fn flow(flow: Flow) -> Value {
+    json!({
+        "messages": flow.messages,
+        "bytes": flow.bytes,
+        "wire_bytes": flow.wire_bytes,
+    })
 }
 
-/// Counts again what is kept count of.
-pub(super) fn selfcheck(context: &Context) -> Reply {
-    let check = context.node.with(|engine, _| engine.selfcheck());
-    json(
-        StatusCode::OK,
-        &json!({
-            "equal": check.differences.is_empty(),
-            "records": check.records,
-            "waiting": check.waiting,
-            "differences": check.differences,
-        }),
-    )
+/// `GET /v1/digest`.
+pub(super) fn digest(service: &Service) -> Reply {
+    let digest = service.digest();
+    ok(&json!({ "sessions": digest.sessions, "hash": format!("{:016x}", digest.hash) }))
+}
+
+/// `POST /v1/selfcheck`.
+pub(super) async fn selfcheck(service: &Service) -> Reply {
+    let check = service.selfcheck().await;
+    ok(&json!({
+        "equal": check.differences.is_empty(),
+        "records": check.records,
+        "waiting": check.waiting,
+        "differences": check.differences,
+    }))
 }

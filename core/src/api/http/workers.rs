@@ -1,16 +1,16 @@
-//! Workers: what there are, and what operators want of them.
+//! Workers in JSON: the table, and what operators want of each.
 
-use hyper::{Request, StatusCode};
+use hyper::Request;
 use serde_json::json;
 
-use super::reply::{ApiError, Reply, json};
-use super::route::Context;
-use super::sessions;
-use crate::engine::workers::admin_state::AdminState;
+use super::error::ApiError;
+use super::reply::{Reply, ok};
+use super::request::ack;
+use crate::service::{AdminState, Service};
 
-/// Every worker of every known node.
-pub(super) fn list(context: &Context) -> Reply {
-    let table = context.node.with(|engine, now| engine.worker_table(now.wall_ms));
+/// `GET /v1/workers`.
+pub(super) fn list(service: &Service) -> Reply {
+    let table = service.worker_table();
     let workers: Vec<_> = table
         .workers
         .iter()
@@ -24,28 +24,21 @@ pub(super) fn list(context: &Context) -> Reply {
             })
         })
         .collect();
-    json(
-        StatusCode::OK,
-        &json!({ "version": table.version.to_string(), "workers": workers }),
-    )
+    ok(&json!({ "version": table.version.to_string(), "workers": workers }))
 }
 
-/// Says for the whole cluster what may be sent to the worker `route`.
-pub(super) async fn direct<B>(
-    context: &Context,
+/// `POST /v1/workers/{route}/drain`, `/disable`, `/enable`.
+pub(super) async fn set_admin_state<B>(
+    service: &Service,
     route: &str,
-    admin_state: AdminState,
+    state: AdminState,
     request: &Request<B>,
 ) -> Result<Reply, ApiError> {
-    let (level, timeout) = sessions::ack(context, request)?;
-    let (written, status) = context.node.with(|engine, now| {
-        let written = engine.direct(route, admin_state, now)?;
-        let table = engine.worker_table(now.wall_ms);
-        Ok::<_, ApiError>((written, table.by_route(route).map(|worker| worker.status)))
-    })?;
-    let copies = context.node.copies(level, timeout, written.write_set).await;
-    Ok(json(
-        StatusCode::OK,
-        &json!({ "route": route, "status": status.map(|status| status.name()), "copies": copies }),
-    ))
+    let ack = ack(service, request)?;
+    let outcome = service.set_admin_state(route, state, ack).await?;
+    Ok(ok(&json!({
+        "route": route,
+        "status": outcome.status.map(|status| status.name()),
+        "copies": outcome.copies,
+    })))
 }

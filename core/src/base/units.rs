@@ -1,4 +1,4 @@
-//! Durations ("500ms") and sizes ("64MiB"): a whole number and a unit, never a bare number.
+//! Durations ("500ms") and sizes ("64MiB") as text: a whole number and a unit, never a bare number.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 
 /// A size as [`bytes`] reads it, in the largest unit that divides it.
 #[must_use]
-pub(super) fn spelled(bytes: u64) -> String {
+pub fn size_text(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let whole = |(factor, _): &(u64, _)| bytes >= *factor && bytes.is_multiple_of(*factor);
     let (factor, unit) = units.into_iter().find(whole).unwrap_or((1, "B"));
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(duration("2 h"), Ok(Duration::from_secs(7200)));
         assert_eq!(bytes("64MiB"), Ok(64 << 20));
         for written in ["1B", "1025B", "64KiB", "16GiB"] {
-            assert_eq!(spelled(bytes(written).unwrap()), written);
+            assert_eq!(size_text(bytes(written).unwrap()), written);
         }
         for bad in [
             "",

@@ -1,0 +1,32 @@
+//! Reading one session.
+
+use super::{CallerError, Service, ServiceError, Session};
+use crate::base::id::SessionKey;
+
+/// Whose copy of a session answers a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// This node's, as it is; nobody is asked. In backup mode a session that others hold is not found.
+    Local,
+    /// That of a node that holds the session: this one, or else one that is asked. Where every node holds every
+    /// session (delta mode) that is this node's.
+    Holder,
+}
+
+impl Service {
+    /// The session of `key`, under the id it has now. A read is not a touch.
+    ///
+    /// # Errors
+    /// [`CallerError::NoSuchSession`]; of the node's, all but `Full` and `TooManyListeners`.
+    pub async fn read(&self, key: &SessionKey, consistency: Consistency) -> Result<Session, ServiceError> {
+        if consistency == Consistency::Holder {
+            self.node.make_local(std::slice::from_ref(key)).await?;
+        }
+        self.node.with(|engine, now| {
+            engine.check_ready()?;
+            let current = engine.current_key(key, now);
+            let record = engine.find(&current, now)?;
+            Session::of(&current, record, now).ok_or_else(|| CallerError::NoSuchSession.into())
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! A session as callers see it: copied out of the table, so that it is encoded while nobody waits for the table.
+
+use std::sync::Arc;
+
+use limpet_wire::report::IdleLimit;
+
+use super::{Life, Value, Version};
+use crate::base::clock::Now;
+use crate::base::id::SessionKey;
+use crate::session::Record;
+
+/// A session without its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The id it has now.
+    pub key: SessionKey,
+    /// The worker it is bound to.
+    pub route: Option<Arc<str>>,
+    /// Its version.
+    pub version: Version,
+    /// Its life.
+    pub life: Life,
+    /// About how many bytes of memory it costs.
+    pub size: usize,
+    /// How long ago its life began, in milliseconds.
+    pub age_ms: u64,
+    /// How long ago it was last touched, in milliseconds. Touches at other nodes are known after
+    /// `session.touch_interval` at the latest.
+    pub idle_ms: u64,
+    /// After how long without a touch it ends.
+    pub max_inactive: IdleLimit,
+}
+
+/// A session with its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// All but the values.
+    pub summary: Summary,
+    /// Attributes in the order of their names. The values are shared with the table, not copied.
+    pub attributes: Vec<(Arc<str>, Value)>,
+}
+
+impl Summary {
+    /// `None` for a record that is no whole session: a tombstone, or a part that arrived before the rest.
+    pub(super) fn of(key: &SessionKey, record: &Record, now: Now) -> Option<Self> {
+        let last_touch = record.last_touch?;
+        let life = Life::from(last_touch.life);
+        Some(Self {
+            key: key.clone(),
+            route: record.route.as_ref().map(|route| route.value.clone()),
+            version: record.version().into(),
+            life,
+            size: record.size(),
+            age_ms: now.wall_ms.saturating_sub(life.began_ms()),
+            idle_ms: now.wall_ms.saturating_sub(last_touch.at_ms),
+            max_inactive: record.max_inactive.as_ref()?.value,
+        })
+    }
+}
+
+impl Session {
+    /// See [`Summary::of`].
+    pub(super) fn of(key: &SessionKey, record: &Record, now: Now) -> Option<Self> {
+        let values = record.values();
+        Some(Self {
+            summary: Summary::of(key, record, now)?,
+            attributes: values
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        })
+    }
+}
