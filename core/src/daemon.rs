@@ -15,10 +15,11 @@ use crate::drivers::discovery;
 use crate::drivers::health::{self, Check};
 use crate::drivers::links::{self, LinkConfig};
 use crate::drivers::node::{self, Node};
-use crate::engine::{ClockLimits, EngineConfig, Tunables};
+use crate::engine::{ClockLimits, Engine, EngineConfig, Tunables};
 use crate::membership::SwimConfig;
 use crate::net::tls::{Tls, TlsError};
 use crate::replication::message::DeclaredWorker;
+use crate::replication::transfer::Cursor;
 use crate::service::Service;
 use crate::telemetry::log::Log;
 
@@ -161,12 +162,14 @@ impl Daemon {
 
     async fn leave(&self) {
         tracing::info!("leaving the cluster");
-        self.node.with(|engine, now| {
-            if self.config.session.expire_on_shutdown {
-                engine.delete_all(now);
+        if self.config.session.expire_on_shutdown {
+            let mut next = Some(Cursor::default());
+            while let Some(from) = next {
+                next = self.node.with(|engine, now| engine.delete_some(&from, now));
+                tokio::task::yield_now().await;
             }
-            engine.leave(now);
-        });
+        }
+        self.node.with(Engine::leave);
         let drained = async {
             while !self.node.with(|engine, _| engine.is_drained()) {
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use limpet_core::engine::Engine;
 use limpet_core::engine::sessions::Patch;
 use limpet_core::replication::streams::CONTROL;
+use limpet_core::replication::transfer::Cursor;
 
 use crate::draw::Draw;
 use crate::history::NAMES;
@@ -219,7 +220,10 @@ fn die(world: &mut World, kind: Fault, index: usize, lasts: u64) {
         world.trace.line(world.now, "leave", index, 0, 0);
         world.call(index, |engine, now| {
             if deadlines {
-                engine.delete_all(now);
+                let mut next = Some(Cursor::default());
+                while let Some(from) = next {
+                    next = engine.delete_some(&from, now);
+                }
             }
             engine.leave(now);
         });

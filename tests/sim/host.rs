@@ -8,6 +8,7 @@ use std::time::Duration;
 use limpet_core::base::backoff::Backoff;
 use limpet_core::base::clock::Now;
 use limpet_core::base::id::NodeId;
+use limpet_core::engine::workers::token_keys::Entropy;
 use limpet_core::engine::{ClockLimits, Engine, EngineConfig};
 use limpet_core::replication::message::DeclaredWorker;
 use limpet_core::replication::position::StreamId;
@@ -108,6 +109,12 @@ pub fn index_of(addr: SocketAddr) -> usize {
         SocketAddr::V4(v4) => usize::from(v4.ip().octets()[3]) - 1,
         SocketAddr::V6(_) => unreachable!("no node has such an address"),
     }
+}
+
+/// What stands for random bytes of the operating system of node `index`: others at another time or node.
+pub fn entropy(index: usize, at_us: u64) -> Entropy {
+    let seed = at_us ^ (index as u64) << 48;
+    std::array::from_fn(|at| seed.to_le_bytes()[at % 8].wrapping_mul(at as u8 | 1))
 }
 
 /// What node `index` is called.

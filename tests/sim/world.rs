@@ -325,6 +325,10 @@ impl World {
                 }
             }
             Output::Fetched(id, answered) => crate::client::fetched(self, index, id, answered),
+            Output::Entropy => {
+                let entropy = host::entropy(index, self.now);
+                self.call(index, |engine, now| engine.add_entropy(&entropy, now));
+            }
             Output::Table(_) => {}
         }
     }

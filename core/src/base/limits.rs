@@ -33,8 +33,15 @@ pub const EVENTS_KEPT: usize = 4096;
 pub const EVENT_NAMES_MAX: usize = 16;
 /// How long a TLS handshake and the hello after it may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a node keeps dialling the address of a member that is down and is not a seed.
+/// How long a node keeps dialling the address of a member that is down and is not a seed, and how long the workers of
+/// such a member stay in the worker table.
 pub const REDIAL_DOWN_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How long the workers of a node that left stay in the worker table. A restart for an upgrade takes less.
+pub const LEFT_REMEMBERED_FOR: Duration = Duration::from_secs(3600);
+/// How long a route is known whose worker nobody declares any more: ids that carry it are still cut at it.
+pub const ROUTE_REMEMBERED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The most such routes. Past it the oldest is forgotten.
+pub const DEPARTED_ROUTES_MAX: usize = 1024;
 /// How many ranges of a table one donor is asked for at a time: while one chunk is being applied, the next is made.
 pub const PULLS_PER_DONOR: usize = 2;
 /// How many unanswered pulls of one peer a donor keeps; the oldest goes, its asker having given it up most likely.

@@ -46,7 +46,7 @@ pub async fn watch(node: Arc<Node>, check: Check) {
             Verdict::Gone => FALL,
         };
         if failures == 0 || failures >= FALL {
-            node.with(|engine, _| engine.worker_health(&check.route, failures == 0));
+            node.with(|engine, now| engine.worker_health(&check.route, failures == 0, now));
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::base::limits::{EVENT_LISTENERS_MAX, EVENTS_KEPT};
 use crate::engine::backup::fetch::FetchId;
 use crate::engine::events::Event;
 use crate::engine::sessions::Refused;
+use crate::engine::workers::token_keys::Entropy;
 use crate::engine::{Engine, EngineConfig, Output};
 use crate::membership::Timer;
 use crate::replication::acks::{Level, Waiter};
@@ -175,6 +176,15 @@ impl Node {
                     .remove(&id);
                 if let Some(fetching) = fetching {
                     let _ = fetching.send(answered); // gone: the caller went away
+                }
+            }
+            Output::Entropy => {
+                let mut entropy: Entropy = [0; 36];
+                match getrandom::fill(&mut entropy) {
+                    Ok(()) => self.with(|engine, now| engine.add_entropy(&entropy, now)),
+                    Err(error) => {
+                        tracing::error!(%error, "the operating system gives no random bytes; no token key was made");
+                    }
                 }
             }
             Output::Table(version) => {

@@ -166,6 +166,28 @@ impl Events {
             self.happened.push(Event { number, kind });
         }
     }
+
+    /// The worker table was `before` and is `after`.
+    pub(super) fn tell_workers(&mut self, before: &[Worker], after: &[Worker]) {
+        if !self.is_listening() {
+            return;
+        }
+        let status_in = |table: &[Worker], route: &str| {
+            let worker = table.iter().find(|worker| worker.route == route);
+            worker.map(|worker| worker.status)
+        };
+        let gone = before
+            .iter()
+            .filter(|worker| status_in(after, &worker.route).is_none());
+        let told = after.iter().chain(gone).map(|worker| WorkerEvent {
+            route: worker.route.clone(),
+            node: worker.node.clone(),
+            status: status_in(after, &worker.route),
+            before: status_in(before, &worker.route),
+        });
+        let told: Vec<_> = told.filter(|event| event.status != event.before).collect();
+        told.into_iter().for_each(|event| self.push(Kind::Worker(event)));
+    }
 }
 
 impl Engine {
@@ -314,30 +336,6 @@ impl Engine {
         changes
             .into_iter()
             .for_each(|change| self.events.push(Kind::Member(change)));
-    }
-
-    /// The worker table is about to be `after`.
-    pub(super) fn tell_workers(&mut self, after: &[Worker]) {
-        if !self.events.is_listening() {
-            return;
-        }
-        let before = &self.last_routes;
-        let status_in = |table: &[Worker], route: &str| {
-            let worker = table.iter().find(|worker| worker.route == route);
-            worker.map(|worker| worker.status)
-        };
-        let gone = before
-            .iter()
-            .filter(|worker| status_in(after, &worker.route).is_none());
-        let told = after.iter().chain(gone).map(|worker| WorkerEvent {
-            route: worker.route.clone(),
-            node: worker.node.clone(),
-            status: status_in(after, &worker.route),
-            before: status_in(before, &worker.route),
-        });
-        let told: Vec<_> = told.filter(|event| event.status != event.before).collect();
-        told.into_iter()
-            .for_each(|event| self.events.push(Kind::Worker(event)));
     }
 }
 

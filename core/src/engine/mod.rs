@@ -15,9 +15,11 @@
 //! Locking, sockets and timers belong to [`crate::drivers`].
 
 pub mod backup;
+mod changed;
 mod config;
 mod counters;
 pub mod events;
+mod ids;
 pub mod members;
 mod output;
 pub mod peers;
@@ -26,26 +28,26 @@ pub mod sessions;
 mod transfer;
 pub mod workers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-use limpet_wire::table::TableVersion;
 
 use crate::base::clock::{Now, SteadyClock};
 use crate::base::id::NodeId;
 use crate::membership::{Dialled, Identity, Roster, Swim};
 use crate::replication::acks::Acks;
-use crate::replication::message::DeclaredWorker;
-use crate::replication::position::{Sequence, StreamId};
+use crate::replication::position::StreamId;
 use crate::replication::transfer::Transfers;
 use crate::replication::write_set::WriteSet;
-use crate::session::{Hlc, Stamp};
+use crate::session::Hlc;
 use crate::store::{Deadlines, Memory};
 use backup::{fetch, handoff, handoff_pulls, placement};
+use changed::Changed;
+use ids::Ids;
 use members::{absence, clocks, duplicates, failure_detector, suspicion};
-use peers::peer;
+use peers::{peer, repair};
 use sessions::touches;
-use transfer::joining::Step;
+use transfer::joining::{self, Step};
+use workers::Workers;
 
 pub use config::{ClockLimits, EngineConfig, Mode, Tunables};
 pub use counters::Counters;
@@ -78,7 +80,6 @@ pub struct Engine {
     touches: touches::Touches,
     idle: SteadyClock,
     placement: Option<placement::Placement>,
-    view_stale: bool,
     handoff: handoff::Handoff,
     handoff_pulls: handoff_pulls::HandoffPulls,
     fetches: fetch::Fetches,
@@ -91,39 +92,23 @@ pub struct Engine {
     dialled: Dialled,
     peers: BTreeMap<NodeId, Peer>,
     inbound: BTreeMap<NodeId, BTreeMap<StreamId, peer::Heard>>,
-    next_listening: u64,
-    /// No slot below was given to a peer that is forgotten.
-    next_sequence: Sequence,
+    ids: Ids,
     missed_touches: touches::MissedTouches,
     absences: absence::Absences,
     /// When a node that is ready may begin to forget ends.
     forgets_from: Duration,
-    refused_by_clock: bool,
-    seeds_untried: BTreeSet<String>,
     acks: Acks,
     /// Where changes lie that are made together. See [`Engine::gather`].
     gathered: Option<WriteSet>,
-    joining: Step,
+    joining: joining::Joining,
     transfers: Transfers,
     /// Who pulls from this node, and since when each was last heard to.
     serving: BTreeMap<NodeId, Duration>,
-    /// The peer tables were last compared with in turn.
-    compared_last: Option<NodeId>,
-    /// Numbers questions to peers.
-    next_request: u64,
-    /// Whom the whole table was asked of, where each has another part of it.
-    joined_from: BTreeSet<NodeId>,
-    next_announce: Duration,
-    next_repair: Duration,
-    /// How many more rounds of comparing follow each other soon.
-    rounds_soon: usize,
-    next_join: Duration,
+    repair: repair::Schedule,
     next_greeting: Duration,
-    workers: Vec<DeclaredWorker>,
-    announced: BTreeMap<NodeId, Vec<DeclaredWorker>>,
-    table_version: TableVersion,
-    last_routes: Vec<limpet_wire::table::Worker>,
-    shown_keys: Stamp,
+    workers: Workers,
+    /// What derived state is out of date by now.
+    changed: Changed,
     counters: Counters,
     events: events::Events,
     outputs: Vec<Output>,
@@ -133,13 +118,20 @@ impl Engine {
     /// A node that has just started.
     #[must_use]
     pub fn new(config: EngineConfig, now: Now) -> Self {
+        let mut engine = Self::begin(config, now);
+        engine.settle(now);
+        engine
+    }
+
+    /// The same before anything is derived.
+    fn begin(config: EngineConfig, now: Now) -> Self {
         let identity = Identity {
             node: config.node.as_str().into(),
             addr: config.addr,
             incarnation: now.wall_ms,
         };
         let skew_max_ms = u64::try_from(config.clocks.max_skew.as_millis()).unwrap_or(u64::MAX);
-        let mut engine = Self {
+        Self {
             phase: Phase::Joining { since: now.mono },
             hlc: Hlc::new(config.node.tag(), skew_max_ms),
             table: Memory::default(),
@@ -150,7 +142,6 @@ impl Engine {
                 Mode::Delta => None,
                 Mode::Backup { .. } => Some(placement::Placement::new(now)),
             },
-            view_stale: true,
             handoff: handoff::Handoff::default(),
             handoff_pulls: handoff_pulls::HandoffPulls::default(),
             fetches: fetch::Fetches::default(),
@@ -163,42 +154,24 @@ impl Engine {
             dialled: Dialled::default(),
             peers: BTreeMap::new(),
             inbound: BTreeMap::new(),
-            next_listening: 0,
-            next_sequence: Sequence::ZERO,
+            ids: Ids::new(config.seed),
             missed_touches: touches::MissedTouches::default(),
             absences: absence::Absences::new(now.wall_ms),
             forgets_from: Duration::MAX,
-            refused_by_clock: false,
-            seeds_untried: config.seeds.clone(),
             acks: Acks::default(),
             gathered: None,
-            joining: Step::Waiting,
+            joining: joining::Joining::new(config.seeds.clone(), now.mono),
             transfers: Transfers::new(config.seed | 1),
             serving: BTreeMap::new(),
-            compared_last: None,
-            next_request: config.seed | 1,
-            joined_from: BTreeSet::new(),
-            next_announce: now.mono,
-            next_repair: now.mono,
-            rounds_soon: 0,
-            next_join: now.mono,
+            repair: repair::Schedule::new(now.mono),
             next_greeting: now.mono,
-            workers: config.workers.clone(),
-            announced: BTreeMap::new(),
-            table_version: TableVersion {
-                epoch: now.wall_ms,
-                number: 1,
-            },
-            last_routes: Vec::new(),
-            shown_keys: Stamp::ZERO,
+            workers: Workers::new(config.node.clone(), config.workers.clone(), now.wall_ms),
+            changed: Changed::ALL,
             counters: Counters::default(),
             events: events::Events::default(),
             outputs: Vec::new(),
             config,
-        };
-        engine.refresh_table();
-        engine.progress_join(now);
-        engine
+        }
     }
 
     /// Goes on with another configuration.
@@ -234,11 +207,12 @@ impl Engine {
         self.progress_duplicates(now);
         self.send_clock_requests(now);
         self.greet_lost(now);
+        self.forget_workers(now);
+        self.changed.note(Changed::JOINING);
+        self.settle(now);
         self.flush_touches(now);
         self.progress_missed_touches(now);
         self.expire_due(now);
-        self.progress_join(now);
-        self.follow_view(now);
         self.refresh_placement();
         self.send_tombstones(now);
         self.progress_handoff(now);
@@ -266,19 +240,22 @@ impl Engine {
         if let Some(problem) = self.duplicate_problem() {
             return Some(problem);
         }
-        Some(match &self.joining {
+        Some(match &self.joining.step {
             Step::Checking(_) if self.transfers.is_complete() => "comparing tables with the members".into(),
             Step::Fetching | Step::Checking(_) => {
                 let donors: Vec<_> = self.transfers.donors().into_iter().map(NodeId::as_str).collect();
                 let received = self.transfers.received();
                 format!("receiving sessions from {}: {received} so far", donors.join(", "))
             }
-            Step::Waiting if self.refused_by_clock => {
+            Step::Waiting if self.joining.refused_by_clock => {
                 "sessions were refused because their stamps are far ahead of this node's clock; set the clock"
                     .into()
             }
-            Step::Waiting if !self.seeds_untried.is_empty() => {
-                format!("waiting for {} of the seeds to answer", self.seeds_untried.len())
+            Step::Waiting if !self.joining.seeds_untried.is_empty() => {
+                format!(
+                    "waiting for {} of the seeds to answer",
+                    self.joining.seeds_untried.len()
+                )
             }
             Step::Waiting => "waiting for a member that has the sessions".into(),
         })
@@ -293,7 +270,7 @@ impl Engine {
     /// How many sessions there are, the cluster's own not counted.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.table.alive() - usize::from(self.has_keys()) - usize::from(self.has_admin_states())
+        self.table.alive() - self.reserved_records()
     }
 
     /// The other members.
@@ -338,13 +315,19 @@ impl Engine {
         self.acks.len()
     }
 
+    /// This node is in another phase from now on.
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.changed.note(Changed::PHASE);
+    }
+
     /// This node leaves: it says so to every peer, and is not ready from now on.
     pub fn leave(&mut self, now: Now) {
-        self.phase = Phase::Leaving;
+        self.enter(Phase::Leaving);
         self.announce();
         let todo = self.swim.leave();
         self.carry_out(todo, now);
-        self.refresh_table();
+        self.settle(now);
     }
 
     /// Whether everything that was to be said to linked peers has been handed to their links.

@@ -30,6 +30,9 @@ pub enum Output {
     Copies(Waiter, usize),
     /// The worker table has a new version.
     Table(TableVersion),
+    /// Random bytes of the operating system are wanted, for [`crate::engine::Engine::add_entropy`]. Asked for again
+    /// should none come.
+    Entropy,
     /// A fetch is over; whether everybody who was asked has answered.
     Fetched(FetchId, bool),
 }

@@ -104,6 +104,10 @@ impl Node {
                     self.engine.link_down(&peer, stream, false, now);
                 }
             }
+            Output::Entropy => {
+                let byte = u8::try_from(own % 256).expect("a byte");
+                self.engine.add_entropy(&[byte; 36], now);
+            }
             Output::Copies(..) | Output::Fetched(..) | Output::Table(_) => {}
         }
     }

@@ -79,7 +79,6 @@ impl Engine {
     /// # Errors
     /// [`Refused::Unreachable`].
     pub fn fetch(&mut self, key: &SessionKey, now: Now) -> Result<Option<FetchId>, Refused> {
-        self.follow_view(now);
         let key = self.current_key(key, now).into_owned();
         let known = self.who_may_have(&key);
         if known.is_empty() {
@@ -91,8 +90,7 @@ impl Engine {
             return Err(Refused::Unreachable);
         }
         let others = nodes.split_off(1);
-        self.next_request += 1;
-        let id = self.next_request;
+        let id = self.ids.next_request();
         let fetch = Fetch {
             key,
             others,

@@ -235,8 +235,7 @@ impl Engine {
             self.handoff.next = now.mono + PAUSE;
             return;
         }
-        self.next_request += 1;
-        let request = self.next_request;
+        let request = self.ids.next_request();
         self.handoff.round = Some(Round {
             request,
             offered,

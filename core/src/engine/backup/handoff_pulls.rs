@@ -72,8 +72,7 @@ impl Engine {
         while pull.asked.len() < WINDOW
             && let Some((key, digest)) = pull.lacking.pop_first()
         {
-            self.next_request += 1;
-            let request = self.next_request;
+            let request = self.ids.next_request();
             let asked = Asked {
                 key: key.clone(),
                 digest,

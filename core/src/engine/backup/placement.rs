@@ -12,7 +12,6 @@ use std::time::Duration;
 use crate::base::clock::Now;
 use crate::base::id::{BUCKETS, NodeId, SessionKey};
 use crate::base::limits::MEMBERS_MAX;
-use crate::engine::peers::repair::COMPARED_PER_INTERVAL;
 use crate::engine::sessions::expiry::ms;
 use crate::engine::{Engine, Mode, Phase};
 use crate::replication::placement::View;
@@ -280,15 +279,8 @@ impl Engine {
         }
     }
 
-    /// Makes sure the view is that of the members and workers of now.
-    pub(in crate::engine) fn follow_view(&mut self, now: Now) {
-        if std::mem::take(&mut self.view_stale) {
-            self.refresh_view(now);
-        }
-    }
-
     /// Members or workers have changed: where sessions belong may have, too.
-    fn refresh_view(&mut self, now: Now) {
+    pub(in crate::engine) fn refresh_view(&mut self, now: Now) {
         let Mode::Backup { copies } = self.config.mode else {
             return;
         };
@@ -302,7 +294,7 @@ impl Engine {
             Phase::Joining { .. } => coming.push(self.config.node.clone()),
             Phase::Leaving => {}
         }
-        let owners = self.last_routes.iter().filter_map(|worker| {
+        let owners = self.workers.rows().iter().filter_map(|worker| {
             let node = NodeId::parse(&worker.node).ok()?;
             Some((worker.route.clone(), node))
         });
@@ -324,8 +316,7 @@ impl Engine {
         placement.view = Arc::new(view);
         placement.changed = now.mono;
         placement.stale_from = 0;
-        self.next_repair = self.next_repair.min(now.mono + COMPARE_SOON);
-        self.rounds_soon = self.peers.len().div_ceil(COMPARED_PER_INTERVAL);
+        self.repair.hurry(now.mono + COMPARE_SOON, self.peers.len());
     }
 
     /// Looks through some of the buckets that were last looked through under an earlier view.

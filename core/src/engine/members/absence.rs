@@ -13,6 +13,7 @@ use crate::base::clock::Now;
 use crate::base::id::NodeId;
 use crate::base::limits::MEMBERS_MAX;
 use crate::engine::sessions::expiry;
+use crate::engine::transfer::joining::Joining;
 use crate::engine::{Engine, Output, Phase};
 use crate::replication::message::{Announce, Message};
 use crate::replication::position::StreamId;
@@ -161,7 +162,7 @@ impl Engine {
             receiver_memory_since_ms: self.absences.with.get(node).map_or(0, |absence| absence.born_ms),
             receiver_lost_since_ms: self.away_ms(node),
             members: self.weight(),
-            workers: self.workers.clone(),
+            workers: self.workers.own().to_vec(),
         }
     }
 
@@ -289,8 +290,8 @@ impl Engine {
             .map(|(_, member)| member.identity.addr)
             .collect();
         let waiting = self.acks.expired(Duration::MAX);
-        let mut fresh = Self::new(self.config.clone(), now);
-        fresh.seeds_untried = std::iter::once(ANYBODY.to_owned()).collect();
+        let mut fresh = Self::begin(self.config.clone(), now);
+        fresh.joining = Joining::new(std::iter::once(ANYBODY.to_owned()).collect(), now.mono);
         fresh.outputs = std::mem::take(&mut self.outputs);
         let waits = waiting
             .into_iter()
@@ -310,23 +311,16 @@ impl Engine {
         fresh.absences.began_anew = matches!(self.phase, Phase::Joining { .. });
         fresh.counters = self.counters;
         fresh.counters.started_over += 1;
-        fresh.workers = std::mem::take(&mut self.workers);
         fresh.hlc = self.hlc.clone();
         fresh.acks = std::mem::take(&mut self.acks); // numbers waiters on
-        fresh.next_request = self.next_request;
-        fresh.next_listening = self.next_listening;
-        fresh.next_sequence = self.next_sequence.max(
-            self.peers
-                .values()
-                .map(|peer| peer.outboxes().next())
-                .max()
-                .unwrap_or_default(),
-        );
-        fresh.table_version = self.table_version;
+        let sequences = self.peers.values().map(|peer| peer.outboxes().next());
+        self.ids.retire_sequences(sequences.max().unwrap_or_default());
+        fresh.ids = self.ids.clone();
         fresh.events = std::mem::take(&mut self.events); // whoever listens goes on listening
+        std::mem::swap(&mut fresh.workers, &mut self.workers);
+        fresh.workers = fresh.workers.started_over();
         *self = fresh;
-        self.outpace(identity.incarnation, now);
-        self.refresh_table();
+        self.outpace_incarnation(identity.incarnation, now);
     }
 
     /// Tells `node` what this node is.

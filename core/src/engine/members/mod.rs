@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::base::clock::Now;
 use crate::base::id::NodeId;
 use crate::base::limits::REDIAL_DOWN_FOR;
+use crate::engine::changed::Changed;
 use crate::engine::{Engine, Output};
 use crate::membership::{Event, Identity, MemberMessage, Timer, Todo};
 use crate::replication::message::Message;
@@ -25,17 +26,26 @@ impl Engine {
     pub fn fire(&mut self, timer: Timer, now: Now) {
         let todo = self.swim.fire(timer);
         self.carry_out(todo, now);
+        self.settle(now);
     }
 
     /// A seed was tried for the first time: it answered, or it cannot be reached.
     pub fn seed_tried(&mut self, seed: &str, now: Now) {
-        if self.seeds_untried.remove(seed) {
-            self.progress_join(now);
+        if self.joining.seeds_untried.remove(seed) {
+            self.changed.note(Changed::JOINING);
+            self.settle(now);
         }
     }
 
     /// A peer has heard of the incarnation `known` of this node. Says whether this run had to take a later one.
     pub fn outpace(&mut self, known: u64, now: Now) -> bool {
+        let outpaced = self.outpace_incarnation(known, now);
+        self.settle(now);
+        outpaced
+    }
+
+    /// The same in the course of another call.
+    pub(in crate::engine) fn outpace_incarnation(&mut self, known: u64, now: Now) -> bool {
         if known <= self.swim.identity().incarnation {
             return false;
         }
@@ -96,7 +106,7 @@ impl Engine {
                 self.carry_out(todo, now);
             }
             Some(MemberMessage::Known { incarnation }) => {
-                self.outpace(incarnation, now);
+                self.outpace_incarnation(incarnation, now);
             }
             Some(MemberMessage::Missed {
                 node: about,
@@ -137,7 +147,9 @@ impl Engine {
                 .into_iter()
                 .map(|(after, timer)| Output::Timer(after, timer)),
         );
-        let changed = !todo.events.is_empty();
+        if !todo.events.is_empty() {
+            self.changed.note(Changed::MEMBERS);
+        }
         for event in todo.events {
             self.member_event(event, now);
         }
@@ -161,10 +173,6 @@ impl Engine {
                 // Like a datagram that is lost; the link it needed is being made.
                 self.outputs.push(Output::Dial(to.addr));
             }
-        }
-        if changed {
-            self.progress_join(now);
-            self.refresh_table();
         }
     }
 

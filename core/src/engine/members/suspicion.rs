@@ -231,6 +231,5 @@ impl Engine {
         }
         let todo = self.swim.declare_down(identity);
         self.carry_out(todo, now);
-        self.refresh_table();
     }
 }

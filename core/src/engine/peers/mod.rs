@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{BATCH_BYTES, CONTROL_QUEUE_MAX, WORKERS_MAX};
+use crate::engine::changed::Changed;
 use crate::engine::peers::peer::Peer;
 use crate::engine::sessions::touches::SESSIONS_PER_TICK;
 use crate::engine::{Engine, Output};
@@ -38,6 +39,11 @@ impl Engine {
     /// The link of `stream` to the node that says it is `identity` is up. Stream 0 comes first; another stream's link to a
     /// node without it is to be closed.
     pub fn link_up(&mut self, node: &NodeId, identity: Identity, stream: StreamId, now: Now) {
+        self.begin_link(node, identity, stream, now);
+        self.settle(now);
+    }
+
+    fn begin_link(&mut self, node: &NodeId, identity: Identity, stream: StreamId, now: Now) {
         self.note_pause(now);
         if stream != CONTROL {
             self.stream_up(node, stream);
@@ -60,6 +66,7 @@ impl Engine {
         };
         member.linked = true;
         member.refusal_counts = true;
+        self.changed.note(Changed::MEMBERS);
         self.note_peer(node, now);
         let Some(peer) = self.peers.get_mut(node) else {
             return;
@@ -87,7 +94,6 @@ impl Engine {
         self.carry_out(todo, now);
         self.send_missed_touches(node, SESSIONS_PER_TICK);
         self.send_summary(node);
-        self.refresh_table();
     }
 
     /// Sends again on the new link what the last one left without an answer.
@@ -110,6 +116,11 @@ impl Engine {
     /// The link of `stream` to `node` is down. `refused`: its address refuses connections, so its process is gone. With
     /// stream 0 all others count as down as well, and are to be closed.
     pub fn link_down(&mut self, node: &NodeId, stream: StreamId, refused: bool, now: Now) {
+        self.end_link(node, stream, refused, now);
+        self.settle(now);
+    }
+
+    fn end_link(&mut self, node: &NodeId, stream: StreamId, refused: bool, now: Now) {
         if let Some(peer) = self.peers.get_mut(node) {
             if stream != CONTROL {
                 if let Some(link) = peer.links.get_mut(stream.index()) {
@@ -134,6 +145,7 @@ impl Engine {
         let Some(member) = self.roster.get_mut(node) else {
             return;
         };
+        self.changed.note(Changed::MEMBERS);
         if std::mem::replace(&mut member.linked, false) {
             self.answer_probes_down(node);
         }
@@ -150,14 +162,12 @@ impl Engine {
         if !self.roster.get(node).is_some_and(|member| member.active) {
             self.remove_peer(node);
         }
-        self.progress_join(now);
-        self.refresh_table();
     }
 
     /// Makes sure something can be sent to `node`.
     pub(in crate::engine) fn note_peer(&mut self, node: &NodeId, now: Now) {
         if !self.peers.contains_key(node) {
-            let first = self.next_sequence.max(Sequence::first_at(now.wall_ms));
+            let first = self.ids.first_sequence(Sequence::first_at(now.wall_ms));
             let peer = Peer::new(self.config.links, self.config.queue_bytes, first);
             self.peers.insert(node.clone(), peer);
         }
@@ -166,7 +176,7 @@ impl Engine {
     /// Forgets what was to be sent to `node`: repair brings it, and uses are told again. Its slots are never given again.
     fn remove_peer(&mut self, node: &NodeId) -> Option<Peer> {
         let peer = self.peers.remove(node)?;
-        self.next_sequence = self.next_sequence.max(peer.outboxes.next());
+        self.ids.retire_sequences(peer.outboxes.next());
         self.note_missed_touches(node, peer.outboxes.acknowledged_until_ms());
         Some(peer)
     }
@@ -195,10 +205,9 @@ impl Engine {
             self.outputs.push(Output::Dial(addr));
         }
         self.transfers.ask_again(node);
-        self.next_listening += 1;
         InboundLink {
             stream,
-            number: self.next_listening,
+            number: self.ids.next_link(),
         }
     }
 
@@ -264,6 +273,12 @@ impl Engine {
 
     /// A message of `node` arrived on the link `on`. Says whether that link is still the one to listen to.
     pub fn on_message(&mut self, node: &NodeId, on: InboundLink, message: Message, now: Now) -> bool {
+        let listens = self.dispatch(node, on, message, now);
+        self.settle(now);
+        listens
+    }
+
+    fn dispatch(&mut self, node: &NodeId, on: InboundLink, message: Message, now: Now) -> bool {
         self.note_pause(now);
         let inbound = self
             .inbound
@@ -371,7 +386,9 @@ impl Engine {
             tracing::warn!(peer = %node, workers = announce.workers.len(), "declares too many workers; the first are taken");
             announce.workers.truncate(WORKERS_MAX);
         }
-        self.announced.insert(node.clone(), announce.workers);
+        self.workers.announce(node, announce.workers, now.mono);
+        self.changed.note(Changed::MEMBERS);
+        self.changed.note(Changed::WORKERS);
         if let Some(peer) = self.peers.get_mut(node) {
             peer.announced = true;
         }
@@ -381,8 +398,6 @@ impl Engine {
         if became_ready {
             self.send_summary(node);
         }
-        self.progress_join(now);
-        self.refresh_table();
     }
 
     /// Joins another node's records. A record with a stamp from the far future is refused whole; says how many were.

@@ -63,6 +63,59 @@ impl Comparison {
     }
 }
 
+/// When tables are compared with which peers.
+#[derive(Debug)]
+pub(in crate::engine) struct Schedule {
+    next: Duration,
+    /// How many more rounds follow each other soon.
+    rounds_soon: usize,
+    /// The peer that was last compared with in turn.
+    last: Option<NodeId>,
+}
+
+impl Schedule {
+    /// The first round is at `next`.
+    pub(in crate::engine) const fn new(next: Duration) -> Self {
+        Self {
+            next,
+            rounds_soon: 0,
+            last: None,
+        }
+    }
+
+    /// The next round is at `next`.
+    pub(in crate::engine) const fn put_off(&mut self, next: Duration) {
+        self.next = next;
+    }
+
+    /// Every one of `peers` peers is to be compared with from `soon` on, a few at a time.
+    pub(in crate::engine) fn hurry(&mut self, soon: Duration, peers: usize) {
+        self.next = self.next.min(soon);
+        self.rounds_soon = peers.div_ceil(COMPARED_PER_INTERVAL);
+    }
+
+    /// Whether a round is due; the next is then `interval` later, or sooner where that was asked for.
+    fn is_due(&mut self, interval: Duration, now: Duration) -> bool {
+        let due = now >= self.next;
+        if due {
+            self.rounds_soon = self.rounds_soon.saturating_sub(1);
+            let pause = if self.rounds_soon > 0 { NEXT_FEW } else { interval };
+            self.next = now + pause;
+        }
+        due
+    }
+
+    /// The next few of `peers`, in turn.
+    fn take_turn(&mut self, peers: &[NodeId]) -> Vec<NodeId> {
+        let last = self.last.as_ref();
+        let begin = last.map_or(0, |last| peers.partition_point(|node| node <= last));
+        let few = peers.len().min(COMPARED_PER_INTERVAL);
+        let turn: Vec<_> = peers.iter().cycle().skip(begin).take(few).cloned().collect();
+        self.last = turn.last().cloned();
+        turn
+    }
+}
+
 impl Engine {
     /// The linked members that have the whole table.
     pub(in crate::engine) fn donors(&self) -> Vec<NodeId> {
@@ -155,15 +208,7 @@ impl Engine {
         again
             .iter()
             .for_each(|node| self.send(node, Message::DigestRequest));
-        if now.mono >= self.next_repair {
-            // After a change of the view every peer is compared with soon, a few at a time.
-            self.rounds_soon = self.rounds_soon.saturating_sub(1);
-            let pause = if self.rounds_soon > 0 {
-                NEXT_FEW
-            } else {
-                self.config.repair_interval
-            };
-            self.next_repair = now.mono + pause;
+        if self.repair.is_due(self.config.repair_interval, now.mono) {
             self.compare_in_turn();
         }
     }
@@ -176,20 +221,9 @@ impl Engine {
             .filter(|(_, peer)| peer.is_linked())
             .map(|(node, _)| node.clone())
             .collect();
-        let begin = self
-            .compared_last
-            .as_ref()
-            .map_or(0, |last| linked.partition_point(|node| node <= last));
-        let turn = linked
-            .iter()
-            .cycle()
-            .skip(begin)
-            .take(linked.len().min(COMPARED_PER_INTERVAL));
-        let turn: Vec<_> = turn.cloned().collect();
-        for node in &turn {
-            self.send_summary(node);
+        for node in self.repair.take_turn(&linked) {
+            self.send_summary(&node);
         }
-        self.compared_last = turn.last().cloned();
     }
 
     /// A peer says one number for all its table holds. Where that is another than this node's, both tell each other

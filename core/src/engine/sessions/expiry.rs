@@ -12,6 +12,7 @@ use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::EXPIRY_GRACE;
 use crate::engine::{Engine, Phase};
+use crate::replication::transfer::Cursor;
 use crate::session::{Record, Stamp};
 use crate::store::Change;
 
@@ -23,6 +24,8 @@ const LINGER: Duration = Duration::from_secs(60);
 const LOOK_LATER_MS: u64 = 1000;
 /// How many ends one tick handles; the rest waits for the next.
 const ENDS_PER_TICK: usize = 10_000;
+/// How many sessions one call of [`Engine::delete_some`] deletes.
+const DELETED_PER_CALL: usize = 1000;
 
 pub(in crate::engine) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -93,7 +96,7 @@ impl Engine {
         let owner = record
             .route
             .as_ref()
-            .and_then(|route| self.owner_of(&route.value));
+            .and_then(|route| self.workers.owner_of(&route.value));
         if let Some(owner) = owner.filter(|owner| ready(owner)) {
             return owner == self.config.node.as_str();
         }
@@ -177,17 +180,41 @@ impl Engine {
         }
     }
 
-    /// Ends every session, because the configuration asks for it when the node stops.
-    pub fn delete_all(&mut self, now: Now) {
-        let keys: Vec<_> = self
-            .table
-            .iter()
-            .filter(|(key, record)| record.is_alive() && !key.is_reserved())
-            .map(|(key, _)| key.clone())
-            .collect();
+    /// Deletes some of the sessions after `from`, in the order of buckets and keys, because the configuration asks for
+    /// it when the node stops: [`DELETED_PER_CALL`] at most. Returns where to go on; `None` when that was the last.
+    ///
+    /// The node counts as leaving from the first call on, so no caller begins a session behind the cursor.
+    pub fn delete_some(&mut self, from: &Cursor, now: Now) -> Option<Cursor> {
+        if self.phase != Phase::Leaving {
+            self.enter(Phase::Leaving);
+            self.settle(now);
+        }
+        let mut keys = Vec::new();
+        let mut next = None;
+        let mut after = from.after.as_ref();
+        let mut index = from.bucket;
+        while let Some(bucket) = self.table.bucket(index) {
+            let records = bucket.ordered(after.take()).into_iter();
+            keys.extend(
+                records
+                    .filter(|(key, record)| record.is_alive() && !key.is_reserved())
+                    .map(|(key, _)| key.clone()),
+            );
+            index += 1;
+            if keys.len() >= DELETED_PER_CALL {
+                let more = keys.len() > DELETED_PER_CALL;
+                keys.truncate(DELETED_PER_CALL);
+                next = Some(Cursor {
+                    bucket: if more { index - 1 } else { index },
+                    after: keys.last().filter(|_| more).cloned(),
+                });
+                break;
+            }
+        }
         for key in keys {
             let stamp = self.hlc.stamp(now.wall_ms);
             self.commit(&key, Record::tombstone(stamp), stamp, now);
         }
+        next
     }
 }

@@ -13,6 +13,7 @@ use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{SESSION_BYTES_MAX, WAITERS_MAX};
 use crate::engine::backup::placement::Location;
+use crate::engine::changed::Changed;
 use crate::engine::{Engine, Output, Phase};
 use crate::replication::acks::{DeliveryStatus, Level, Waiter};
 use crate::replication::position::{StreamId, StreamPosition};
@@ -337,7 +338,6 @@ impl Engine {
         stamp: Stamp,
         now: Now,
     ) -> Written {
-        self.follow_view(now);
         let before = self.location(key);
         self.commit_from(key, &before, delta, stamp, now)
     }
@@ -467,7 +467,7 @@ impl Engine {
             self.tell_change(key, &known, now);
         }
         if key.is_reserved() {
-            self.refresh_table();
+            self.changed.note(Changed::RESERVED);
         }
     }
 

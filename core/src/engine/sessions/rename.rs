@@ -56,7 +56,6 @@ impl Engine {
                 .collect(),
         };
         self.counters.renamed += 1;
-        self.follow_view(now);
         let before = self.location(from);
         let mut written = self.commit(to, moved, life, now);
         if self.placement.is_some() {

@@ -267,7 +267,7 @@ fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_was_cut_off
     cluster.part(&["a"], &["b"]);
     delete(&mut cluster, "a", "gone");
     let joining = cluster.engines.get_mut(&node("b")).unwrap();
-    joining.seeds_untried.insert("a".into());
+    joining.joining.seeds_untried.insert("a".into());
     cluster.run(Duration::from_secs(40));
     assert_eq!(cluster.engines[&node("a")].table().tombstones(), 0);
     assert_ne!(cluster.engines[&node("b")].phase(), &Phase::Ready);

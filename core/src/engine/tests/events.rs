@@ -231,9 +231,9 @@ fn workers_are_told_of_when_their_status_changes() {
         workers.collect()
     };
     let (up, down) = (Some(WorkerStatus::Up), Some(WorkerStatus::Down));
-    cluster.call("b", |engine, _| engine.worker_health("b", false));
+    cluster.call("b", |engine, now| engine.worker_health("b", false, now));
     assert_eq!(told(&mut cluster), [("b".to_owned(), up, down)]);
-    cluster.call("b", |engine, _| engine.worker_health("b", true));
+    cluster.call("b", |engine, now| engine.worker_health("b", true, now));
     assert_eq!(told(&mut cluster), [("b".to_owned(), down, up)]);
     cluster.call("b", |engine, now| {
         engine.direct("a", AdminState::Drain, now).unwrap()

@@ -1,6 +1,7 @@
 //! Lost acknowledgements, overflows, clocks: what goes wrong between two nodes, and what must not follow.
 
 use super::*;
+use crate::replication::position::Sequence;
 
 #[test]
 fn an_acknowledgement_that_came_before_anybody_waited_counts() {

@@ -17,6 +17,7 @@ mod workers;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sessions::{Patch, Refused};
+use super::workers::token_keys::Entropy;
 use limpet_wire::report::IdleLimit;
 
 use super::*;
@@ -24,12 +25,15 @@ use crate::base::id::SessionKey;
 use crate::membership::{SwimConfig, Timer};
 use crate::replication::acks::Level;
 use crate::replication::acks::Waiter;
-use crate::replication::message;
+use crate::replication::message::{self, DeclaredWorker};
 use crate::replication::streams::CONTROL;
 use crate::replication::write_set::WriteSet;
 
 /// How many links each node makes to each other one.
 const STREAMS: usize = 3;
+
+/// What stands for random bytes of the operating system.
+const ENTROPY: Entropy = [0xa5; 36];
 
 /// Milliseconds since 1970 at which every test begins.
 const BEGIN_MS: u64 = 1_700_000_000_000;
@@ -192,6 +196,11 @@ impl Cluster {
             ..self.now()
         };
         let mut engine = Engine::new(config, begin);
+        for output in engine.take_outputs() {
+            if matches!(output, Output::Entropy) {
+                engine.add_entropy(&ENTROPY, begin);
+            }
+        }
         engine.take_outputs();
         self.engines.insert(id.clone(), engine);
         for (from, to) in self.pairs() {
@@ -301,6 +310,9 @@ impl Cluster {
                         }
                         Output::Copies(waiter, copies) => {
                             self.copies.insert((id.clone(), waiter), copies);
+                        }
+                        Output::Entropy => {
+                            self.engines.get_mut(&id).unwrap().add_entropy(&ENTROPY, now);
                         }
                         Output::Fetched(fetch, answered) => {
                             self.fetched.insert((id.clone(), fetch), answered);

@@ -2,7 +2,7 @@
 //! id takes everything along.
 
 use super::*;
-use crate::session::Record;
+use crate::session::{Record, Stamp};
 
 fn idle(ms: u64) -> Patch {
     Patch {

@@ -87,7 +87,9 @@ fn a_donor_lost_in_the_middle_is_replaced_where_it_stopped() {
         sent += records(&round(&mut cluster, "b", "c"));
         round(&mut cluster, "c", "b");
         let now = cluster.now();
-        cluster.engines.get_mut(&node("c")).unwrap().progress_join(now);
+        let engine = cluster.engines.get_mut(&node("c")).unwrap();
+        engine.changed.note(Changed::JOINING);
+        engine.settle(now);
     }
     let one_chunk = 2 * CHUNK_BYTES / 1000; // at most what was on its way of each range
     assert!(

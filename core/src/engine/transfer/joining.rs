@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
+use crate::engine::changed::Changed;
 use crate::engine::{Engine, Mode, Peer, Phase};
 use crate::membership::Member;
 use crate::replication::digest::Buckets;
@@ -30,6 +31,34 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(2);
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
 /// How often a member that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a joining node has done and waits for.
+#[derive(Debug)]
+pub(in crate::engine) struct Joining {
+    pub(in crate::engine) step: Step,
+    /// Seeds that were not tried yet, and whatever else has to be waited for before a node alone calls itself the first.
+    pub(in crate::engine) seeds_untried: BTreeSet<String>,
+    /// Whom the whole table was asked of, where each has another part of it.
+    asked: BTreeSet<NodeId>,
+    /// Whether sessions were refused because their stamps are too far ahead.
+    pub(in crate::engine) refused_by_clock: bool,
+    next_announce: Duration,
+    next_step: Duration,
+}
+
+impl Joining {
+    /// Nothing was done yet; it may begin at `now`.
+    pub(in crate::engine) const fn new(seeds_untried: BTreeSet<String>, now: Duration) -> Self {
+        Self {
+            step: Step::Waiting,
+            seeds_untried,
+            asked: BTreeSet::new(),
+            refused_by_clock: false,
+            next_announce: now,
+            next_step: now,
+        }
+    }
+}
 
 /// How far a joining node is.
 #[derive(Debug)]
@@ -62,9 +91,9 @@ impl Engine {
         if self.is_refused_as_duplicate() {
             return;
         }
-        if now.mono >= self.next_announce {
+        if now.mono >= self.joining.next_announce {
             // Whoever heard the last one before it knew of this node did not hear it.
-            self.next_announce = now.mono + ANNOUNCE_AGAIN;
+            self.joining.next_announce = now.mono + ANNOUNCE_AGAIN;
             self.announce();
         }
         self.drop_lost_donors(now);
@@ -72,20 +101,20 @@ impl Engine {
             self.start_incomplete(now);
             return;
         }
-        match self.joining {
+        match self.joining.step {
             Step::Checking(_) => self.check_next(now),
             Step::Fetching if self.transfers.is_complete() => self.begin_check(now),
-            Step::Waiting | Step::Fetching if now.mono < self.next_join => {}
+            Step::Waiting | Step::Fetching if now.mono < self.joining.next_step => {}
             Step::Waiting | Step::Fetching => {
                 let donors = self.donors();
                 if donors.is_empty() {
                     self.start_as_first(now);
                     return;
                 }
-                let begins = matches!(self.joining, Step::Waiting);
+                let begins = matches!(self.joining.step, Step::Waiting);
                 if begins {
                     tracing::info!(donors = donors.len(), "asks for the sessions");
-                    self.joining = Step::Fetching;
+                    self.joining.step = Step::Fetching;
                 }
                 self.want_table(donors, begins);
                 self.start_transfers(now);
@@ -101,7 +130,7 @@ impl Engine {
             Mode::Delta => {}
             Mode::Backup { .. } => {
                 for donor in donors {
-                    if self.joined_from.insert(donor.clone()) {
+                    if self.joining.asked.insert(donor.clone()) {
                         self.transfers.want(Source::Only(donor), Buckets::ALL);
                     }
                 }
@@ -121,7 +150,7 @@ impl Engine {
             .roster
             .iter()
             .all(|(node, member)| !is_there(member) || comes_after(node, member));
-        if first && self.seeds_untried.is_empty() {
+        if first && self.joining.seeds_untried.is_empty() {
             self.become_ready(now);
         }
     }
@@ -149,18 +178,17 @@ impl Engine {
     fn become_ready(&mut self, now: Now) {
         let received = self.transfers.clear();
         self.settle_idle_time();
-        self.phase = Phase::Ready;
-        self.joining = Step::Waiting;
-        self.joined_from.clear();
-        self.refused_by_clock = false;
-        self.next_repair = now.mono + self.config.repair_interval;
+        self.enter(Phase::Ready);
+        self.joining.step = Step::Waiting;
+        self.joining.asked.clear();
+        self.joining.refused_by_clock = false;
+        self.repair.put_off(now.mono + self.config.repair_interval);
         self.forgets_from = now.mono + 2 * self.config.repair_interval;
         tracing::info!(sessions = self.sessions(), received, "ready");
         self.rotate_keys(now);
         self.announce();
         let nodes: Vec<_> = self.peers.keys().cloned().collect();
         nodes.iter().for_each(|node| self.send_summary(node));
-        self.refresh_table();
     }
 
     /// A chunk arrived, for whichever purpose it was asked for.
@@ -190,22 +218,22 @@ impl Engine {
                 refused,
                 "sessions were refused for their stamps; does this node's clock run behind?"
             );
-            self.refused_by_clock = true;
+            self.joining.refused_by_clock = true;
             self.transfers.clear();
-            self.joining = Step::Waiting;
-            self.joined_from.clear();
-            self.next_join = now.mono + JOIN_AGAIN;
+            self.joining.step = Step::Waiting;
+            self.joining.asked.clear();
+            self.joining.next_step = now.mono + JOIN_AGAIN;
             return;
         }
         if let Some(pull) = self.transfers.advance(node, request, count, next, now.mono) {
             self.send(node, Message::Pull(pull));
             return;
         }
-        if joining && self.transfers.is_complete() && matches!(self.joining, Step::Checking(_)) {
+        if joining && self.transfers.is_complete() && matches!(self.joining.step, Step::Checking(_)) {
             self.ask_members(now);
         }
         if joining {
-            self.progress_join(now);
+            self.changed.note(Changed::JOINING);
         } else {
             self.start_transfers(now);
             self.compare_postponed();
@@ -214,7 +242,7 @@ impl Engine {
 
     fn begin_check(&mut self, now: Now) {
         let members = self.roster.active().map(|(node, _)| node.clone()).collect();
-        self.joining = Step::Checking(Check {
+        self.joining.step = Step::Checking(Check {
             members,
             compared: BTreeSet::new(),
             patience: now.mono + CHECK_PATIENCE,
@@ -224,7 +252,7 @@ impl Engine {
     }
 
     fn ask_members(&mut self, now: Now) {
-        let Step::Checking(check) = &mut self.joining else {
+        let Step::Checking(check) = &mut self.joining.step else {
             return;
         };
         check.ask_again = now.mono + ASK_AGAIN;
@@ -239,7 +267,7 @@ impl Engine {
         if !self.transfers.is_complete() {
             return; // asked again when that is done
         }
-        let Step::Checking(check) = &mut self.joining else {
+        let Step::Checking(check) = &mut self.joining.step else {
             return;
         };
         check.compared.insert(node.clone());
@@ -252,8 +280,8 @@ impl Engine {
 
     /// What only `node` could send was given up: it has to be compared with again.
     pub(in crate::engine) fn check_again(&mut self, node: &NodeId) {
-        self.joined_from.remove(node);
-        if let Step::Checking(check) = &mut self.joining {
+        self.joining.asked.remove(node);
+        if let Step::Checking(check) = &mut self.joining.step {
             check.compared.remove(node);
             check.members.insert(node.clone());
         }
@@ -262,7 +290,7 @@ impl Engine {
     /// Ready, once every member that can be compared with was.
     fn check_next(&mut self, now: Now) {
         self.want_table(self.donors(), false);
-        let Step::Checking(check) = &mut self.joining else {
+        let Step::Checking(check) = &mut self.joining.step else {
             return;
         };
         if !self.transfers.is_complete() {

@@ -1,8 +1,12 @@
-//! What operators said of workers, wherever they are: attributes by route of a session of the cluster's own, so that
-//! a word is replicated, transferred and repaired like everything else, and outlives the restart of any one node.
+//! Admin states: what operators want of workers, on whichever node these are.
 //!
-//! Of two words about one worker the later counts. A word stands until another takes it back, whether the worker's
-//! node is there or not.
+//! They are attributes by route of one of the cluster's own sessions, so they are replicated, transferred and repaired
+//! like everything else and outlive the restart of any one node. Each is a last-writer-wins register. It holds until an
+//! operator enables the worker again, whether the worker's node is there or not. What a status means for requests is
+//! decided by filters and proxies.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use limpet_wire::table::WorkerStatus;
 
@@ -15,7 +19,7 @@ use crate::session::Record;
 /// What an operator wants of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AdminState {
-    /// Everything, as if nothing had been said.
+    /// It serves as its health allows. The default.
     Enable,
     /// It keeps the sessions that are bound to it and gets no new ones.
     Drain,
@@ -24,7 +28,7 @@ pub enum AdminState {
 }
 
 impl AdminState {
-    /// The directive called `name`: `enable`, `drain` or `disable`.
+    /// The admin state called `name`: `enable`, `drain` or `disable`.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         match name {
@@ -35,8 +39,8 @@ impl AdminState {
         }
     }
 
-    /// What a worker that would have `status` has under this directive.
-    pub(in crate::engine) const fn applied_to(self, status: WorkerStatus) -> WorkerStatus {
+    /// The status of a worker that would have `status` without an operator's wish.
+    const fn applied_to(self, status: WorkerStatus) -> WorkerStatus {
         match (self, status) {
             (Self::Disable, _) => WorkerStatus::Disabled,
             (Self::Drain, WorkerStatus::Up) => WorkerStatus::Draining,
@@ -53,14 +57,42 @@ impl AdminState {
     }
 }
 
+/// The admin state of each route that has one. As many as a session has attributes at most.
+#[derive(Debug, Default)]
+pub(super) struct AdminStates(BTreeMap<String, AdminState>);
+
+impl AdminStates {
+    /// The states in `record`. Values that are none are ignored: a later version of this program may know more.
+    pub(super) fn read(record: Option<&Record>) -> Self {
+        let values = record.into_iter().flat_map(Record::values);
+        let states = values.filter_map(|(route, value)| {
+            let state = std::str::from_utf8(value).ok().and_then(AdminState::parse)?;
+            Some((route.to_string(), state))
+        });
+        Self(states.collect())
+    }
+
+    /// What the worker `route` has of `status` under its admin state.
+    pub(super) fn apply(&self, route: &str, status: WorkerStatus) -> WorkerStatus {
+        let state = self.0.get(route).copied().unwrap_or(AdminState::Enable);
+        state.applied_to(status)
+    }
+}
+
+/// The session that holds the admin states.
+pub(super) fn session() -> &'static SessionKey {
+    static KEY: LazyLock<SessionKey> = LazyLock::new(|| SessionKey::reserved("limpet", "workers"));
+    &KEY
+}
+
 impl Engine {
-    /// Says for the whole cluster what may be sent to the worker `route`.
+    /// Sets the admin state of the worker `route` in the whole cluster.
     ///
     /// # Errors
     /// [`Refused::NoSuchWorker`] when no node declares it, [`Refused::NotReady`].
     pub fn direct(&mut self, route: &str, admin_state: AdminState, now: Now) -> Result<Written, Refused> {
         self.check_ready()?;
-        if !self.last_routes.iter().any(|worker| worker.route == route) {
+        if self.workers.by_route(route).is_none() {
             return Err(Refused::NoSuchWorker(route.to_owned()));
         }
         let mut patch = Patch::default();
@@ -69,29 +101,9 @@ impl Engine {
         } else {
             patch.set.push((route.to_owned(), admin_state.encoded().into()));
         }
-        tracing::info!(route, ?admin_state, "an operator's word about a worker");
-        self.patch(&admin_states_session(), patch, now)
+        tracing::info!(route, ?admin_state, "an operator set a worker's admin state");
+        let written = self.patch(session(), patch, now);
+        self.settle(now);
+        written
     }
-
-    /// What was said of the worker `route` last.
-    pub(in crate::engine) fn admin_state(&self, route: &str) -> AdminState {
-        let sent_batch = self.table.get(&admin_states_session()).and_then(|record| {
-            let (_, value) = record.values().find(|(name, _)| ***name == *route)?;
-            std::str::from_utf8(value).ok()
-        });
-        sent_batch
-            .and_then(AdminState::parse)
-            .unwrap_or(AdminState::Enable)
-    }
-
-    /// Whether anything was ever said, which is then in the table as a session that is none of the users'.
-    pub(in crate::engine) fn has_admin_states(&self) -> bool {
-        self.table
-            .get(&admin_states_session())
-            .is_some_and(Record::is_alive)
-    }
-}
-
-fn admin_states_session() -> SessionKey {
-    SessionKey::reserved("limpet", "workers")
 }
