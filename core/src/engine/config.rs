@@ -1,4 +1,4 @@
-//! The engine's configuration: what it is given at the start, and the part that may change while it runs.
+//! The engine's configuration: what it is given at its start, and the part that may change while it runs.
 //!
 //! Reading and validating the file belongs to [`crate::config`].
 
@@ -35,27 +35,27 @@ pub struct EngineConfig {
     pub addr: SocketAddr,
     /// How fast a silent member is found.
     pub swim: SwimConfig,
-    /// Seeds as written; each has to be tried before a node alone calls itself the first.
+    /// Seeds as written. Each has to be tried before a node that finds nobody calls itself the first.
     pub seeds: BTreeSet<String>,
-    /// How many links are made to each peer.
+    /// How many links this node makes to each peer.
     pub links: usize,
     /// Which nodes hold a session.
     pub mode: Mode,
-    /// Bytes of changes kept for one peer.
+    /// How many bytes of changes wait for one peer at most. Past it they are dropped and repaired.
     pub queue_bytes: usize,
-    /// How many nodes are sent parts of the table at a time.
+    /// How many nodes this one sends parts of the table at a time.
     pub donor_transfers: usize,
-    /// How often tables are compared.
+    /// How often tables are compared with some of the peers.
     pub repair_interval: Duration,
-    /// How long to wait for somebody who has the table before starting without it.
+    /// How long a joining node waits without getting anything of the table before it starts with what it has.
     pub state_transfer_timeout: Duration,
     /// The idle lifetime of sessions that are given none.
     pub max_inactive: IdleLimit,
     /// The most sessions; `None` for no limit.
     pub max_active: Option<usize>,
-    /// How often at most a session's use is told to other nodes.
+    /// How often at most a touch of one session is sent to other nodes.
     pub touch_interval: Duration,
-    /// How long the end of a session is remembered.
+    /// How long a tombstone of a session is kept.
     pub tombstone_life: Duration,
     /// How long the old id of a renamed session still finds it.
     pub rename_forward: Duration,
@@ -63,16 +63,16 @@ pub struct EngineConfig {
     pub clocks: ClockLimits,
     /// This node's workers.
     pub workers: Vec<DeclaredWorker>,
-    /// Seeds the choices of membership.
+    /// Seeds the choices of membership and the numbers of requests. No secret is made of it.
     pub seed: u64,
 }
 
 /// What is believed of other nodes' clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockLimits {
-    /// How far ahead of this node's clock a stamp may be; further is refused and counted.
+    /// How far ahead of this node's clock a stamp may be. One that is further ahead is refused and counted.
     pub max_skew: Duration,
-    /// How far a member's clock may be from this one's before that is said in the log.
+    /// How far a member's clock may be from this one's before the log warns of it.
     pub max_drift_warning: Duration,
 }
 
@@ -88,13 +88,13 @@ impl Default for ClockLimits {
 /// The part of the configuration that may change while the engine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tunables {
-    /// How long to wait for somebody who has the table before starting without it.
+    /// How long a joining node waits without getting anything of the table before it starts with what it has.
     pub state_transfer_timeout: Duration,
     /// The idle lifetime of sessions that are given none and begin from now on.
     pub max_inactive: IdleLimit,
     /// The most sessions; `None` for no limit. Those there are stay.
     pub max_active: Option<usize>,
-    /// How often at most a session's use is told to other nodes.
+    /// How often at most a touch of one session is sent to other nodes.
     pub touch_interval: Duration,
     /// How long the old id of a renamed session still finds it.
     pub rename_forward: Duration,

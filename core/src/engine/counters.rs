@@ -1,25 +1,26 @@
-//! What the engine counts; shown by `GET /metrics` and nowhere else.
+//! The engine's counters: events since the process started, each counted where it is decided. Showing them belongs to
+//! `GET /metrics`.
 
-/// What the engine counts.
+/// Counts since the process started. They only rise, but for [`Self::mismatched_buckets`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counters {
     /// Sessions that began, here or elsewhere.
     pub created: u64,
-    /// Sessions that ended, in any way.
+    /// Sessions that ended, whether deleted, renamed or expired.
     pub ended: u64,
-    /// Sessions this node found idle for too long.
+    /// Sessions this node found idle for their lifetime, so that they expired.
     pub expired: u64,
     /// Sessions bound to another worker than before.
     pub rebound: u64,
     /// Sessions given another id here.
     pub renamed: u64,
-    /// Sessions another node had found idle too early, which were told to it again.
+    /// Sessions another node had expired although a later touch was known here; they were sent to it again.
     pub revived: u64,
-    /// Sessions forgotten here because the nodes that should hold them do.
+    /// Sessions handed off: removed here once the nodes that should hold them did.
     pub handed_off: u64,
-    /// Times this node dropped its table because it had been away for too long.
+    /// Times this node started over: it dropped its table because it had been away for longer than tombstones live.
     pub started_over: u64,
-    /// Words that a session is idle which by this node's time was far from it.
+    /// Expiries of other nodes that were refused because the session was far from idle by this node's clock.
     pub expiries_refused: u64,
     /// Sessions refused because `session.max_active` was reached.
     pub refused_full: u64,
@@ -29,9 +30,9 @@ pub struct Counters {
     pub deltas_sent: u64,
     /// Changes received from peers.
     pub deltas_received: u64,
-    /// Records received because they were asked for.
+    /// Records received in transfers: joining and repair.
     pub transfer_sessions_received: u64,
-    /// Changes refused because their stamp was too far ahead.
+    /// Changes refused because their stamp was too far ahead of this node's clock.
     pub skew_refused: u64,
     /// Times a peer's outbox overflowed.
     pub behind: u64,
@@ -39,11 +40,11 @@ pub struct Counters {
     pub repairs: u64,
     /// Requests for parts of the table this node was too busy to answer.
     pub transfers_refused: u64,
-    /// Members that could not be reached, or did not answer, when this node became ready, so that tables were not
-    /// compared with them.
+    /// Members this node had not compared tables with when it became ready, because they could not be reached or did
+    /// not answer.
     pub joined_without_members: u64,
     /// Buckets found different when tables were last compared.
     pub mismatched_buckets: u64,
-    /// Nodes refused because a live one has their name.
+    /// Nodes refused because a live one has their id.
     pub duplicate_ids: u64,
 }

@@ -1,8 +1,9 @@
-//! What happened, for whoever listens: sessions that begin, change and end, members and workers that come and go.
+//! Events: what listeners are told of sessions, members and workers that come, change and go.
 //!
-//! Events are compared out of what was and what is, so that every way a thing can change tells of it, and only while
-//! somebody listens: otherwise nothing is compared or kept. They hold no values, and they are not stored: numbers
-//! without a gap let a listener know whether it missed any.
+//! An event is the difference between the state before a change and the state after it, so no way to change a thing is
+//! without its event. While nobody listens nothing is compared or kept. Events hold no values of attributes. They are
+//! numbered without gaps, by which a listener notices that it missed some. Keeping and delivering them belongs to
+//! [`crate::drivers::node`].
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use crate::session::{Record, Stamp};
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// One more than that of the event before. Only what somebody could hear is numbered.
+    /// One more than that of the event before. Changes while nobody listens have no number.
     pub number: u64,
     /// What it was.
     pub kind: Kind,
@@ -44,20 +45,20 @@ pub struct SessionEvent {
     pub key: SessionKey,
     /// What.
     pub change: SessionChange,
-    /// The worker it is bound to; the last one, when it ended.
+    /// The worker it is bound to; of one that ended, the last.
     pub route: Option<Arc<str>>,
-    /// Its version; the last one, when it ended.
+    /// Its version; of one that ended, the last.
     pub version: Stamp,
-    /// Whether another node did it.
+    /// Whether the change came from another node.
     pub replicated: bool,
 }
 
 /// What happened to a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionChange {
-    /// It is there, and was not.
+    /// It began.
     Created,
-    /// It is there again: it was called idle too early.
+    /// It had expired, and a later touch refuted that.
     Revived,
     /// Attributes or its idle lifetime were written.
     Changed {
@@ -78,9 +79,9 @@ pub enum SessionChange {
         /// The one before.
         from: Arc<str>,
     },
-    /// It was not used for its idle lifetime.
+    /// It was idle for its lifetime.
     Expired,
-    /// It was ended.
+    /// It was deleted.
     Deleted,
 }
 
@@ -100,7 +101,7 @@ pub struct MemberEvent {
 /// What happened to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberChange {
-    /// It is a member, and was none or was gone.
+    /// It became a member, for the first time or again.
     Up,
     /// It does not have the whole table yet.
     Joining,
@@ -108,9 +109,9 @@ pub enum MemberChange {
     Ready,
     /// No link to it is up.
     Suspect,
-    /// It is gone without a word.
+    /// It is gone and did not say that it leaves.
     Down,
-    /// It is gone, and said so.
+    /// It said that it leaves.
     Left,
 }
 
@@ -145,9 +146,9 @@ pub struct WorkerEvent {
 /// The events of the calls since they were last taken.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    /// There is a listener. What members were when it was last looked.
+    /// The state of each member when they were last compared; `None` while nobody listens.
     members: Option<BTreeMap<NodeId, MemberState>>,
-    /// What is being joined comes from another node.
+    /// Whether what is being joined comes from another node.
     pub(super) replicated: bool,
     next: u64,
     happened: Vec<Event>,
@@ -158,7 +159,7 @@ impl Events {
         self.members.is_some()
     }
 
-    /// Past [`EVENTS_KEPT`] events of one call, numbers go on without their events.
+    /// Past [`EVENTS_KEPT`] events of one call only numbers are given, so that a listener notices.
     fn push(&mut self, kind: Kind) {
         let number = self.next;
         self.next += 1;
@@ -191,7 +192,7 @@ impl Events {
 }
 
 impl Engine {
-    /// Somebody listens from now on. The number of the next event.
+    /// Somebody listens from now on. Returns the number of the next event.
     pub fn listen(&mut self) -> u64 {
         if !self.events.is_listening() {
             self.events.members = Some(self.member_states());
@@ -205,18 +206,18 @@ impl Engine {
         self.events.happened = Vec::new();
     }
 
-    /// What happened since this was last asked.
+    /// The events since this was last called.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events.happened)
     }
 
-    /// What a session is before it changes, if somebody is to be told of the change.
+    /// The session before a change, if listeners are to be told of the change.
     pub(super) fn before_change(&self, key: &SessionKey) -> Option<Record> {
         let told = self.events.is_listening() && !key.is_reserved();
         told.then(|| self.table.get(key).cloned().unwrap_or_default())
     }
 
-    /// A session is not what it was `before`.
+    /// Tells listeners how a session that was `before` differs from what it is now.
     pub(super) fn tell_change(&mut self, key: &SessionKey, before: &Record, now: Now) {
         let Some(after) = self.table.get(key) else { return };
         let there = |record: &Record| record.is_alive() && record.is_complete();
@@ -270,7 +271,7 @@ impl Engine {
         }
     }
 
-    /// The session of `old` has the id `to` now. This is told once, where the old id ends.
+    /// The session of `old` has the id `to` now. Listeners are told once, when the old id ends.
     fn renamed(&mut self, old: &SessionKey, to: Arc<str>) {
         let key = SessionKey::new(old.app(), &to);
         let record = self.table.get(&key).cloned().unwrap_or_default();
@@ -278,7 +279,7 @@ impl Engine {
         self.tell(&key, [(SessionChange::Renamed { from }, record)]);
     }
 
-    /// Whether a session is one that was, or is about to be, told of as renamed.
+    /// Whether listeners were told, or are about to be, that a session was renamed to this.
     fn is_told_as_renamed(&self, key: &SessionKey, record: &Record) -> bool {
         let Some(origin) = &record.lifecycle.renamed_from else {
             return false;
@@ -306,7 +307,7 @@ impl Engine {
             .collect()
     }
 
-    /// Members may not be what they were.
+    /// Tells listeners how the members differ from what they were when they were last compared.
     pub(super) fn tell_members(&mut self) {
         let Some(before) = &self.events.members else {
             return;
@@ -339,7 +340,7 @@ impl Engine {
     }
 }
 
-/// What was written between two states of one life.
+/// The changes between two states of one life.
 fn differences(before: &Record, after: &Record) -> impl Iterator<Item = SessionChange> + use<> {
     let route = |record: &Record| record.route.as_ref().map(|route| route.value.clone());
     let (old, new) = (route(before), route(after));
@@ -370,7 +371,7 @@ fn differences(before: &Record, after: &Record) -> impl Iterator<Item = SessionC
     rebound.into_iter().chain(changed)
 }
 
-/// What a member went through from one state to another.
+/// The changes a member went through from one state to another.
 fn steps(before: Option<MemberState>, after: MemberState) -> Vec<MemberChange> {
     let is_active = |state| !matches!(state, MemberState::Down | MemberState::Left);
     let was_active = before.is_some_and(is_active);
@@ -382,7 +383,7 @@ fn steps(before: Option<MemberState>, after: MemberState) -> Vec<MemberChange> {
         MemberState::Joining => Some(MemberChange::Joining),
         MemberState::Ready => Some(MemberChange::Ready),
         MemberState::Suspect => was_active.then_some(MemberChange::Suspect),
-        // Nobody was told that it was there.
+        // Listeners were never told that it was there.
         MemberState::Down | MemberState::Left if before.is_none() => None,
         MemberState::Down => was_active.then_some(MemberChange::Down),
         MemberState::Left => Some(MemberChange::Left),

@@ -1,6 +1,7 @@
 //! The engine's outputs: what a caller has to carry out after a call.
 //!
-//! Carrying them out (waking a writer, starting a timer, answering a waiting caller) belongs to [`crate::drivers`].
+//! They are carried out in their order: waking a writer, starting a timer, answering a waiting caller. That belongs to
+//! [`crate::drivers`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,23 +17,23 @@ use crate::replication::position::StreamId;
 /// What there is to do.
 #[derive(Debug)]
 pub enum Output {
-    /// Keep a link to this address.
+    /// A link to this address is wanted.
     Dial(SocketAddr),
-    /// Messages wait for this peer's link of the stream, or changes that somebody waits for.
+    /// Control messages wait for this peer on the stream, or changes whose acknowledgement somebody waits for.
     Wake(NodeId, StreamId),
-    /// Changes wait for this peer's link of the stream; a moment later will do.
+    /// Changes wait for this peer on the stream; they may be gathered for a moment.
     Changes(NodeId, StreamId),
-    /// End the link of the stream to this peer.
+    /// The link of the stream to this peer is to be closed.
     Close(NodeId, StreamId),
-    /// Hand the timer back after the time.
+    /// The timer is to be handed back ([`crate::engine::Engine::fire`]) after the time.
     Timer(Duration, Timer),
-    /// A caller's wait is over, with this many copies.
+    /// A caller's wait for copies is over: so many are known.
     Copies(Waiter, usize),
     /// The worker table has a new version.
     Table(TableVersion),
     /// Random bytes of the operating system are wanted, for [`crate::engine::Engine::add_entropy`]. Asked for again
     /// should none come.
     Entropy,
-    /// A fetch is over; whether everybody who was asked has answered.
+    /// A fetch is over. Says whether everybody who was asked has answered.
     Fetched(FetchId, bool),
 }

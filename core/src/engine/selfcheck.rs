@@ -36,6 +36,8 @@ enum Next {
     Bucket(usize),
     /// Those of the first peer after this one.
     Outboxes(Option<NodeId>),
+    /// Worker table and placement view.
+    Derived,
     Nothing,
 }
 
@@ -80,9 +82,22 @@ impl Engine {
         check.next = match std::mem::replace(&mut check.next, Next::Nothing) {
             Next::Bucket(first) => self.check_buckets(check, first),
             Next::Outboxes(after) => self.check_outboxes(check, after.as_ref()),
+            Next::Derived => {
+                self.check_derived(check);
+                Next::Nothing
+            }
             Next::Nothing => Next::Nothing,
         };
         check.next != Next::Nothing
+    }
+
+    fn check_derived(&self, check: &mut Selfcheck) {
+        if !self.is_table_current() {
+            check.differ(|| "worker table: it is not what members and workers make of it".into());
+        }
+        if !self.is_view_current() {
+            check.differ(|| "placement: its view is not that of the members and workers".into());
+        }
     }
 
     fn check_buckets(&self, check: &mut Selfcheck, first: usize) -> Next {
@@ -133,7 +148,7 @@ impl Engine {
         };
         let mut peers = self.peers.range::<NodeId, _>((later, Bound::Unbounded));
         let Some((node, peer)) = peers.next() else {
-            return Next::Nothing;
+            return Next::Derived;
         };
         let (waiting, bytes) = peer.outboxes().recount();
         check.waiting += waiting;

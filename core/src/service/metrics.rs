@@ -59,7 +59,7 @@ impl Service {
                     .collect(),
                 peers: peers.map(|(node, peer)| PeerStatus::of(node, peer)).collect(),
                 traffic,
-                workers: engine.worker_table(0).workers,
+                workers: engine.workers().to_vec(),
             }
         })
     }

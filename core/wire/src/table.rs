@@ -1,7 +1,8 @@
 //! The worker table: every worker of the cluster as one core sees it, with the token keys.
 //!
-//! A core serves it, filters and `limpet-host` route by it. It holds no sessions and no history: a worker whose node
-//! was forgotten has no row. How a core derives it, and how a filter keeps it fresh, is theirs.
+//! A core serves it, filters and `limpet-host` route by it. It holds no sessions. A worker that nobody declares any more
+//! leaves a row with its route alone ([`Worker::is_departed`]), by which the route in a session id is still recognised.
+//! How a core derives the table, and how a filter keeps it fresh, is theirs.
 
 use bincode::{Decode, Encode};
 
@@ -16,7 +17,7 @@ pub struct WorkerTable {
     pub version: TableVersion,
     /// Keys of the token cookie: the first one seals, any of them opens.
     pub keys: Vec<TokenKey>,
-    /// Every worker of every known node, sorted by route; a route appears once.
+    /// Every worker of every known node and every departed route, sorted by route; a route appears once.
     pub workers: Vec<Worker>,
 }
 
@@ -52,11 +53,11 @@ impl std::str::FromStr for TableVersion {
 pub struct Worker {
     /// Its name in session ids (Tomcat: jvmRoute). Case counts.
     pub route: String,
-    /// Its base URL, as declared.
+    /// Its base URL, as declared; empty for a departed route.
     pub url: String,
-    /// `ip:port` of that URL, IPv6 in brackets: the form proxies know a host by.
+    /// `ip:port` of that URL, IPv6 in brackets: the form proxies know a host by. Empty for a departed route.
     pub addr: String,
-    /// Its relative share of new sessions, 1 or more.
+    /// Its relative share of new sessions, 1 or more; 0 for a departed route.
     pub weight: u32,
     /// Whether it may be routed to.
     pub status: WorkerStatus,
@@ -71,7 +72,7 @@ pub enum WorkerStatus {
     Up,
     /// Those of sessions bound to it; no new sessions.
     Draining,
-    /// None: an operator disabled it.
+    /// None: an operator disabled it, or its route departed.
     Disabled,
     /// None: it fails its health check, or its node is down.
     Down,
@@ -94,6 +95,12 @@ impl WorkerStatus {
 }
 
 impl Worker {
+    /// Whether this is only the name of a route whose worker nobody declares any more.
+    #[must_use]
+    pub const fn is_departed(&self) -> bool {
+        self.addr.is_empty()
+    }
+
     /// Whether requests of sessions bound to it may go there.
     #[must_use]
     pub const fn takes_bound(&self) -> bool {
@@ -117,6 +124,30 @@ impl WorkerTable {
     /// The worker at this `ip:port`.
     #[must_use]
     pub fn by_addr(&self, addr: &str) -> Option<&Worker> {
-        self.workers.iter().find(|worker| worker.addr == addr)
+        let mut declared = self.workers.iter().filter(|worker| !worker.is_departed());
+        declared.find(|worker| worker.addr == addr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_departed_route_is_found_by_its_name_and_at_no_address() {
+        let departed = Worker {
+            route: "gone".into(),
+            url: String::new(),
+            addr: String::new(),
+            weight: 0,
+            status: WorkerStatus::Disabled,
+            node: "node1".into(),
+        };
+        let table = WorkerTable {
+            workers: vec![departed],
+            ..WorkerTable::default()
+        };
+        assert!(table.by_route("gone").is_some_and(Worker::is_departed));
+        assert_eq!(table.by_addr(""), None);
     }
 }

@@ -14,6 +14,7 @@ pub(super) fn list(service: &Service) -> Reply {
     let workers: Vec<_> = table
         .workers
         .iter()
+        .filter(|worker| !worker.is_departed())
         .map(|worker| {
             json!({
                 "route": worker.route,

@@ -279,10 +279,10 @@ impl Engine {
         }
     }
 
-    /// Members or workers have changed: where sessions belong may have, too.
-    pub(in crate::engine) fn refresh_view(&mut self, now: Now) {
+    /// The view that members and workers make; `None` where every node holds every session.
+    fn current_view(&self) -> Option<View> {
         let Mode::Backup { copies } = self.config.mode else {
-            return;
+            return None;
         };
         let (mut ready, mut coming) = (Vec::new(), Vec::new());
         for (node, member) in self.roster.active() {
@@ -298,7 +298,18 @@ impl Engine {
             let node = NodeId::parse(&worker.node).ok()?;
             Some((worker.route.clone(), node))
         });
-        let view = View::new(ready, coming, owners.collect(), copies);
+        Some(View::new(ready, coming, owners.collect(), copies))
+    }
+
+    /// Whether the view is that of the members and workers of now.
+    pub(in crate::engine) fn is_view_current(&self) -> bool {
+        let kept = self.placement.as_ref();
+        kept.is_none_or(|placement| Some(&*placement.view) == self.current_view().as_ref())
+    }
+
+    /// Members or workers have changed: where sessions belong may have, too.
+    pub(in crate::engine) fn refresh_view(&mut self, now: Now) {
+        let Some(view) = self.current_view() else { return };
         let slack_ms = ms(self.config.clocks.max_skew + 2 * self.config.swim.drop_time);
         let Some(placement) = self
             .placement

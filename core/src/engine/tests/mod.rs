@@ -1,12 +1,15 @@
 //! Several engines in one process, their messages carried by hand, time moved by hand. This is the harness; the
-//! claims are in [`life`] (what a healthy or cut cluster does), [`ends`] (expiry, deletion, rename), [`events`] (what
-//! listeners are told), [`faults`] (what goes wrong between two nodes), [`streams`] (several links to one peer),
-//! [`members`] (who is there), [`transfers`] (how a node gets the table) and [`workers`] (what is said of workers).
+//! claims are in [`life`] (what a healthy or cut cluster does), [`tombstones`] (expiry, deletion, rename), [`leaving`]
+//! (deleting everything first), [`away`] (a node that was gone for long), [`backup`] (where not every node holds every
+//! session), [`events`] (what listeners are told), [`faults`] (what goes wrong between two nodes), [`streams`] (several
+//! links to one peer), [`members`] (who is there), [`transfers`] (how a node gets the table) and [`workers`] (admin states,
+//! and workers that go for good).
 
 mod away;
 mod backup;
 mod events;
 mod faults;
+mod leaving;
 mod life;
 mod members;
 mod streams;
@@ -109,19 +112,19 @@ impl Cluster {
         }
     }
 
-    fn of(duplicates: &[&str]) -> Self {
-        Self::in_mode(Mode::Delta, duplicates)
+    fn of(names: &[&str]) -> Self {
+        Self::in_mode(Mode::Delta, names)
     }
 
-    fn in_mode(mode: Mode, duplicates: &[&str]) -> Self {
+    fn in_mode(mode: Mode, names: &[&str]) -> Self {
         let mut cluster = Self::new();
         cluster.mode = mode;
-        cluster.begin(duplicates)
+        cluster.begin(names)
     }
 
-    fn begin(self, duplicates: &[&str]) -> Self {
+    fn begin(self, names: &[&str]) -> Self {
         let mut cluster = self;
-        for name in duplicates {
+        for name in names {
             cluster.start(name);
             cluster.run(Duration::from_secs(2));
         }
@@ -303,7 +306,9 @@ impl Cluster {
             let nodes: Vec<_> = self.engines.keys().cloned().collect();
             for id in nodes {
                 let now = self.now_at(&id);
-                for output in self.engines.get_mut(&id).unwrap().take_outputs() {
+                let engine = self.engines.get_mut(&id).unwrap();
+                assert!(engine.is_table_current() && engine.is_view_current(), "at {id}");
+                for output in engine.take_outputs() {
                     match output {
                         Output::Timer(after, timer) => {
                             self.timers.push((self.elapsed + after, id.clone(), timer))

@@ -1,4 +1,4 @@
-//! What operators say of workers: heard everywhere, and remembered when nodes go.
+//! Workers of several nodes: admin states reach every node and outlive it; nodes that are gone for good are forgotten.
 
 use limpet_wire::table::WorkerStatus;
 
@@ -20,7 +20,7 @@ impl Cluster {
 }
 
 #[test]
-fn a_word_about_a_worker_is_heard_everywhere_and_the_last_one_counts() {
+fn an_admin_state_reaches_every_node_and_the_last_one_counts() {
     let mut cluster = Cluster::of(&["a", "b", "c"]);
     cluster.direct("a", "b", AdminState::Drain);
     for at in ["a", "b", "c"] {
@@ -38,7 +38,7 @@ fn a_word_about_a_worker_is_heard_everywhere_and_the_last_one_counts() {
 }
 
 #[test]
-fn a_word_outlives_the_restart_of_every_node_in_turn() {
+fn an_admin_state_outlives_the_restart_of_every_node_in_turn() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.direct("a", "b", AdminState::Disable);
     cluster.direct("b", "a", AdminState::Drain);
@@ -61,7 +61,7 @@ fn a_word_outlives_the_restart_of_every_node_in_turn() {
 }
 
 #[test]
-fn two_words_on_two_sides_of_a_cut_end_as_one_everywhere() {
+fn two_admin_states_on_two_sides_of_a_cut_end_as_the_later_one() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.part(&["a"], &["b"]);
     cluster.direct("a", "a", AdminState::Drain);
@@ -73,7 +73,7 @@ fn two_words_on_two_sides_of_a_cut_end_as_one_everywhere() {
         assert_eq!(
             cluster.status(at, "a"),
             WorkerStatus::Disabled,
-            "at {at}: the later word"
+            "at {at}: the later one"
         );
     }
 }
@@ -85,4 +85,40 @@ fn a_worker_nobody_declares_is_not_found() {
     let engine = cluster.engines.get_mut(&node("a")).unwrap();
     let refused = engine.direct("nobody", AdminState::Drain, now).unwrap_err();
     assert_eq!(refused, Refused::NoSuchWorker("nobody".into()));
+}
+
+#[test]
+fn the_workers_of_a_node_that_left_go_after_an_hour_and_of_one_that_died_after_a_day() {
+    let mut cluster = Cluster::of(&["a", "b", "c"]);
+    let now = cluster.now();
+    cluster.engines.get_mut(&node("b")).unwrap().leave(now);
+    cluster.settle();
+    cluster.part(&["a", "c"], &["b"]);
+    cluster.engines.remove(&node("b"));
+    cluster.part(&["a"], &["c"]);
+    cluster.engines.remove(&node("c"));
+    cluster.run(Duration::from_secs(10));
+    let routes = |cluster: &Cluster| -> Vec<String> {
+        let workers = cluster.engines[&node("a")].workers().iter();
+        workers.map(|worker| worker.route.clone()).collect()
+    };
+    assert_eq!(routes(&cluster), ["a", "b", "c"]);
+    cluster.elapsed += Duration::from_secs(3600);
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(routes(&cluster), ["a", "c"]);
+    cluster.elapsed += Duration::from_secs(24 * 3600);
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(routes(&cluster), ["a"]);
+    for gone in ["b", "c"] {
+        assert_eq!(
+            cluster.status("a", gone),
+            WorkerStatus::Disabled,
+            "its route is known"
+        );
+    }
+    cluster.cut.clear();
+    cluster.start("b");
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(routes(&cluster), ["a", "b"]);
+    assert_eq!(cluster.status("a", "b"), WorkerStatus::Up);
 }

@@ -58,7 +58,7 @@ impl AdminState {
 }
 
 /// The admin state of each route that has one. As many as a session has attributes at most.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct AdminStates(BTreeMap<String, AdminState>);
 
 impl AdminStates {

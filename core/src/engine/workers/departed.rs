@@ -12,7 +12,7 @@ use limpet_wire::table::{Worker, WorkerStatus};
 use crate::base::id::NodeId;
 use crate::base::limits::{DEPARTED_ROUTES_MAX, ROUTE_REMEMBERED_FOR};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Departure {
     /// Who declared it last.
     node: NodeId,
@@ -21,7 +21,7 @@ struct Departure {
 }
 
 /// Departed routes: of more than [`DEPARTED_ROUTES_MAX`] the latest.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct DepartedRoutes {
     routes: BTreeMap<String, Departure>,
     version: u64,

@@ -20,7 +20,7 @@ use crate::base::id::NodeId;
 use crate::base::limits::{LEFT_REMEMBERED_FOR, REDIAL_DOWN_FOR};
 use crate::engine::changed::Changed;
 use crate::engine::{Engine, Output, Phase};
-use crate::membership::MemberState;
+use crate::membership::{MemberState, Roster};
 use crate::replication::message::DeclaredWorker;
 use crate::session::{Record, Stamp};
 use admin_state::AdminStates;
@@ -52,7 +52,7 @@ impl Serving {
 }
 
 /// See the module page.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::engine) struct Workers {
     node: NodeId,
     own: Vec<DeclaredWorker>,
@@ -186,6 +186,18 @@ impl Workers {
     /// Makes the table anew, where `own` says whether this node serves and `others` whether another does. If anything
     /// changed, the table gets its next version; the declared workers it had before are returned.
     fn refresh(&mut self, own: Serving, others: impl Fn(&NodeId) -> Serving) -> Option<Vec<Worker>> {
+        let rows = self.derive(own, others);
+        let shown = (self.keys.version(), self.departed.version());
+        if rows == self.rows && shown == self.shown {
+            return None;
+        }
+        self.shown = shown;
+        self.version.number += 1;
+        Some(std::mem::replace(&mut self.rows, rows))
+    }
+
+    /// The rows as they should be now.
+    fn derive(&self, own: Serving, others: impl Fn(&NodeId) -> Serving) -> Vec<Worker> {
         let own = self.own.iter().map(|worker| (&self.node, own, worker));
         let others = self.announced.iter().flat_map(|(node, workers)| {
             let serving = others(node);
@@ -203,13 +215,7 @@ impl Workers {
             (&a.route, !a.takes_bound(), &a.node).cmp(&(&b.route, !b.takes_bound(), &b.node))
         });
         rows.dedup_by(|later, first| later.route == first.route);
-        let shown = (self.keys.version(), self.departed.version());
-        if rows == self.rows && shown == self.shown {
-            return None;
-        }
-        self.shown = shown;
-        self.version.number += 1;
-        Some(std::mem::replace(&mut self.rows, rows))
+        rows
     }
 
     /// The table's rows, with those of departed routes.
@@ -316,26 +322,41 @@ impl Engine {
         self.workers.read(self.table.get(admin), self.table.get(keys));
     }
 
+    /// Whether the worker table is what members, workers, the phase and the cluster's own sessions make of it.
+    pub(in crate::engine) fn is_table_current(&self) -> bool {
+        let mut fresh = self.workers.clone();
+        let (admin, keys) = (admin_state::session(), token_keys::session());
+        fresh.read(self.table.get(admin), self.table.get(keys));
+        let (own, others) = (serving_here(&self.phase), serving_there(&self.roster));
+        fresh.refresh(own, others).is_none()
+    }
+
     /// Makes the worker table anew. Says whether its declared workers changed.
     pub(in crate::engine) fn refresh_table(&mut self) -> bool {
-        let own = match self.phase {
-            Phase::Joining { .. } => Serving::NotYet,
-            Phase::Ready => Serving::Yes,
-            Phase::Leaving => Serving::No,
-        };
-        let roster = &self.roster;
-        let others = |node: &NodeId| match roster.get(node).map(|member| (member.state(), member.ready)) {
-            // A broken link is looked into at once; until then its workers are not known to be gone.
-            Some((MemberState::Ready | MemberState::Suspect, true)) => Serving::Yes,
-            Some((MemberState::Joining | MemberState::Suspect, false)) => Serving::NotYet,
-            _ => Serving::No,
-        };
+        let (own, others) = (serving_here(&self.phase), serving_there(&self.roster));
         let Some(before) = self.workers.refresh(own, others) else {
             return false;
         };
         self.outputs.push(Output::Table(self.workers.version));
         self.events.tell_workers(&before, self.workers.rows());
         before != self.workers.rows()
+    }
+}
+
+const fn serving_here(phase: &Phase) -> Serving {
+    match phase {
+        Phase::Joining { .. } => Serving::NotYet,
+        Phase::Ready => Serving::Yes,
+        Phase::Leaving => Serving::No,
+    }
+}
+
+fn serving_there(roster: &Roster) -> impl Fn(&NodeId) -> Serving {
+    |node| match roster.get(node).map(|member| (member.state(), member.ready)) {
+        // A broken link is looked into at once; until then its workers are not known to be gone.
+        Some((MemberState::Ready | MemberState::Suspect, true)) => Serving::Yes,
+        Some((MemberState::Joining | MemberState::Suspect, false)) => Serving::NotYet,
+        _ => Serving::No,
     }
 }
 

@@ -30,7 +30,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Random bytes for one key: 4 of its id and 32 of its secret.
 pub type Entropy = [u8; 36];
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct StoredKey {
     /// When it was made, in milliseconds since 1970.
     made_ms: u64,
@@ -38,7 +38,7 @@ struct StoredKey {
 }
 
 /// The keys there are, the youngest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct TokenKeys {
     stored: Vec<StoredKey>,
     /// Changes with every change of the keys.

@@ -29,7 +29,8 @@ pub fn decide<'a>(request: &'a Request<'_>, _: &Config, table: &'a WorkerTable) 
 #[must_use]
 pub fn spread(table: &WorkerTable, turn: u64) -> Vec<&Worker> {
     let eligible: Vec<&Worker> = table.workers.iter().filter(|worker| worker.takes_new()).collect();
-    if eligible.len() == table.workers.len() {
+    let declared = table.workers.iter().filter(|worker| !worker.is_departed());
+    if eligible.len() == declared.count() {
         return Vec::new();
     }
     let weight = |worker: &Worker| u64::from(worker.weight.max(1));
@@ -55,7 +56,7 @@ pub fn spread(table: &WorkerTable, turn: u64) -> Vec<&Worker> {
 mod tests {
     use super::*;
     use crate::fixture::{session, table};
-    use limpet_wire::table::WorkerStatus::{Down, Draining, Up};
+    use limpet_wire::table::WorkerStatus::{Disabled, Down, Draining, Up};
 
     #[test]
     fn a_session_stays_bound_to_a_route_that_no_worker_has() {
@@ -74,6 +75,14 @@ mod tests {
         assert!(spread(&table(&[("n1", Up), ("n2", Up)]), 7).is_empty());
         assert!(spread(&table(&[]), 7).is_empty());
         assert!(spread(&table(&[("n1", Down), ("n2", Draining)]), 7).is_empty());
+    }
+
+    #[test]
+    fn a_departed_route_is_no_worker_that_takes_none() {
+        let mut table = table(&[("n1", Up), ("n2", Up), ("n3", Disabled)]);
+        assert_eq!(spread(&table, 7).len(), 2);
+        table.workers[2].addr.clear();
+        assert!(spread(&table, 7).is_empty());
     }
 
     #[test]
