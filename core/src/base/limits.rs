@@ -7,6 +7,9 @@ pub const SESSION_BYTES_MAX: usize = 4 << 20;
 /// The largest frame between nodes, in bytes. A longer one closes the link: it is no frame of ours. Room for one
 /// session that many nodes filled at the same time.
 pub const FRAME_MAX: usize = 64 << 20;
+/// The largest record that is sent in one piece, in bytes as [`crate::session::Record::size`] counts. A larger one is
+/// split by its attributes, so that whatever is sent fits into a frame. Room for two full sessions.
+pub const RECORD_BYTES_MAX: usize = 8 << 20;
 /// How many bytes of deltas one frame carries before the next is begun.
 pub const BATCH_BYTES: usize = 256 << 10;
 /// How many bytes of sessions one chunk of a state transfer carries before the next is asked for.

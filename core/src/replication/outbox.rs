@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use super::position::Sequence;
 use crate::base::id::{BySession, SessionKey};
+use crate::base::limits::RECORD_BYTES_MAX;
 use crate::session::Record;
 
 #[derive(Debug)]
@@ -64,14 +65,27 @@ impl Outbox {
         }
     }
 
-    /// Adds a change; returns the slot whose acknowledgement means the peer has it.
+    /// Adds a change; returns the sequence whose acknowledgement means that the peer has it. A change larger than
+    /// [`RECORD_BYTES_MAX`] takes several, of which that is the last.
     pub fn push(&mut self, key: &SessionKey, delta: Record) -> Sequence {
-        if let Some(sequence) = self.join(key, &delta) {
+        let bytes = size(key, &delta);
+        if let Some(sequence) = self.join(key, &delta, bytes) {
             return sequence;
         }
+        if bytes <= RECORD_BYTES_MAX {
+            return self.append(key, delta, bytes);
+        }
+        let mut last = self.next;
+        for fragment in delta.split(RECORD_BYTES_MAX) {
+            let bytes = size(key, &fragment);
+            last = self.append(key, fragment, bytes);
+        }
+        last
+    }
+
+    fn append(&mut self, key: &SessionKey, delta: Record, size: usize) -> Sequence {
         let sequence = self.next;
         self.next = self.next.next();
-        let size = size(key, &delta);
         self.bytes += size;
         self.by_key.insert(key.clone(), sequence);
         self.pending.push_back(Pending {
@@ -83,11 +97,15 @@ impl Outbox {
         sequence
     }
 
-    /// Joins a change into one of the same session that has not been sent.
-    fn join(&mut self, key: &SessionKey, delta: &Record) -> Option<Sequence> {
+    /// Joins a change of `bytes` bytes into one of the same session that has not been sent, unless that would become
+    /// too large to be sent in one piece.
+    fn join(&mut self, key: &SessionKey, delta: &Record, bytes: usize) -> Option<Sequence> {
         let sequence = self.by_key.get(key).copied()?;
         let first = self.pending.front()?.sequence;
         let pending = self.pending.get_mut(sequence.since(first)?)?;
+        if pending.size + bytes > RECORD_BYTES_MAX {
+            return None;
+        }
         if pending.delta.lifecycle.renamed_from.is_some()
             && delta.lifecycle.deleted > pending.delta.lifecycle.deleted
         {
@@ -293,6 +311,35 @@ mod tests {
         assert_eq!(outbox.drop_all(), 1);
         outbox.acknowledge(sequence);
         assert!(outbox.acked() < outbox.floor() && sequence < outbox.floor());
+    }
+
+    #[test]
+    fn a_batch_fits_into_a_frame_however_large_the_session() {
+        let mut outbox = Outbox::new(Sequence::new(1));
+        let attribute = |n: usize| {
+            let register = write(1, 1 << 20).attributes.registers().next().cloned();
+            (format!("a{n}").into(), register.unwrap())
+        };
+        let large = Record {
+            attributes: (0..20).map(attribute).collect(),
+            ..write(1, 8)
+        };
+        outbox.push(&key("S1"), large.clone());
+        let last = outbox.push(&key("S1"), large.clone());
+        let (mut received, mut acknowledged) = (Record::default(), Sequence::ZERO);
+        while let Some((sequence, changes)) = batch(&mut outbox, 256 << 10) {
+            let bytes: usize = changes.iter().map(|(key, delta)| size(key, delta)).sum();
+            assert!(
+                bytes <= RECORD_BYTES_MAX + (512 << 10),
+                "{bytes} bytes in a batch"
+            );
+            for (_, delta) in &changes {
+                received.join(delta);
+            }
+            acknowledged = sequence;
+        }
+        assert_eq!(acknowledged, last);
+        assert_eq!(received.attributes, large.attributes);
     }
 
     #[test]

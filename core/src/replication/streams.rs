@@ -79,9 +79,14 @@ impl Outboxes {
         if self.bytes() <= self.bytes_max {
             return Some(StreamPosition { stream, sequence });
         }
+        self.drop_all();
+        None
+    }
+
+    /// Drops everything that was not acknowledged, as when the bound is passed: repair brings it.
+    pub fn drop_all(&mut self) {
         self.dropped += self.streams.iter_mut().map(Outbox::drop_all).sum::<u64>();
         self.overflow_since_ms = self.overflow_since_ms.or(Some(self.acknowledged_until_ms));
-        None
     }
 
     /// Whether there is room for a change that can as well be told later: half of the bound is left to those that

@@ -112,6 +112,16 @@ impl Attributes {
         self.0.retain(|(_, register)| register.life > deleted);
     }
 
+    /// Takes the one with the last name.
+    pub(super) fn pop(&mut self) -> Option<(Arc<str>, Register<Attribute>)> {
+        self.0.pop()
+    }
+
+    /// The one with the last name.
+    pub(super) fn last(&self) -> Option<(&Arc<str>, &Register<Attribute>)> {
+        self.0.last().map(|(name, register)| (name, register))
+    }
+
     /// All of them, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Register<Attribute>)> {
         self.0.iter().map(|(name, register)| (name, register))

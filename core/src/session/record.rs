@@ -308,6 +308,48 @@ impl Record {
         (values, names, bytes)
     }
 
+    /// Splits it by its attributes into records of at most `bytes` bytes that join to the same; one attribute alone may
+    /// be larger. The last record alone has the other parts, so a session that arrives in pieces is complete once all
+    /// of it is there.
+    #[must_use]
+    pub fn split(mut self, bytes: usize) -> Vec<Self> {
+        let mut fragments = Vec::new();
+        let mut left = self.size();
+        while left > bytes && self.attributes.len() > 1 {
+            let mut fragment = Self::default();
+            let mut taken = FLAT;
+            while self.attributes.len() > 1
+                && let Some((name, register)) = self.attributes.pop()
+            {
+                let size = attribute_size(&name, &register);
+                fragment.attributes.insert(name, register);
+                (taken, left) = (taken + size, left - size);
+                let next = self
+                    .attributes
+                    .last()
+                    .map_or(0, |(name, r)| attribute_size(name, r));
+                if left <= bytes || taken + next > bytes {
+                    break;
+                }
+            }
+            fragments.push(fragment);
+        }
+        fragments.push(self);
+        fragments
+    }
+
+    /// Whether it is one of the fragments before the last that [`Self::split`] makes: attributes of a session whose
+    /// other parts follow.
+    #[must_use]
+    pub fn is_fragment(&self) -> bool {
+        !self.attributes.is_empty()
+            && *self
+                == Self {
+                    attributes: self.attributes.clone(),
+                    ..Self::default()
+                }
+    }
+
     /// A digest that two live records share if, and but for a chance in 2^64 only if, they are of the same life and
     /// hold the same writes. Touches do not count, because nodes replicate them late; tombstones and expired sessions
     /// have the digest 0, because nodes forget them at their own pace.

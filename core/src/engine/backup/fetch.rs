@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
+use crate::base::limits::RECORD_BYTES_MAX;
 use crate::engine::sessions::Refused;
 use crate::engine::{Engine, Output, Phase};
 use crate::replication::message::Message;
@@ -145,11 +146,23 @@ impl Engine {
         }
     }
 
-    /// What `node` is sent that asked for `key`: the record, tombstones included. Nothing while the table is not
-    /// complete.
+    /// `node` asks for `key`: it is sent the record, tombstones included, in several messages where it is too large for
+    /// one. Nothing is sent while the table is not complete.
     pub(in crate::engine) fn on_fetch(&mut self, node: &NodeId, request: u64, key: &SessionKey) {
-        if self.phase == Phase::Ready {
-            let (key, record) = (key.clone(), self.table.get(key).cloned().map(Box::new));
+        if self.phase != Phase::Ready {
+            return;
+        }
+        let fragments = match self.table.get(key) {
+            Some(record) => record
+                .clone()
+                .split(RECORD_BYTES_MAX)
+                .into_iter()
+                .map(Some)
+                .collect(),
+            None => vec![None],
+        };
+        for fragment in fragments {
+            let (key, record) = (key.clone(), fragment.map(Box::new));
             self.send(node, Message::Fetched { request, key, record });
         }
     }
@@ -169,9 +182,14 @@ impl Engine {
         let Some(fetch) = self.fetches.0.get_mut(&request) else {
             return; // too late
         };
-        if fetch.key != *key || !fetch.asked.remove(node) {
+        if fetch.key != *key || !fetch.asked.contains(node) {
             return;
         }
+        if let Some(fragment) = record.as_ref().filter(|record| record.is_fragment()) {
+            self.apply(node, vec![(key.clone(), Record::clone(fragment))], now);
+            return; // the rest follows
+        }
+        fetch.asked.remove(node);
         if let Some(record) = record {
             self.handoff.keep(key.clone(), now);
             self.apply(node, vec![(key.clone(), *record)], now);

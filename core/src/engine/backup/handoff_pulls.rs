@@ -98,6 +98,12 @@ impl Engine {
         let Some(pull) = self.handoff_pulls.0.get_mut(node) else {
             return false;
         };
+        if let Some(fragment) = record.filter(|record| record.is_fragment())
+            && pull.asked.get(&request).is_some_and(|asked| asked.key == *key)
+        {
+            self.apply(node, vec![(key.clone(), fragment.clone())], now);
+            return true; // the rest follows
+        }
         let Some(Asked { digest, .. }) = pull.asked.remove(&request).filter(|asked| asked.key == *key) else {
             return false;
         };

@@ -263,11 +263,16 @@ impl Engine {
         let peer = self.peers.get_mut(node).filter(|peer| peer.is_up(stream))?;
         let outbox = peer.outboxes.stream_mut(stream)?;
         let (sequence, changes) = outbox.batch(BATCH_BYTES)?;
-        self.counters.deltas_sent += changes.len() as u64;
+        let count = changes.len() as u64;
         if let Err(error) = message::encode_deltas(sequence, changes, into) {
-            tracing::error!(peer = %node, %error, "changes were not sent");
+            // Never so by the bounds of a batch. Were they wrong, nobody may count these changes as sent.
+            tracing::error!(peer = %node, %error, "changes cannot be sent; they are dropped and repaired");
+            peer.outboxes.drop_all();
+            self.acks.dropped_all(node);
+            return None;
         }
         let more = outbox.has_waiting();
+        self.counters.deltas_sent += count;
         Some(SentBatch { sequence, more })
     }
 

@@ -12,6 +12,7 @@ mod faults;
 mod leaving;
 mod life;
 mod members;
+mod oversized;
 mod streams;
 mod tombstones;
 mod transfers;

@@ -5,7 +5,7 @@
 
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
-use crate::base::limits::{CHUNK_BYTES, CHUNK_RECORDS_MAX, PULLS_KEPT_MAX, SERVED_FOR};
+use crate::base::limits::{CHUNK_BYTES, CHUNK_RECORDS_MAX, PULLS_KEPT_MAX, RECORD_BYTES_MAX, SERVED_FOR};
 use crate::engine::{Engine, Output, Phase};
 use crate::replication::message::Message;
 use crate::replication::transfer::{Cursor, Pull};
@@ -33,9 +33,10 @@ impl Engine {
         }
     }
 
-    /// The chunk that answers `pull`.
-    pub(in crate::engine) fn chunk(&self, to: &NodeId, pull: &Pull) -> Message {
+    /// The chunk that answers `pull`. A session too large for one piece goes beside it, as changes.
+    pub(in crate::engine) fn chunk(&mut self, to: &NodeId, pull: &Pull) -> Message {
         let (mut records, mut bytes, mut seen) = (Vec::new(), 0, 0);
+        let mut large = Vec::new();
         let mut next = None;
         let mut after = pull.cursor.after.as_ref();
         let mut index = pull.cursor.bucket;
@@ -53,13 +54,22 @@ impl Engine {
                     seen += 1;
                     last = Some(key);
                     if self.is_shared(to, key, record) {
-                        bytes += record.size() + key.id().len();
-                        records.push((key.clone(), Record::clone(record)));
+                        let size = record.size();
+                        bytes += size + key.id().len();
+                        let to = if size > RECORD_BYTES_MAX {
+                            &mut large
+                        } else {
+                            &mut records
+                        };
+                        to.push((key.clone(), Record::clone(record)));
                     }
                 }
             }
             after = None;
             index += 1;
+        }
+        for (key, record) in large {
+            self.push(to, &key, &record);
         }
         Message::Chunk {
             request: pull.request,

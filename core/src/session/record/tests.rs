@@ -81,6 +81,15 @@ proptest! {
     }
 
     #[test]
+    fn fragments_join_to_the_record_and_only_the_last_is_none(a in records(), bytes in 0_usize..1000) {
+        let mut fragments = a.clone().split(bytes);
+        let whole = fragments.iter().fold(Record::default(), |whole, part| joined(&whole, part));
+        prop_assert_eq!(&whole, &joined(&Record::default(), &a));
+        fragments.pop();
+        prop_assert!(fragments.iter().all(Record::is_fragment));
+    }
+
+    #[test]
     fn equal_records_have_equal_digests(a in records(), b in records()) {
         prop_assert_eq!(joined(&a, &b).digest(), joined(&b, &a).digest());
     }
