@@ -1,5 +1,7 @@
-//! The command line, `run` and `check`, and the exit status: 0, 64 for the configuration, 71 for the system, 70 for a
-//! bug that took down something the proxy cannot serve without.
+//! The command line, `run` and `check`, and its exit status.
+//!
+//! The status is 0, 64 when the configuration is refused, 71 when the system refuses something, and 70 when a bug took
+//! down a part the proxy cannot serve without. Building and stopping are left to `proxy`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -124,4 +126,35 @@ fn wait(running: &mut Running) -> std::io::Result<Option<TaskDied>> {
 fn say(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     eprintln!("{error}");
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const FILE: &str = r#"
+        listener = [{ bind = "127.0.0.1:0" }]
+        admin = { bind = "127.0.0.1:0" }
+        route = [{ prefix = "/", cluster = "app" }]
+        cluster = [{ name = "app", workers = [{ route = "a", url = "http://127.0.0.1:1" }] }]
+        server = { threads = 2 }
+    "#;
+
+    #[test]
+    fn the_death_of_a_task_the_proxy_needs_ends_the_process_with_its_reason() {
+        let proxy = Proxy::build(Config::parse(FILE, Path::new(".")).unwrap()).unwrap();
+        let supervisor = proxy.supervisor().clone();
+        let mut running = proxy.start().unwrap();
+        supervisor.run("the clock of timeouts", || panic!("a bug"));
+        let died = wait(&mut running).unwrap().expect("no signal came");
+        let error = RunError::from(died);
+        assert_eq!(error.exit_code(), EXIT_BUG);
+        assert!(
+            error
+                .to_string()
+                .starts_with("the clock of timeouts panicked: a bug; the process ends"),
+            "{error}"
+        );
+    }
 }

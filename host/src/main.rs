@@ -1,4 +1,4 @@
-//! `limpet-host`: the command. Everything is in the library.
+//! The command `limpet-host`. Everything is in the library.
 
 use std::process::ExitCode;
 

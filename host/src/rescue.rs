@@ -1,7 +1,7 @@
-//! The one place where errors become answers: each failure is one status, one `response.code_details`, one sentence.
+//! The one place where errors become answers: each failure has a status, a `response.code_details` and a sentence.
 //!
-//! Who failed shows in the status: 4xx the client, 502 and 504 the worker, 503 nobody could serve it. Showing the
-//! answer to the filters and sending it are left to `pipeline`.
+//! The status says who failed: 4xx the client, 502 and 504 the worker, 503 no worker or filter was available. Showing
+//! the answer to filters and sending it are left to `pipeline`.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use crate::message::framing::FramingError;
 use crate::message::head::ResponseHead;
 use crate::message::reply::LocalReply;
-use crate::upstream::connection::{ConnectError, SendFailure};
+use crate::upstream::error::{ConnectError, SendFailure};
 
 /// Why a request gets an answer that no worker gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

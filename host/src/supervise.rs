@@ -1,8 +1,8 @@
-//! Supervision of the tasks that have to live as long as the process.
+//! The supervision of tasks that have to live as long as the process.
 //!
-//! A proxy without its clock, its accept loop or its admin page is worse than none, so a supervised task that panics
-//! or ends is reported once, by name and with its reason, and the process ends with it (`cli`). A task of one client
-//! connection is not supervised: when it panics, only its connection ends.
+//! A proxy without its clock, its accept loop or its admin page is worse than none. So a supervised task that panics or
+//! ends is reported, by name and with its reason, and `cli` ends the process. A task of one client connection is not
+//! supervised: when it panics, only its connection ends.
 
 use std::any::Any;
 use std::future::Future;

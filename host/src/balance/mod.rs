@@ -1,8 +1,8 @@
-//! Choosing a worker for a request nobody has a claim on.
+//! Load balancing: the choice of a worker for a request that no filter has a destination for.
 //!
-//! `byrequests` is smooth weighted round robin: every worker earns its weight per request and the richest pays the
-//! total, so shares are exact and neighbours alternate. `least_request` takes the fewest open requests per weight.
-//! Deliberately absent: sessions (a filter's matter), and any clock or random number.
+//! `byrequests` is smooth weighted round robin (nginx): every worker earns its weight with each request and the richest
+//! one pays the total, so shares are exact and turns alternate. `least_request` takes the fewest open requests per
+//! weight. There is no clock and no randomness here. Sessions are left to filters, connections to `upstream`.
 
 use std::cell::Cell;
 
@@ -18,16 +18,16 @@ pub enum Balance {
     LeastRequest,
 }
 
-/// What is known about one worker's share.
+/// The load of one worker.
 #[derive(Debug, Default)]
 pub struct Load {
-    /// Its share, 1 or more.
+    /// Its share relative to the others, 1 or more.
     pub weight: u32,
-    /// Whether a request without a claim may come.
+    /// Whether it gets requests without a destination.
     pub takes_new: bool,
     /// Open requests.
     pub open: Cell<u32>,
-    /// What it earned and did not spend, for `byrequests`.
+    /// The credit it earned and did not spend, for `byrequests`.
     pub credit: Cell<i64>,
 }
 
@@ -44,7 +44,7 @@ pub fn choose<'l>(
         Balance::ByRequests => by_requests(eligible),
         Balance::LeastRequest => {
             let share = |load: &Load| (u64::from(load.open.get()) << 32) / u64::from(load.weight.max(1));
-            // Among equals the one that served least recently, which its credit tells.
+            // Among equals the one that was chosen least often; its credit counts that.
             let (at, load) = eligible.min_by_key(|(_, load)| (share(load), load.credit.get()))?;
             load.credit.set(load.credit.get().wrapping_add(1));
             Some(at)

@@ -1,4 +1,5 @@
-//! Which worker an attempt goes to: first those a filter listed, in order, then the balancer; never one twice.
+//! The plan of one request's attempts: first the workers a filter listed, in order, then the balancer's choice; no
+//! worker twice. Making an attempt is left to `pipeline`.
 
 /// The most attempts a plan remembers; a request is never tried more often.
 pub const ATTEMPTS_MAX: usize = 16;

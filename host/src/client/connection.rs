@@ -1,4 +1,5 @@
-//! The facts of one client connection: who it is, where it arrived, over which scheme, and when it was last in use.
+//! The facts of one client connection: its addresses, its scheme, and when it was last in use. Its timeouts are left to
+//! `server::tracker`.
 
 use std::cell::Cell;
 use std::net::SocketAddr;

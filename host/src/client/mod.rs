@@ -1,8 +1,8 @@
-//! The client's side as the rest of the proxy knows it: facts of the connection, the request body, the switch to
-//! another protocol, and how long each exchange has been waiting.
+//! The client as the rest of the proxy knows it: facts of the connection, the request body, the switch to another
+//! protocol, and the waits of its exchanges.
 //!
-//! This room is a floor: `server` fills it in, `pipeline`, `upstream` and `wasm` read it, and it imports none of
-//! them. Reading from the socket and parsing are left to `server`.
+//! `server` fills these values in; `pipeline`, `upstream` and `wasm` read them. Reading from the socket and parsing are
+//! left to `server`.
 
 pub mod connection; // facts of one connection
 pub mod request_body; // the body of a request, whatever protocol carries it

@@ -1,4 +1,5 @@
-//! A client's connection that may leave HTTP (RFC 9110, section 7.8): the promise of its bytes after a 101 answer.
+//! A client's connection that may leave HTTP (RFC 9110, section 7.8): a promise of its raw bytes after a 101 answer.
+//! Copying them is left to `pipeline::tunnel`.
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;

@@ -1,9 +1,9 @@
 //! The waits of all exchanges of one thread, and the coarse clock they are measured with.
 //!
-//! An exchange waits for a worker, a filter or a body; each wait has a limit. A timer per wait would cost every
-//! request, so nobody sets one: [`Waits::tick`], called twice a second by `server::tracker`, compares all waits with
-//! the clock and wakes the tasks whose limit has passed. A wait belongs to its exchange and not to the connection,
-//! because one connection may carry many exchanges at once. What a limit means is left to the caller.
+//! An exchange waits for a worker, a filter or a body, and each wait has a limit. A timer per wait would cost every
+//! request. Instead [`Waits::tick`], called twice a second, compares all waits with the clock and wakes the tasks whose
+//! limit has passed. A wait belongs to its exchange and not to the connection, because one connection may carry many
+//! exchanges at once. What happens past a limit is left to the caller.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

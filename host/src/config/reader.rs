@@ -1,4 +1,4 @@
-//! A reader of one TOML table that collects problems: a wrong type, a missing key, a key nobody asked for.
+//! A reader of one TOML table that collects problems: a wrong type, a missing key, an unknown key.
 //!
 //! Reading goes on after a problem, so that one run shows all of them. What the values mean is left to `resolve`.
 

@@ -1,4 +1,5 @@
-//! The translation of the file into what the parts of the proxy want to be told: defaults, ranges, references.
+//! The translation of the file into the settings that the parts of the proxy declare: defaults, ranges, references
+//! between tables. Types of single values are left to `reader`.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A table of configurations and what is said about them.
+//! Tests of the configuration: files, and the problems reported for each.
 
 use std::path::Path;
 

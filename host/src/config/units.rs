@@ -1,4 +1,4 @@
-//! Durations (`"500ms"`, `"10s"`, `"30m"`, `"1h"`) and sizes (`"64KiB"`, `"64MiB"`) as people write them.
+//! Durations (`"500ms"`, `"10s"`, `"30m"`, `"1h"`) and sizes (`"64KiB"`, `"64MiB"`) in their written form.
 
 use std::time::Duration;
 

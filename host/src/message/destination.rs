@@ -1,7 +1,7 @@
-//! The list a filter writes into `x-limpet-destination`: `ip:port[,ip:port...]`, best first.
+//! The list that a filter writes into `x-limpet-destination`: `ip:port[,ip:port...]`, best first.
 //!
-//! Read as the `override_host` policy reads its header: the first line only, split at commas, each entry trimmed.
-//! Whether an entry is a worker of the cluster is not decided here.
+//! It is read as Envoy's `override_host` policy reads its header: the first line only, split at commas, each entry
+//! trimmed. Whether an entry is a worker of the cluster is left to `upstream`.
 
 /// The most entries that are looked at; further ones are ignored.
 pub const ENTRIES_MAX: usize = 16;

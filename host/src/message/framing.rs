@@ -1,8 +1,8 @@
-//! What a request must look like before anything reads it (RFC 9112, sections 3.2 and 6.1).
+//! The rules a request head must obey before any other code reads it (RFC 9112, sections 3.2 and 6.1).
 //!
-//! hyper has parsed the head by now and refuses what it cannot read; these are the rules it leaves to its user. Of a
-//! length beside a transfer coding hyper keeps the coding only, so that the worker never sees two lengths; should one
-//! get here all the same, it is refused.
+//! hyper has parsed the head by then; these are the rules it leaves to its user. Where a request has both a length and
+//! a transfer coding, hyper keeps the coding only, so a worker never sees two lengths. If such a request gets here all
+//! the same, it is refused.
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Uri, Version};

@@ -1,7 +1,7 @@
-//! Request and response heads as filters see them: fields in a map, and the pseudo-fields `:method`, `:path`,
-//! `:scheme`, `:authority` and `:status` in front of them.
+//! Request and response heads as filters see them: fields in a map, and in front of them the pseudo-fields `:method`,
+//! `:path`, `:scheme`, `:authority` and `:status`.
 //!
-//! `:authority` and `host` are one thing, kept as the `Host` field. Deliberately absent: bodies.
+//! `:authority` and `host` are the same value, kept as the `Host` field. Bodies are left to `client` and `upstream`.
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
@@ -14,7 +14,7 @@ pub struct RequestHead {
     pub method: Method,
     /// `:path`, query included.
     pub path: PathAndQuery,
-    /// `:scheme`: what the client used, as far as anybody said.
+    /// `:scheme`: that of the client's connection, unless a filter changed it.
     pub scheme: HeaderValue,
     /// Every other field, `Host` included.
     pub headers: HeaderMap,

@@ -1,6 +1,5 @@
-//! Hop-by-hop fields: what belongs to one connection is not handed to the next (RFC 9110, section 7.6.1).
-//!
-//! Deliberately absent: `Upgrade`, which the caller takes out first where it means to honour it.
+//! Hop-by-hop fields: fields that belong to one connection and are removed before a message is forwarded (RFC 9110,
+//! section 7.6.1). A caller that honours `Upgrade` takes it out first.
 
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
@@ -36,9 +35,9 @@ fn concerns(name: &HeaderName) -> bool {
     )
 }
 
-/// Fields a `Connection` line cannot take away: without them the message would mean something else to the next
-/// reader, which is how requests are smuggled past filters. Neither can it take away what filters tell the worker:
-/// a client's own fields of those names are gone before, and what is left is not the client's to name.
+/// Fields that a `Connection` line cannot remove: without them the message would mean something else to the next
+/// reader, which is how requests are smuggled past filters. Reserved fields stay too: the client's own were removed
+/// before, and the ones left are written by filters for the worker.
 const KEPT: [HeaderName; 4] = [
     http::header::HOST,
     http::header::CONTENT_LENGTH,

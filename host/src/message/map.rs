@@ -1,7 +1,7 @@
-//! One face for every header map a guest may name: request and response heads with their pseudo-fields, trailers
-//! and the headers of a call-out without.
+//! A view of every header map that a filter may name: request and response heads with their pseudo-fields, trailers and
+//! the headers of call-outs without.
 //!
-//! Names are lower case to a reader; a repeated field is several pairs; `get` answers the first, `replace` leaves
+//! Names are lower case for readers. A repeated field is several pairs; `get` returns the first and `replace` leaves
 //! exactly one, as in Envoy.
 
 use http::header::HeaderMap;

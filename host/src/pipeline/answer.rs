@@ -17,12 +17,15 @@ use crate::client::request_body::BodyError;
 use crate::message::hop;
 use crate::rescue::Failure;
 use crate::upstream::answer::AnswerBody;
+use crate::upstream::cluster::OpenRequest;
 use crate::wasm::abi::numbers::Direction;
 
 /// A body for a client. It holds the exchange open; the filters' contexts close when it is dropped.
 pub struct ClientBody {
     inner: Inner,
     exchange: Option<Rc<Exchange>>,
+    /// Counts at the worker until the body has left.
+    _open: Option<OpenRequest>,
     /// How long a worker's body may stand still while the client is ready for more.
     timeout: Duration,
 }
@@ -40,13 +43,14 @@ impl ClientBody {
         Self {
             inner: Inner::Local(bytes),
             exchange,
+            _open: None,
             timeout: Duration::ZERO,
         }
     }
 
     /// A worker's, through the filters that look at bodies.
     #[must_use]
-    pub fn worker(body: AnswerBody, exchange: Rc<Exchange>, timeout: Duration) -> Self {
+    pub fn worker(body: AnswerBody, open: OpenRequest, exchange: Rc<Exchange>, timeout: Duration) -> Self {
         let mut filters = if body.is_end_stream() {
             Vec::new()
         } else {
@@ -66,6 +70,7 @@ impl ClientBody {
         Self {
             inner,
             exchange: Some(exchange),
+            _open: Some(open),
             timeout,
         }
     }

@@ -22,7 +22,7 @@ use crate::rescue::Failure;
 use crate::supervise::{MayEnd, Supervisor};
 use crate::telemetry::counters::Counters;
 use crate::upstream::cluster::Cluster;
-use crate::upstream::connection::SendFailure;
+use crate::upstream::error::SendFailure;
 use crate::upstream::pool::Pool;
 use crate::upstream::request::Outgoing;
 use crate::wasm::state::actions::{CallReply, Callout};
@@ -226,7 +226,7 @@ async fn ask(target: Option<Target>, head: RequestHead, body: Bytes) -> Result<C
             Some(connection) => connection,
             None => pool.connect().await?,
         };
-        match connection.send(request, Rc::clone(&pool)).await {
+        match pool.send(connection, request).await {
             Ok(answer) => break answer,
             Err(failed) => match failed.unsent {
                 // The kept connection was closed by its peer; not a byte was sent.

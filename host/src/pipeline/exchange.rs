@@ -32,7 +32,7 @@ pub struct Exchange {
     pub stream: Rc<Stream>,
     /// How long it has been waiting for a filter, a worker or a body.
     pub wait: Wait,
-    /// Why a body broke off, for whoever waits for what should have come of it.
+    /// Why a body broke off in the filters, for the task that waits for the worker's answer to it.
     pub broken: Cell<Option<Failure>>,
     contexts: [Cell<Option<OpenContext>>; FILTERS_MAX],
 }

@@ -22,7 +22,7 @@ use crate::message::{forwarded, hop};
 use crate::rescue::Failure;
 use crate::upstream::answer::Answer;
 use crate::upstream::cluster::{Cluster, EJECTED_MS, Worker};
-use crate::upstream::connection::SendFailure;
+use crate::upstream::error::SendFailure;
 use crate::upstream::request::Outgoing;
 
 /// The field in which filters name workers, `x-limpet-destination`.
@@ -101,9 +101,9 @@ pub async fn forward(
 
 /// How an attempt failed.
 enum Attempt {
-    /// Another worker may get the request.
+    /// The request is tried at another worker.
     Again(Failure, Box<Request<Outgoing>>),
-    /// Nobody may.
+    /// The request is not tried again.
     Over(Ended),
 }
 
@@ -136,7 +136,7 @@ async fn one(
             },
         };
         let response_timeout = cluster.settings.response_timeout;
-        let sending = connection.send(request, Rc::clone(&worker.pool));
+        let sending = worker.pool.send(connection, request);
         let failed = match in_time(exchange, response_timeout, sending).await {
             Some(Ok(answer)) => {
                 return Ok(Forwarded {

@@ -1,4 +1,5 @@
-//! Answers made here instead of by a worker: shown to the filters that saw the request, then framed and sent.
+//! Answers made here instead of by a worker: shown to the filters that saw the request, then given a true length. Which
+//! error becomes which answer is left to `rescue`.
 
 use std::rc::Rc;
 

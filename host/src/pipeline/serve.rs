@@ -1,4 +1,7 @@
 //! The order in which one request is served: framing, filters, route, worker, filters reversed.
+//!
+//! Each step is left to a module of its own. What is decided here is the order, and what happens to whatever ends a
+//! request early.
 
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -21,6 +24,7 @@ use crate::message::head::{RequestHead, ResponseHead};
 use crate::message::{framing, hop};
 use crate::rescue::Failure;
 use crate::route;
+use crate::upstream::cluster::OpenRequest;
 use crate::upstream::request::Outgoing;
 use crate::wasm::abi::numbers::Direction;
 use crate::wasm::stream::Stream;
@@ -199,17 +203,17 @@ async fn from_worker(
         // The client did not ask for it.
         (StatusCode::SWITCHING_PROTOCOLS, None) => return Err(Failure::BadAnswer.into()),
         _ => {
-            let (_, mut body) = answer.split(Some(worker));
+            let (_, mut body) = answer.split();
             std::future::poll_fn(|cx| {
                 body.prefetch(cx);
                 std::task::Poll::Ready(())
             })
             .await;
-            (Some(body), None)
+            (Some((body, OpenRequest::new(worker))), None)
         }
     };
     hop::strip(&mut head.headers);
-    let end = is_head || body.as_ref().is_none_or(|body| body.is_end_stream());
+    let end = is_head || body.as_ref().is_none_or(|(body, _)| body.is_end_stream());
     {
         let mut state = exchange.stream.state();
         state.info.status = Some(head.status.as_u16());
@@ -225,7 +229,7 @@ async fn from_worker(
         .ok_or(Failure::BadMessage)?;
     exchange.thread.counters.answered(head.status);
     let body = match body {
-        Some(body) => ClientBody::worker(body, Rc::clone(exchange), response_timeout),
+        Some((body, open)) => ClientBody::worker(body, open, Rc::clone(exchange), response_timeout),
         None => ClientBody::local(Bytes::new(), None),
     };
     let mut response = Response::new(body);

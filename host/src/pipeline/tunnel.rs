@@ -1,5 +1,6 @@
-//! A tunnel: a connection that changed its protocol (RFC 9110, section 7.8). After a worker's 101 the bytes of both
-//! sides are copied until one of them ends.
+//! A tunnel: a connection that changed its protocol (RFC 9110, section 7.8).
+//!
+//! After a worker's 101 the bytes of both sides are copied until one of them ends. Answering 101 is left to `serve`.
 
 use std::rc::Rc;
 

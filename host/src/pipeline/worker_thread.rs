@@ -1,8 +1,8 @@
 //! A worker thread's own copy of everything a request needs: filters in virtual machines, clusters with their
 //! connections, routes, counters.
 //!
-//! [`WorkerThread::start`] builds it; [`WorkerThread::maintain`] applies new worker tables, tells filters about their
-//! queues and closes unused connections. Accepting clients is left to `server`, starting and stopping to `proxy`.
+//! [`WorkerThread::start`] builds it. [`WorkerThread::maintain`] applies new worker tables, notifies filters of queue
+//! items and closes unused connections. Accepting clients is left to `server`, starting and stopping to `proxy`.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,8 +1,8 @@
 //! The whole proxy: built, started, stopped.
 //!
 //! [`Proxy::build`] compiles the filters, tries each one out, and binds; nothing is bound when a filter refuses its
-//! configuration. [`Proxy::start`] runs the threads, each with everything of its own; [`Running`] stops them. What a
-//! thread does is left to `thread`, ending the process to `cli`.
+//! configuration. [`Proxy::start`] runs the threads, which share next to nothing; [`Running`] stops them. What a thread
+//! does is left to `thread`, ending the process to `cli`.
 
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -25,45 +25,18 @@ use crate::wasm::plugin::Plugin;
 use crate::wasm::shared::Shared;
 use crate::wasm::state::actions::Callout;
 use crate::wasm::state::embedder::{Embedder, RootContexts};
-use crate::wasm::vm::compile::{self, CompiledChain, EngineError};
+use crate::wasm::vm::compile::{self, CompiledChain};
 use crate::wasm::vm::limits::THREAD_STACK;
-use crate::wasm::vm::{StartError, Vm, epoch};
+use crate::wasm::vm::{Vm, epoch};
 use thread::{Phase, Process, Thread};
 
+mod error; // why there is no proxy
 mod thread; // one thread of the proxy
+
+pub use error::BuildError;
 
 /// The stack of the thread that advances the epoch, in bytes: it only sleeps and counts.
 const EPOCH_STACK: usize = 64 << 10;
-
-/// Why there is no proxy.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// A module is not usable; the operator changes the configuration.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// A filter does not start; the operator changes its configuration.
-    #[error(transparent)]
-    Filter(#[from] StartError),
-    /// An address is not to be had.
-    #[error("{address} cannot be bound: {source}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The system gives no more threads or descriptors.
-    #[error("the system refuses a thread: {0}")]
-    System(#[from] std::io::Error),
-}
-
-impl BuildError {
-    /// Whether the configuration is to blame.
-    #[must_use]
-    pub const fn is_config(&self) -> bool {
-        matches!(self, Self::Engine(_) | Self::Filter(_))
-    }
-}
 
 /// A proxy that is bound and not started.
 #[derive(Debug)]
@@ -323,5 +296,13 @@ impl Drop for Running {
             self.phase.send_replace(Phase::End);
             self.join();
         }
+    }
+}
+
+#[cfg(test)]
+impl Proxy {
+    /// The supervisor of everything that will run.
+    pub(crate) const fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 }

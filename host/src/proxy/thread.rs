@@ -1,4 +1,5 @@
-//! One thread of the proxy: starts everything on its event loop, serves, drains, ends.
+//! One thread of the proxy: it starts its tasks on an event loop of its own, serves, drains, and ends. The tasks
+//! themselves are left to `server`, `pipeline`, `upstream` and `admin`.
 
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -10,7 +11,7 @@ use limpet_wire::table::WorkerTable;
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
 
-use super::BuildError;
+use super::error::BuildError;
 use crate::admin;
 use crate::config::Server;
 use crate::pipeline::worker_thread::{Blueprint, WorkerThread};
@@ -68,7 +69,7 @@ impl Thread {
             Err(error) => Err(error.into()),
         };
         if let Err(error) = ended {
-            // Nobody listens any more if this is not the start.
+            // After the start the receiver is gone.
             let _ = started.send(Err(error));
         }
     }

@@ -1,4 +1,5 @@
-//! Which cluster serves a request: the longest prefix whose host, if it names one, is the request's.
+//! Routes: which cluster serves a request. A route with a host comes before one without, and a longer prefix before a
+//! shorter one. Which worker of the cluster is next is left to `upstream`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
-//! Accepting connections: each gets a task on the thread that accepted it.
+//! The accept loop: each connection gets a task on the thread that accepted it.
+//!
+//! A task that panics loses its connection and nothing else. Serving a connection is left to `connection`.
 
 use std::net::SocketAddr;
 use std::rc::Rc;

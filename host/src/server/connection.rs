@@ -1,5 +1,5 @@
-//! Serving one client connection over HTTP/1.1: hyper reads requests and writes answers, `pipeline` is what happens
-//! in between.
+//! One client connection served over HTTP/1.1: hyper reads requests and writes answers, and `pipeline` is called in
+//! between.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;

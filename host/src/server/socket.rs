@@ -1,4 +1,5 @@
-//! A client's socket that tells the tracker when bytes came. Any stream can be below: TCP now, TLS over it later.
+//! A client's socket that marks when bytes arrive, so that the tracker can time request heads. Any stream can be below
+//! it, such as TCP, or TLS over TCP.
 
 use std::io;
 use std::pin::Pin;

@@ -1,8 +1,9 @@
-//! All client connections of one thread: which one has been silent for too long, and which one shall end.
+//! The list of all client connections of one thread: it finds those that were silent for too long, and orders them to
+//! end.
 //!
-//! A timer per request would cost every request. Here one task calls [`Tracker::tick`] twice a second: it advances
-//! the thread's clock, closes connections past a timeout, and wakes exchanges past theirs ([`Waits`]). What a
-//! connection does with an order is left to `connection`.
+//! A timer per request would cost every request. Instead one task calls [`Tracker::tick`] twice a second: it advances
+//! the thread's clock, closes connections past a timeout, and wakes exchanges whose wait is over ([`Waits`]). Obeying
+//! an order is left to `connection`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

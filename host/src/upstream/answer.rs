@@ -1,7 +1,8 @@
-//! An answer of a worker: its head is here, its body is still to come.
+//! A worker's answer whose head has arrived and whose body has not.
 //!
-//! The head is a value anybody may change. The body and the connection under it are opaque: the pipeline reads
-//! frames, collects them, or turns a 101 answer into a tunnel, and never learns which protocol or library is below.
+//! The head is a value that callers may change. The body and the connection under it are opaque: a caller reads frames,
+//! collects them, or turns a 101 answer into a tunnel. Which protocol and which library are below is left to
+//! `connection`.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,10 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::cluster::Worker;
-use super::connection::Connection;
-use super::http1;
-use super::pool::Pool;
+use super::connection::Source;
+use super::idle::Idle;
 use crate::client::request_body::BodyError;
 use crate::message::head::ResponseHead;
 
@@ -26,13 +25,7 @@ pub struct Answer {
     /// Status and fields as the worker sent them, hop-by-hop fields included.
     pub head: ResponseHead,
     source: Source,
-    home: Rc<Pool>,
-}
-
-/// Where a body comes from.
-#[derive(Debug)]
-pub(super) enum Source {
-    Http1(http1::Body),
+    home: Rc<Idle>,
 }
 
 /// An answer that is all here.
@@ -47,35 +40,30 @@ pub struct Collected {
 }
 
 /// The body of an answer. At its end the connection returns to its pool. Dropped before, the connection is closed,
-/// which is how the worker learns that nobody waits any more.
+/// which is how the worker learns that its answer is no longer wanted.
 #[derive(Debug)]
 pub struct AnswerBody {
     /// `None` only while it is being dropped.
     source: Option<Source>,
-    home: Rc<Pool>,
+    home: Rc<Idle>,
     first: Option<Frame<Bytes>>,
     /// The end was seen; a body of known length also knows without.
     ended: bool,
-    worker: Option<Rc<Worker>>,
 }
 
 impl Answer {
-    pub(super) const fn new(head: ResponseHead, source: Source, home: Rc<Pool>) -> Self {
+    pub(super) const fn new(head: ResponseHead, source: Source, home: Rc<Idle>) -> Self {
         Self { head, source, home }
     }
 
-    /// Takes head and body apart. While the body lives it counts as an open request of `worker`.
+    /// Takes head and body apart.
     #[must_use]
-    pub fn split(self, worker: Option<Rc<Worker>>) -> (ResponseHead, AnswerBody) {
-        if let Some(worker) = &worker {
-            worker.load.open.set(worker.load.open.get().saturating_add(1));
-        }
+    pub fn split(self) -> (ResponseHead, AnswerBody) {
         let body = AnswerBody {
             source: Some(self.source),
             home: self.home,
             first: None,
             ended: false,
-            worker,
         };
         (self.head, body)
     }
@@ -85,7 +73,7 @@ impl Answer {
     /// # Errors
     /// When the body breaks off or is longer.
     pub async fn collect(self, max: usize) -> Result<Collected, BodyError> {
-        let (head, body) = self.split(None);
+        let (head, body) = self.split();
         let collected = http_body_util::Limited::new(body, max).collect().await?;
         let trailers = collected.trailers().cloned().unwrap_or_default();
         Ok(Collected {
@@ -97,35 +85,7 @@ impl Answer {
 
     /// The raw connection after a 101 answer; `None` when the worker did not switch protocols.
     pub async fn tunnel(self) -> Option<impl AsyncRead + AsyncWrite + Unpin> {
-        match self.source {
-            Source::Http1(body) => body.tunnel().await,
-        }
-    }
-}
-
-impl Source {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self {
-            Self::Http1(body) => body.poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Http1(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Http1(body) => body.size_hint(),
-        }
-    }
-
-    fn into_connection(self) -> Connection {
-        match self {
-            Self::Http1(body) => Connection::from_http1(body.into_connection()),
-        }
+        self.source.tunnel().await
     }
 }
 
@@ -187,9 +147,6 @@ impl Body for AnswerBody {
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        if let Some(worker) = &self.worker {
-            worker.load.open.set(worker.load.open.get().saturating_sub(1));
-        }
         let ended = self.at_end();
         if let Some(source) = self.source.take()
             && ended

@@ -31,6 +31,26 @@ pub struct Worker {
     pub ejected_until: Cell<u64>,
 }
 
+/// An open request of a worker, until it is dropped.
+#[derive(Debug)]
+pub struct OpenRequest(Rc<Worker>);
+
+impl OpenRequest {
+    /// Counts one more open request of `worker`.
+    #[must_use]
+    pub fn new(worker: Rc<Worker>) -> Self {
+        worker.load.open.set(worker.load.open.get().saturating_add(1));
+        Self(worker)
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        let open = &self.0.load.open;
+        open.set(open.get().saturating_sub(1));
+    }
+}
+
 /// How long the balancer passes over a worker that refused a connection, in milliseconds. It is chosen all the same
 /// when nobody else is left, or when a filter names it.
 pub const EJECTED_MS: u64 = 1_000;

@@ -1,16 +1,20 @@
-//! A connection to a worker that takes one request at a time, whatever protocol it speaks.
+//! A connection to a worker that takes one request at a time, and the bodies it brings, whatever protocol it speaks.
 //!
-//! Keeping connections is left to `pool`; trying again after a [`SendError`] is left to `pipeline`.
+//! Keeping connections is left to `idle` and `pool`; trying again after a [`SendError`] is left to `pipeline`.
 
-use std::rc::Rc;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::Request;
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::answer::{Answer, Source};
 use super::endpoint::Socket;
+use super::error::{ConnectError, SendError};
 use super::http1;
-use super::pool::Pool;
 use super::request::Outgoing;
+use crate::client::request_body::BodyError;
+use crate::message::head::ResponseHead;
 
 /// A connection.
 #[derive(Debug)]
@@ -22,34 +26,11 @@ enum Protocol {
     Http1(http1::Connection),
 }
 
-/// Why a request got no answer.
-#[derive(Debug, thiserror::Error)]
-#[error("{failure}")]
-pub struct SendError {
-    /// The request, when not a byte of it was sent.
-    pub unsent: Option<Request<Outgoing>>,
-    /// What went wrong.
-    pub failure: SendFailure,
+/// The body of an answer, and the connection it comes over.
+#[derive(Debug)]
+pub(super) enum Source {
+    Http1(http1::Body),
 }
-
-/// Who failed: the worker, in two ways, or the request itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SendFailure {
-    /// The worker ended the connection before its answer.
-    #[error("the worker ended the connection without an answer")]
-    Closed,
-    /// The worker's answer is not of the protocol.
-    #[error("the worker's answer could not be read")]
-    NotHttp,
-    /// The request cannot be sent as it is, or its body broke off.
-    #[error("the request could not be sent")]
-    BadRequest,
-}
-
-/// A connection could not be opened. The worker is down, unreachable or full.
-#[derive(Debug, thiserror::Error)]
-#[error("the worker does not accept connections: {0}")]
-pub struct ConnectError(pub String);
 
 impl Connection {
     /// Speaks HTTP/1.1 over `socket`.
@@ -63,10 +44,6 @@ impl Connection {
             .map_err(|error| ConnectError(error.to_string()))
     }
 
-    pub(super) const fn from_http1(connection: http1::Connection) -> Self {
-        Self(Protocol::Http1(connection))
-    }
-
     /// Whether a request can be sent now. Notices a peer that went away.
     pub fn usable(&mut self) -> bool {
         match &mut self.0 {
@@ -74,17 +51,51 @@ impl Connection {
         }
     }
 
-    /// Sends `request` and waits for the head of the answer. The connection returns to `home` at the end of the
-    /// answer's body; it is closed when the answer is dropped earlier.
-    ///
-    /// # Errors
-    /// See [`SendError`]; the connection is closed then.
-    pub async fn send(self, request: Request<Outgoing>, home: Rc<Pool>) -> Result<Answer, SendError> {
+    /// Sends `request` and waits for the head of the answer.
+    pub(super) async fn send(self, request: Request<Outgoing>) -> Result<(ResponseHead, Source), SendError> {
         match self.0 {
             Protocol::Http1(connection) => {
                 let (head, body) = connection.send(request).await?;
-                Ok(Answer::new(head, Source::Http1(body), home))
+                Ok((head, Source::Http1(body)))
             }
+        }
+    }
+}
+
+impl Source {
+    /// The next frame of the body.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Http1(body) => body.poll_frame(cx),
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+        }
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+        }
+    }
+
+    /// The connection, for its next request; only sensible at the end of the body.
+    pub(super) fn into_connection(self) -> Connection {
+        match self {
+            Self::Http1(body) => Connection(Protocol::Http1(body.into_connection())),
+        }
+    }
+
+    /// The raw connection after a 101 answer; `None` when the worker did not switch protocols.
+    pub(super) async fn tunnel(self) -> Option<impl AsyncRead + AsyncWrite + Unpin> {
+        match self {
+            Self::Http1(body) => body.tunnel().await,
         }
     }
 }

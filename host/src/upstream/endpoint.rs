@@ -1,4 +1,4 @@
-//! Where something listens: an address or a unix socket.
+//! Endpoints: the address or unix socket where a worker or the core listens, and connecting to it.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
-//! One HTTP/1.1 connection to a worker, driven by whoever waits for it (RFC 9112).
+//! One HTTP/1.1 connection to a worker, polled by the task that waits for the answer (RFC 9112).
 //!
-//! hyper splits a client connection into a handle and a future to be spawned. Nothing is spawned here: the task that
-//! waits for the answer polls the connection itself, so an answer costs no wake-up of another task. Nobody polls an
-//! idle connection; that its peer went away is noticed when it is taken from the pool.
+//! hyper splits a client connection into a handle and a future to be spawned. Nothing is spawned here, so an answer
+//! costs no wake-up of another task. An idle connection is not polled; that its peer went away is noticed when the pool
+//! takes it.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -17,8 +17,8 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connection::{SendError, SendFailure};
 use super::endpoint::Socket;
+use super::error::{SendError, SendFailure};
 use super::request::Outgoing;
 use crate::client::request_body::BodyError;
 use crate::message::head::ResponseHead;
@@ -66,7 +66,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Moves bytes. A connection that ended is dropped, which answers whoever waits on it.
+    /// Moves bytes. A connection that ended is dropped, which completes the request that waits on it.
     fn drive(&mut self, cx: &mut Context<'_>) {
         if let Some(driver) = &mut self.driver
             && driver.as_mut().poll(cx).is_ready()

@@ -1,40 +1,38 @@
-//! A pool of kept-alive connections to one endpoint, of one thread. The one used last is used next.
+//! A pool of connections to one endpoint, of one thread: kept ones are used again, further ones are opened.
 //!
-//! It keeps at most [`IDLE_MAX`] idle connections and closes those that have been idle for [`IDLE_SWEEPS`] sweeps.
 //! Choosing the endpoint and trying again are left to the caller.
 
-use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::connection::{ConnectError, Connection};
-use super::endpoint::Endpoint;
+use http::Request;
 
-/// The most idle connections kept; further ones are closed.
-pub const IDLE_MAX: usize = 512;
+use super::answer::Answer;
+use super::connection::Connection;
+use super::endpoint::Endpoint;
+use super::error::{ConnectError, SendError};
+use super::idle::Idle;
+use super::request::Outgoing;
+
 /// How often [`Pool::sweep`] is to be called.
 pub const SWEEP: Duration = Duration::from_secs(5);
-/// How many sweeps an idle connection is kept: half a minute, which is less than most workers keep theirs.
-pub const IDLE_SWEEPS: u32 = 6;
 
 /// The connections to one endpoint.
 #[derive(Debug)]
 pub struct Pool {
     endpoint: Endpoint,
     connect_timeout: Duration,
-    idle: RefCell<Vec<(Connection, u32)>>,
-    /// Counts sweeps; the age of an idle connection is measured in them.
-    sweeps: Cell<u32>,
+    idle: Rc<Idle>,
 }
 
 impl Pool {
     /// No connections yet.
     #[must_use]
-    pub const fn new(endpoint: Endpoint, connect_timeout: Duration) -> Self {
+    pub fn new(endpoint: Endpoint, connect_timeout: Duration) -> Self {
         Self {
             endpoint,
             connect_timeout,
-            idle: RefCell::new(Vec::new()),
-            sweeps: Cell::new(0),
+            idle: Rc::default(),
         }
     }
 
@@ -47,12 +45,7 @@ impl Pool {
     /// A kept connection that still works, if there is one.
     #[must_use]
     pub fn take(&self) -> Option<Connection> {
-        loop {
-            let (mut connection, _) = self.idle.borrow_mut().pop()?;
-            if connection.usable() {
-                return Some(connection);
-            }
-        }
+        self.idle.take()
     }
 
     /// Opens a connection.
@@ -70,27 +63,27 @@ impl Pool {
         })
     }
 
-    /// Keeps `connection` if it can serve another request.
-    pub fn put(&self, mut connection: Connection) {
-        if connection.usable() {
-            let mut idle = self.idle.borrow_mut();
-            if idle.len() < IDLE_MAX {
-                idle.push((connection, self.sweeps.get()));
-            }
-        }
+    /// Sends `request` over `connection` and waits for the head of the answer. The connection returns to this pool
+    /// at the end of the answer's body; it is closed when the answer is dropped earlier.
+    ///
+    /// # Errors
+    /// See [`SendError`]; the connection is closed then.
+    pub async fn send(
+        &self,
+        connection: Connection,
+        request: Request<Outgoing>,
+    ) -> Result<Answer, SendError> {
+        let (head, source) = connection.send(request).await?;
+        Ok(Answer::new(head, source, Rc::clone(&self.idle)))
     }
 
     /// Closes all kept connections: one of them proved stale, and they are of one age.
     pub fn clear(&self) {
-        self.idle.borrow_mut().clear();
+        self.idle.clear();
     }
 
-    /// Closes connections that were not used for [`IDLE_SWEEPS`], and those whose peer is gone.
+    /// Closes kept connections that were not used for a while, and those whose peer is gone.
     pub fn sweep(&self) {
-        let now = self.sweeps.get().wrapping_add(1);
-        self.sweeps.set(now);
-        self.idle
-            .borrow_mut()
-            .retain_mut(|(connection, since)| now.wrapping_sub(*since) < IDLE_SWEEPS && connection.usable());
+        self.idle.sweep();
     }
 }

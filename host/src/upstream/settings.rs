@@ -1,4 +1,4 @@
-//! What the configuration says about one `[[cluster]]`.
+//! The settings of one `[[cluster]]` of the configuration. Reading the file is left to `config`.
 
 use std::net::SocketAddr;
 use std::time::Duration;

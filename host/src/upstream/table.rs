@@ -1,9 +1,7 @@
 //! A long poll of the core's worker table: one per process, whose result every thread watches.
 //!
-//! A core that does not answer changes nothing: the last table stays, and requests that meet a dead worker are
-//! tried elsewhere. Applying a table is left to `cluster`.
+//! While the core does not answer, the last table stays. Applying a table is left to `cluster`.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +11,14 @@ use limpet_wire::names::TABLE_PATH;
 use limpet_wire::table::{TableVersion, WorkerTable};
 use tokio::sync::watch;
 
-use super::connection::{ConnectError, SendFailure};
 use super::endpoint::Endpoint;
+use super::error::{ConnectError, SendFailure};
 use super::pool::Pool;
 use super::request::Outgoing;
 use crate::client::request_body::BodyError;
 
+/// How long opening a connection to the core may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the core may keep a poll open while the table does not change.
 const WAIT: Duration = Duration::from_secs(20);
 /// How much longer than [`WAIT`] an answer may take.
@@ -47,7 +47,7 @@ enum PollError {
 
 /// Polls for ever, publishing each new table.
 pub async fn poll(core: Endpoint, tables: watch::Sender<Option<Arc<WorkerTable>>>) {
-    let pool = Rc::new(Pool::new(core, Duration::from_secs(2)));
+    let pool = Pool::new(core, CONNECT_TIMEOUT);
     let mut version = None;
     let mut pause = PAUSE_MIN;
     let mut failing = false;
@@ -76,7 +76,7 @@ pub async fn poll(core: Endpoint, tables: watch::Sender<Option<Arc<WorkerTable>>
     }
 }
 
-async fn ask(pool: &Rc<Pool>, after: Option<TableVersion>) -> Result<Option<WorkerTable>, PollError> {
+async fn ask(pool: &Pool, after: Option<TableVersion>) -> Result<Option<WorkerTable>, PollError> {
     let path = match after {
         Some(version) => format!("{TABLE_PATH}?after={version}&wait_ms={}", WAIT.as_millis()),
         None => TABLE_PATH.to_owned(),
@@ -92,8 +92,8 @@ async fn ask(pool: &Rc<Pool>, after: Option<TableVersion>) -> Result<Option<Work
         .header(http::header::HOST, "core")
         .body(Outgoing::Empty)
         .map_err(|_| PollError::Send(SendFailure::BadRequest))?;
-    let answer = connection
-        .send(request, Rc::clone(pool))
+    let answer = pool
+        .send(connection, request)
         .await
         .map_err(|refused| PollError::Send(refused.failure))?
         .collect(MESSAGE_MAX)

@@ -93,10 +93,10 @@ fn the_table_of_the_core_decides_who_gets_new_requests() {
     let core = Core::start(vec![entry(&a, "a"), entry(&b, "b")]);
     let more = format!(
         "core = {{ url = \"http://{}\" }}\nserver = {{ threads = 1 }}\n\
-         filter = [{{ module = \"deeds.wasm\" }}]",
+         filter = [{{ module = \"test_filter.wasm\" }}]",
         core.addr
     );
-    let host = Host::from_core(&more, &[("deeds.wasm", &crate::guest::deeds())]);
+    let host = Host::from_core(&more, &[("test_filter.wasm", &crate::guest::test_filter())]);
     until("the table arrives", || host.admin("/readyz") == "ready\n");
     let mut client = host.client();
     let mut next = || client.get("/", "").text().to_owned();

@@ -1,4 +1,4 @@
-//! Guests that hold, answer, ask, change bodies, trap, loop and grow.
+//! Filters that pause, answer, send requests, change bodies, trap, loop and grow.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +7,12 @@ use crate::host::{Host, until};
 use crate::worker::Worker;
 
 fn host(worker: &Worker, options: &str) -> Host {
-    let more = format!("filter = [{{ module = \"deeds.wasm\"{options} }}]\nserver = {{ threads = 1 }}");
-    Host::with(&[worker.addr], &more, &[("deeds.wasm", &guest::deeds())])
+    let more = format!("filter = [{{ module = \"test_filter.wasm\"{options} }}]\nserver = {{ threads = 1 }}");
+    Host::with(
+        &[worker.addr],
+        &more,
+        &[("test_filter.wasm", &guest::test_filter())],
+    )
 }
 
 #[test]
@@ -167,17 +171,19 @@ fn a_filter_that_refuses_its_configuration_stops_the_start() {
     let text = format!(
         "listener = [{{ bind = \"127.0.0.1:0\" }}]\nroute = [{{ prefix = \"/\", cluster = \"a\" }}]\n\
          cluster = [{{ name = \"a\", workers = [{{ route = \"a\", url = \"http://{}\" }}] }}]\n\
-         filter = [{{ module = \"deeds.wasm\", config = {{ refuse = true }} }}]",
+         filter = [{{ module = \"test_filter.wasm\", config = {{ refuse = true }} }}]",
         worker.addr
     );
     let folder = std::env::temp_dir().join(format!("limpet-host-refuse-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("deeds.wasm"), guest::deeds()).unwrap();
+    std::fs::write(folder.join("test_filter.wasm"), guest::test_filter()).unwrap();
     let config = limpet_host::config::Config::parse(&text, &folder).unwrap();
     let error = limpet_host::proxy::Proxy::build(config).unwrap_err();
     assert!(error.is_config(), "{error}");
     assert!(
-        error.to_string().contains("deeds refuses its configuration"),
+        error
+            .to_string()
+            .contains("test_filter refuses its configuration"),
         "{error}"
     );
     std::fs::remove_dir_all(folder).unwrap();

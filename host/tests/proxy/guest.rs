@@ -1,16 +1,16 @@
-//! A filter in the text format. What it does is the first byte of the request's `x-do`:
+//! A test filter in the text format. The first byte of the field `x-do` of a request says what it does:
 //!
 //! ```text
 //! h  adds x-added: 1                 d  writes x-to into x-limpet-destination
-//! r  answers 418                     c  holds, asks the cluster "side", adds x-called: 1, goes on
-//! u  asks a cluster nobody knows     o  passes a pointer outside of its memory
-//!    and says the status             b  replaces the body by "replaced" at its end
-//! t  traps      l  loops             p  holds for ever
+//! r  answers 418                     c  pauses, calls the cluster "side", adds x-called: 1, resumes
+//! u  calls an unknown cluster        o  passes a pointer outside of its memory
+//!    and adds the status             b  replaces the body by "replaced" at its end
+//! t  traps      l  loops             p  pauses for ever
 //! m  grows until it may not, traps
 //! ```
 //! Every answer gets `x-filter: seen`. A configuration that is not empty is refused.
 
-pub(crate) fn deeds() -> Vec<u8> {
+pub(crate) fn test_filter() -> Vec<u8> {
     wat::parse_str(TEXT).unwrap()
 }
 

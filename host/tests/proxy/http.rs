@@ -1,4 +1,4 @@
-//! HTTP/1.1 as a proxy owes it to both sides.
+//! HTTP/1.1 towards clients and workers: framing, hop-by-hop fields, streaming, timeouts, stopping.
 
 use std::time::{Duration, Instant};
 

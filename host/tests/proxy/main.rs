@@ -1,5 +1,5 @@
-//! Does the proxy keep its word? Built as the product builds it, in this process, between raw clients and small
-//! workers. Filters are written by hand in the text format, so that each does exactly one odd thing.
+//! The proxy as a whole: built as the product builds it, in this process, between raw clients and small
+//! workers. Filters are written by hand in the text format, so that each does exactly one unusual thing.
 
 #![expect(
     clippy::unwrap_used,

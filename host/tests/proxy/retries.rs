@@ -1,10 +1,10 @@
-//! What is tried again, where, and what is not.
+//! Retries: which requests are tried again, at which worker, and which are not.
 
 use crate::guest;
 use crate::host::{Host, nobody, until};
 use crate::worker::Worker;
 
-const DEEDS: &str = "filter = [{ module = \"deeds.wasm\" }]\nserver = { threads = 1 }";
+const FILTER: &str = "filter = [{ module = \"test_filter.wasm\" }]\nserver = { threads = 1 }";
 
 #[test]
 fn a_refused_connection_is_tried_elsewhere_whatever_the_method() {
@@ -89,7 +89,11 @@ fn a_client_chooses_no_worker() {
 fn destinations_are_tried_in_order_and_never_seen_by_a_worker() {
     let (a, b) = (Worker::start("a"), Worker::start("b"));
     let dead = nobody();
-    let host = Host::with(&[a.addr, b.addr, dead], DEEDS, &[("deeds.wasm", &guest::deeds())]);
+    let host = Host::with(
+        &[a.addr, b.addr, dead],
+        FILTER,
+        &[("test_filter.wasm", &guest::test_filter())],
+    );
     let mut client = host.client();
     let mut go = |list: String| {
         client

@@ -19,7 +19,7 @@ pub struct Guest {
     pub memory: Option<Memory>,
     /// The exported allocator, `(size) -> address`, once the module is instantiated.
     pub allocate: Option<TypedFunc<u32, u32>>,
-    /// A trap inside the allocator. The guest is beyond repair; whoever entered it takes it down.
+    /// A trap inside the allocator. The guest cannot go on; the caller that entered it takes it down.
     pub trap: Option<wasmtime::Error>,
 }
 

@@ -1,7 +1,7 @@
 //! The enumerations of proxy-wasm 0.2.1.
 //!
-//! The Rust SDK knows the statuses 0, 1, 2, 3, 4, 7, 8 and 10 only and has no defined behaviour for others, so 6 is
-//! kept for pointers outside the guest's memory and 12 for calls no filter of that SDK makes without asking for it.
+//! The Rust SDK knows the statuses 0, 1, 2, 3, 4, 7, 8 and 10 only and has no defined behaviour for others. So 6 is
+//! kept for pointers outside the guest's memory, and 12 for calls that no filter of that SDK makes unasked.
 
 /// What a host call answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! `proxy_get_buffer_bytes`, `proxy_get_buffer_status`, `proxy_set_buffer_bytes`.
+//! Host calls on buffers: `proxy_get_buffer_bytes`, `proxy_get_buffer_status`, `proxy_set_buffer_bytes`.
 
 use bytes::{Bytes, BytesMut};
 use wasmtime::{Caller, Linker};

@@ -1,4 +1,5 @@
-//! `proxy_get_current_time_nanoseconds`, `proxy_set_tick_period_milliseconds`.
+//! Host calls on time: `proxy_get_current_time_nanoseconds`, `proxy_set_tick_period_milliseconds`. Running the timer is
+//! left to the embedder.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

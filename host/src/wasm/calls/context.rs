@@ -1,8 +1,9 @@
-//! `proxy_set_effective_context`, `proxy_done`, `proxy_call_foreign_function`, `proxy_get_status`.
+//! Host calls on contexts: `proxy_set_effective_context`, `proxy_done`, `proxy_call_foreign_function`,
+//! `proxy_get_status`.
 //!
 //! An effective context that is gone means the one that was entered, as in Envoy, so that an answer for an exchange
-//! that ended meanwhile does no harm. There are no foreign functions, and statuses belong to gRPC, which is not
-//! served; see `grpc`.
+//! that has ended does no harm. There are no foreign functions. Statuses belong to gRPC, which is not served; see
+//! `grpc`.
 
 use wasmtime::{Caller, Linker};
 

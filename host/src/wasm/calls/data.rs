@@ -1,4 +1,4 @@
-//! `proxy_get_shared_data`, `proxy_set_shared_data`.
+//! Host calls on shared data: `proxy_get_shared_data`, `proxy_set_shared_data`.
 
 use wasmtime::{Caller, Linker};
 

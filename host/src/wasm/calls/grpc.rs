@@ -1,5 +1,5 @@
-//! gRPC call-outs are linked and not served: starting one answers `InternalFailure`, which the SDK hands to the
-//! filter as an error, and the others find nothing.
+//! Host calls on gRPC, which are linked and not served: starting a call answers `InternalFailure`, which the SDK hands
+//! to the filter as an error, and the others answer `NotFound`.
 
 use wasmtime::{Caller, Linker};
 

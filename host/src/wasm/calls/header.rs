@@ -1,7 +1,8 @@
-//! `proxy_get_header_map_*`, `proxy_set_header_map_pairs`, `proxy_add|replace|remove_header_map_value`.
+//! Host calls on header maps: `proxy_get_header_map_*`, `proxy_set_header_map_pairs`,
+//! `proxy_add|replace|remove_header_map_value`.
 //!
-//! A map that is not there now is `NotFound`; Envoy says `BadArgument` for request headers in response callbacks,
-//! on which the Rust SDK gives up. A map of a call-out is not changed.
+//! A map that is not there now is `NotFound`. (Envoy says `BadArgument` for request headers in response callbacks, on
+//! which the Rust SDK gives up.) The maps of a call-out are read-only.
 
 use wasmtime::{Caller, Linker};
 

@@ -1,7 +1,7 @@
-//! `proxy_http_call`: a request of the guest's own, answered later by `proxy_on_http_call_response`.
+//! The host call that sends a request: `proxy_http_call`, answered later by `proxy_on_http_call_response`.
 //!
-//! A cluster nobody configured and a request without `:method`, `:path` or `:authority` are `BadArgument`. A
-//! connection that fails is an answer with `:status` 503, a timeout one with 504, as in Envoy.
+//! An unknown cluster, and a request without `:method`, `:path` or `:authority`, are `BadArgument`. A connection that
+//! fails is an answer with `:status` 503, a timeout one with 504, as in Envoy. Sending is left to the embedder.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};

@@ -1,4 +1,4 @@
-//! `proxy_log`, `proxy_get_log_level`.
+//! Host calls on logging: `proxy_log`, `proxy_get_log_level`.
 
 use wasmtime::{Caller, Linker};
 

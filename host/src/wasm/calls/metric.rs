@@ -1,4 +1,4 @@
-//! `proxy_define_metric`, `proxy_increment_metric`, `proxy_record_metric`, `proxy_get_metric`.
+//! Host calls on metrics: `proxy_define_metric`, `proxy_increment_metric`, `proxy_record_metric`, `proxy_get_metric`.
 
 use std::sync::Arc;
 

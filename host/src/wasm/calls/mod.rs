@@ -1,7 +1,7 @@
-//! The host calls, one file per family: `env` in the proxy-wasm 0.2.1 ABI, `wasi_snapshot_preview1` as far as a
+//! The host calls, one file per family: `env` of the proxy-wasm 0.2.1 ABI, and `wasi_snapshot_preview1` as far as a
 //! program without files needs it.
 //!
-//! Every call reads its arguments in place, answers a status and never traps the guest by itself.
+//! Every call reads its arguments in place, answers a status, and by itself never traps the guest.
 
 use wasmtime::Linker;
 

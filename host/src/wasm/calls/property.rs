@@ -1,8 +1,8 @@
-//! `proxy_get_property`, `proxy_set_property`.
+//! Host calls on properties: `proxy_get_property`, `proxy_set_property`.
 //!
-//! A path is segments joined by one zero byte. Strings are their bytes, numbers are 8 bytes little-endian, a
-//! timestamp counts nanoseconds. What a filter set is found under its own path when no attribute has that name, by
-//! any filter of the same exchange.
+//! A path is segments joined by one zero byte. Strings are their bytes, numbers are 8 bytes little-endian, a timestamp
+//! counts nanoseconds since 1970. A property that a filter set is found under its own path, by every filter of the
+//! exchange, unless the host has one of that name.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! `proxy_register_shared_queue`, `proxy_resolve_shared_queue`, `proxy_enqueue_shared_queue`,
+//! Host calls on queues: `proxy_register_shared_queue`, `proxy_resolve_shared_queue`, `proxy_enqueue_shared_queue`,
 //! `proxy_dequeue_shared_queue`.
 
 use wasmtime::{Caller, Linker};

@@ -1,4 +1,5 @@
-//! `proxy_continue_stream`, `proxy_close_stream`, `proxy_send_local_response`.
+//! Host calls that decide how a stream goes on: `proxy_continue_stream`, `proxy_close_stream`,
+//! `proxy_send_local_response`.
 
 use std::rc::Rc;
 

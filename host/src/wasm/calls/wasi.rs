@@ -1,5 +1,5 @@
-//! `wasi_snapshot_preview1` for programs without files, sockets or arguments: output goes to the log, the clocks
-//! and random numbers are real, everything else says that it is not there.
+//! `wasi_snapshot_preview1` for programs without files, sockets or arguments: output goes to the log, clocks and random
+//! numbers are real, and everything else answers that it is not there.
 //!
 //! The numbers are those of the specification's `errno`.
 

@@ -61,7 +61,7 @@ impl Space {
     /// Stores `value` under `key` if `expected` allows it.
     ///
     /// # Errors
-    /// `CasMismatch` when somebody wrote since, `InternalFailure` past a limit.
+    /// `CasMismatch` when the key was written since, `InternalFailure` past a limit.
     pub fn set(&self, key: &[u8], value: &[u8], expected: u32) -> Result<(), Status> {
         if value.len() > VALUE_MAX {
             return Err(Status::InternalFailure);

@@ -47,7 +47,7 @@ impl<T: Rebuild + Default> Table<T> {
         self.table.lock().unwrap_or_else(|poisoned| {
             let mut table = poisoned.into_inner();
             table.rebuild();
-            // Nobody gets past the lock before the guard below is dropped, so nobody misses this.
+            // The guard below still holds the lock, so no other user can have missed the mark.
             self.table.clear_poison();
             self.rebuilds.0.fetch_add(1, Ordering::Relaxed);
             tracing::error!(

@@ -1,7 +1,8 @@
-//! The two ways between virtual machines and whoever embeds them: what a guest asks of the embedder, and what the
+//! The border between virtual machines and the code that embeds them: what a guest asks of the embedder, and what the
 //! embedder brings back later.
 //!
-//! Both are traits, so that neither side imports the other. The embedder never calls back from within a call.
+//! Both directions are traits, so that neither side imports the other. The embedder never calls back from within a
+//! call.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::actions::{CallReply, Callout};
 #[error("the filter's virtual machine is not running")]
 pub struct NotRunning;
 
-/// Whoever runs virtual machines and carries out what guests ask for.
+/// The code that embeds virtual machines and carries out what guests ask for.
 pub trait Embedder: std::fmt::Debug {
     /// Whether a call-out may name `cluster`.
     fn knows(&self, cluster: &str) -> bool;

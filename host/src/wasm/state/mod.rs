@@ -27,7 +27,7 @@ use embedder::Embedder;
 
 pub mod actions; // what happens once a call has returned
 pub mod contexts; // root and stream contexts
-pub mod embedder; // the border to whoever runs virtual machines
+pub mod embedder; // the border to the code that embeds virtual machines
 
 /// The store's data.
 pub struct HostState {
@@ -43,7 +43,7 @@ pub struct HostState {
     pub shared: Arc<Shared>,
     /// The shared data of this `vm_id`.
     pub space: Arc<Space>,
-    /// Whoever runs this virtual machine.
+    /// The code that embeds this virtual machine.
     pub embedder: Rc<dyn Embedder>,
     /// Where events of queues go, and which virtual machine of the thread this is.
     pub mailbox: Option<(Sender<QueueEvent>, usize)>,

@@ -122,7 +122,7 @@ impl Vm {
         })
     }
 
-    /// Tells a root context that something was added to a queue.
+    /// Notifies a root context that an item was added to a queue.
     ///
     /// # Errors
     /// [`NotRunning`] when the machine is not running.

@@ -1,7 +1,7 @@
 //! Compiling and linking the modules of a chain of filters, once per process.
 //!
-//! Plugins with one `vm_id` and one module share a virtual machine. Starting machines is left to [`super::machine`], time
-//! limits to [`super::epoch`].
+//! Plugins with one `vm_id` and one module share a virtual machine. Starting machines is left to `machine`, time
+//! limits to `epoch`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! One virtual machine of one thread: how it is started, entered, taken down and started again.
 //!
-//! `enter` is the only way into a guest. It finds the machine free, because what host calls ask for happens
-//! after them. A machine that traps is taken down: its store is dropped, its exchanges are told, and the next exchange
+//! `enter` is the only way into a guest. It finds the machine free, because what host calls ask for happens after them.
+//! A machine that traps is taken down: its store is dropped, its exchanges see the filter fail, and the next exchange
 //! starts it again, at most once per [`RESTART_GAP`]. What each callback means is left to `callbacks`.
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -128,7 +128,8 @@ impl Vm {
 
     /// Takes down a machine that knows nothing of the shared tables as they are now, and starts it.
     pub(super) fn renew(self: &Rc<Self>) -> bool {
-        if let Some(live) = self.live.take() {
+        let live = self.live.try_borrow_mut().ok().and_then(|mut slot| slot.take());
+        if let Some(live) = live {
             self.forget(live);
         }
         self.restart()
@@ -314,7 +315,7 @@ impl Vm {
         self.forget(live);
     }
 
-    /// Drops `live` and tells every exchange that has a context in it.
+    /// Drops `live`; every exchange that has a context in it sees its filter fail.
     fn forget(&self, live: Live) {
         self.generation.set(self.generation.get().wrapping_add(1));
         for context in live.store.data().streams.values() {
