@@ -52,6 +52,6 @@ pub const PULLS_KEPT_MAX: usize = 4;
 /// How long after its last pull a receiver counts as being served, among the `donor_transfers` a donor serves.
 pub const SERVED_FOR: Duration = Duration::from_millis(250);
 /// How many records one chunk looks at before the next is asked for, however few of them the receiver shares.
-pub const CHUNK_RECORDS_MAX: usize = 16_384;
+pub const CHUNK_RECORDS_MAX: usize = 4096;
 /// How long a donor may leave a pull unanswered before another is asked as well.
 pub const PULL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -168,6 +168,7 @@ impl Node {
                     let _ = waiting.send(copies); // gone: the caller went away
                 }
             }
+            Output::Discard(former) => drop(former),
             Output::Fetched(id, answered) => {
                 let fetching = self
                     .fetches
@@ -356,7 +357,10 @@ pub async fn run_ticks(node: Arc<Node>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        node.with(|engine, now| engine.tick(now));
+        // One call is short, however much there is to do: others have their turn between two.
+        while node.with(|engine, now| engine.tick(now)) {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

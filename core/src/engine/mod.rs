@@ -111,6 +111,8 @@ pub struct Engine {
     changed: Changed,
     counters: Counters,
     events: events::Events,
+    /// Whether the last tick left work that needs no more time to pass. See [`Engine::tick`].
+    more_work: bool,
     outputs: Vec<Output>,
 }
 
@@ -169,6 +171,7 @@ impl Engine {
             changed: Changed::ALL,
             counters: Counters::default(),
             events: events::Events::default(),
+            more_work: false,
             outputs: Vec::new(),
             config,
         }
@@ -196,7 +199,11 @@ impl Engine {
     }
 
     /// Time passes: whatever was waiting for it. To be called about every 50 ms.
-    pub fn tick(&mut self, now: Now) {
+    ///
+    /// One call does a bounded amount of work, however large the table is. `true` says that more of it can be done now:
+    /// call again, after others had their turn.
+    pub fn tick(&mut self, now: Now) -> bool {
+        self.more_work = false;
         for (waiter, copies) in self.acks.expired(now.mono) {
             self.outputs.push(Output::Copies(waiter, copies));
         }
@@ -220,6 +227,7 @@ impl Engine {
         self.progress_fetches(now);
         self.progress_repair(now);
         self.rotate_keys(now);
+        self.more_work
     }
 
     /// How far this node is.

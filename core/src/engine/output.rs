@@ -34,6 +34,8 @@ pub enum Output {
     /// Random bytes of the operating system are wanted, for [`crate::engine::Engine::add_entropy`]. Asked for again
     /// should none come.
     Entropy,
+    /// A former table and everything about it: to be dropped, which takes as long as the table is large.
+    Discard(Box<super::Engine>),
     /// A fetch is over. Says whether everybody who was asked has answered.
     Fetched(FetchId, bool),
 }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use hashbrown::{HashTable, hash_table};
+use limpet_wire::report::IdleLimit;
 
 use crate::base::id::{BUCKETS, SessionKey};
 use crate::session::Record;
@@ -120,6 +121,8 @@ pub struct Change {
     pub was_alive: bool,
     /// There is one now.
     pub is_alive: bool,
+    /// When the session ended if nobody used it, before and after, in milliseconds since 1970; `None` when it did not.
+    pub expiry: (Option<u64>, Option<u64>),
 }
 
 /// The table.
@@ -170,21 +173,24 @@ impl Memory {
         std::hint::black_box(alive.count());
     }
 
-    /// Joins `delta` into the record of `key`.
-    pub fn join(&mut self, key: &SessionKey, delta: &Record) -> Change {
+    /// Joins `delta` into the record of `key`. A record that has no idle lifetime yet counts as having `default`.
+    pub fn join(&mut self, key: &SessionKey, delta: &Record, default: IdleLimit) -> Change {
         let Some(bucket) = self.buckets.get_mut(key.bucket()) else {
             return Change {
                 changed: false,
                 new: false,
                 was_alive: false,
                 is_alive: false,
+                expiry: (None, None),
             };
         };
         let (new, record) = bucket.get_or_make(key);
         let (was_alive, before, size) = (record.is_alive(), record.digest(), record.size());
+        let expired_at = record.expires_ms(default);
         let names = &mut self.names;
         let changed = record.join_sharing(delta, &mut |name| shared(names, name));
         let (is_alive, after) = (record.is_alive(), record.digest());
+        let expiry = (expired_at, record.expires_ms(default));
         let (size, known) = (record.size(), if new { 0 } else { size });
         bucket.digest ^= before ^ after;
         bucket.bytes = bucket.bytes + size - known;
@@ -197,6 +203,7 @@ impl Memory {
             new,
             was_alive,
             is_alive,
+            expiry,
         }
     }
 
@@ -304,10 +311,10 @@ mod tests {
         let (mut one, mut two) = (Memory::default(), Memory::default());
         let writes: Vec<_> = (0..500).map(|n| (key(n % 100), write(n as u64 + 1))).collect();
         for (key, delta) in &writes {
-            one.join(key, delta);
+            one.join(key, delta, IdleLimit::Forever);
         }
         for (key, delta) in writes.iter().rev() {
-            two.join(key, delta);
+            two.join(key, delta, IdleLimit::Forever);
         }
         assert!(one.digests().eq(two.digests()));
         assert_eq!(one.alive(), 100);
@@ -317,8 +324,12 @@ mod tests {
     fn a_table_that_lost_everything_equals_an_empty_one() {
         let mut table = Memory::default();
         for n in 0..50 {
-            table.join(&key(n), &write(n as u64 + 1));
-            table.join(&key(n), &Record::tombstone(Stamp { time: 1000, node: 1 }));
+            table.join(&key(n), &write(n as u64 + 1), IdleLimit::Forever);
+            table.join(
+                &key(n),
+                &Record::tombstone(Stamp { time: 1000, node: 1 }),
+                IdleLimit::Forever,
+            );
         }
         assert_eq!((table.alive(), table.tombstones()), (0, 50));
         assert!(table.digests().all(|digest| digest == 0));

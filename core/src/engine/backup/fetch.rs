@@ -56,9 +56,9 @@ impl Engine {
         if self.phase != Phase::Ready || key.is_reserved() {
             return false;
         }
-        let key = &*self.current_key(key, now);
-        let found = self.find_exactly(key, now);
-        if found == Err(Refused::Incomplete) {
+        let (key, known) = self.resolve(key, now);
+        let (key, found) = (&*key, self.served(known, now));
+        if matches!(found, Err(Refused::Incomplete)) {
             return true;
         }
         let Some(placement) = &self.placement else {

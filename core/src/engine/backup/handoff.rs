@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How many ends one tick looks at, whether they are told or waited for.
-pub(in crate::engine) const ENDS_PER_TICK: usize = 4096;
+pub(in crate::engine) const TOMBSTONES_PER_TICK: usize = 1024;
 /// How long a session that was fetched stays, so that whoever fetched it finds it.
 const STAY: Duration = Duration::from_secs(2);
 
@@ -166,11 +166,14 @@ impl Engine {
         let after = self.handoff.tombstones_after.take();
         let after = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let some = self.handoff.deadlines.range((after, Bound::Unbounded));
-        let some: Vec<_> = some.take(ENDS_PER_TICK).map(|(key, _)| key.clone()).collect();
+        let some: Vec<_> = some
+            .take(TOMBSTONES_PER_TICK)
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in &some {
             self.send_tombstone(key);
         }
-        if some.len() == ENDS_PER_TICK {
+        if some.len() == TOMBSTONES_PER_TICK {
             self.handoff.tombstones_after = some.last().cloned();
         } else if !std::mem::take(&mut self.handoff.tombstones_wait_for_room) {
             self.handoff.next_tombstones = now.mono + PAUSE;

@@ -17,8 +17,9 @@ use crate::engine::{Engine, Mode, Phase};
 use crate::replication::placement::View;
 use crate::session::Record;
 
-/// How many buckets a tick looks through after the view has changed.
-const BUCKETS_PER_TICK: usize = 128;
+/// How many sessions one call looks at after the view has changed, and the rest of a bucket. Ranking the nodes for one
+/// costs more the more nodes there are.
+const SESSIONS_PER_LOOK: usize = 2000;
 /// How long after a change of the view, and after the last session was lacked here that others keep, sessions may still
 /// be where they were before.
 const SETTLING: Duration = Duration::from_secs(10);
@@ -229,17 +230,26 @@ impl Engine {
         })
     }
 
-    /// The digests of the buckets, counting what this node and `node` both hold.
-    pub(in crate::engine) fn digests_for(&mut self, node: &NodeId) -> Vec<u64> {
-        self.look_through(BUCKETS);
-        match &self.placement {
-            None => self.table.digests().collect(),
-            Some(placement) => placement
-                .buckets
-                .iter()
+    /// The digests of the buckets, counting what this node and `node` both hold. `None` while they are being made anew
+    /// after a change of the view.
+    pub(in crate::engine) fn digests_for(&mut self, node: &NodeId) -> Option<Vec<u64>> {
+        self.look_through();
+        let Some(placement) = &self.placement else {
+            return Some(self.table.digests().collect());
+        };
+        (placement.stale_from >= BUCKETS).then(|| {
+            let shared = placement.buckets.iter();
+            shared
                 .map(|shared| shared.common ^ shared.with.get(node).copied().unwrap_or(0))
-                .collect(),
-        }
+                .collect()
+        })
+    }
+
+    /// Whether digests can be told: they are not being made anew.
+    pub(in crate::engine) fn has_digests(&self) -> bool {
+        self.placement
+            .as_ref()
+            .is_none_or(|placement| placement.stale_from >= BUCKETS)
     }
 
     /// Where a session is before it changes.
@@ -332,17 +342,20 @@ impl Engine {
 
     /// Looks through some of the buckets that were last looked through under an earlier view.
     pub(in crate::engine) fn refresh_placement(&mut self) {
-        self.look_through(BUCKETS_PER_TICK);
+        self.look_through();
+        self.more_work |= !self.has_digests();
     }
 
-    fn look_through(&mut self, most: usize) {
+    fn look_through(&mut self) {
         let Some(placement) = &mut self.placement else {
             return;
         };
         let (own, view) = (&self.config.node, placement.view.clone());
-        let until = placement.stale_from.saturating_add(most).min(BUCKETS);
         let since_ms = placement.missed.since_ms();
-        for index in placement.stale_from..until {
+        let mut looked_at = 0;
+        while placement.stale_from < BUCKETS && looked_at < SESSIONS_PER_LOOK {
+            let index = placement.stale_from;
+            placement.stale_from += 1;
             let (Some(shared), Some(bucket)) = (placement.buckets.get_mut(index), self.table.bucket(index))
             else {
                 continue;
@@ -353,6 +366,7 @@ impl Engine {
             };
             let before = std::mem::replace(shared, fresh).view;
             for (key, record) in bucket.iter() {
+                looked_at += 1;
                 if !record.is_alive() {
                     let over_ms = record.lifecycle.deleted.wall_ms();
                     if over_ms >= since_ms {
@@ -373,7 +387,6 @@ impl Engine {
                 }
             }
         }
-        placement.stale_from = until.max(placement.stale_from);
         if placement.stale_from >= BUCKETS {
             placement.missed.came_ms.clear();
         }

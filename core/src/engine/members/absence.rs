@@ -319,7 +319,8 @@ impl Engine {
         fresh.events = std::mem::take(&mut self.events); // whoever listens goes on listening
         std::mem::swap(&mut fresh.workers, &mut self.workers);
         fresh.workers = fresh.workers.started_over();
-        *self = fresh;
+        let former = std::mem::replace(self, fresh);
+        self.outputs.push(Output::Discard(Box::new(former)));
         self.outpace_incarnation(identity.incarnation, now);
     }
 

@@ -100,7 +100,9 @@ impl Engine {
         }
         let last_touch = Touch {
             life: ended.life,
-            at_ms: self.touch_ms(key, now).max(ended.at_ms.saturating_add(1)),
+            at_ms: self
+                .touch_ms(self.table.get(key), now)
+                .max(ended.at_ms.saturating_add(1)),
         };
         let version = self.table.get(key).map(Record::version).unwrap_or_default();
         self.commit(key, Record::touch_only(last_touch), version, now);

@@ -37,6 +37,8 @@ pub(in crate::engine) struct Comparison {
     looked: Duration,
     /// Whether this comparison is already the second look.
     second: bool,
+    /// Whether a summary was due while digests were being made anew.
+    deferred: bool,
     /// Whether something was left to a transfer from another peer, and is to be looked at after it.
     postponed: bool,
     /// Sessions found different in the last repair.
@@ -169,16 +171,27 @@ impl Engine {
     pub(in crate::engine) fn send_summary(&mut self, node: &NodeId) {
         if self.phase == Phase::Ready && self.peers.get(node).is_some_and(crate::engine::Peer::is_linked) {
             self.announce_to(node);
-            let summary = digest::summary(&self.digests_for(node));
-            self.send(node, Message::Summary(summary));
+            match self.digests_for(node) {
+                Some(digests) => self.send(node, Message::Summary(digest::summary(&digests))),
+                None => self.defer_comparison(node),
+            }
         }
     }
 
     /// Tells `node` what every bucket of this table holds, once it is whole.
     pub(in crate::engine) fn send_digest(&mut self, node: &NodeId) {
         if self.phase == Phase::Ready {
-            let digests = self.digests_for(node);
-            self.send(node, Message::Digest(digests));
+            match self.digests_for(node) {
+                Some(digests) => self.send(node, Message::Digest(digests)),
+                None => self.defer_comparison(node),
+            }
+        }
+    }
+
+    /// Tables are compared with `node` once there are digests again.
+    fn defer_comparison(&mut self, node: &NodeId) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.comparison.deferred = true;
         }
     }
 
@@ -189,10 +202,14 @@ impl Engine {
         }
         self.drop_lost_donors(now);
         self.start_transfers(now);
-        let (mut behind, mut again) = (Vec::new(), Vec::new());
+        let has_digests = self.has_digests();
+        let (mut behind, mut again, mut deferred) = (Vec::new(), Vec::new(), Vec::new());
         for (node, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_linked()) {
             if let Some(since_ms) = peer.outboxes.take_overflow() {
                 behind.push((node.clone(), since_ms));
+            }
+            if has_digests && std::mem::take(&mut peer.comparison.deferred) {
+                deferred.push(node.clone());
             }
             if peer.comparison.again.take_if(|at| *at <= now.mono).is_some() {
                 peer.comparison.second = true;
@@ -205,6 +222,7 @@ impl Engine {
             self.note_missed_touches(&node, since_ms);
             self.send_summary(&node);
         }
+        deferred.iter().for_each(|node| self.send_summary(node));
         again
             .iter()
             .for_each(|node| self.send(node, Message::DigestRequest));
@@ -232,7 +250,10 @@ impl Engine {
         if self.phase != Phase::Ready {
             return;
         }
-        let own = self.digests_for(node);
+        let Some(own) = self.digests_for(node) else {
+            self.defer_comparison(node);
+            return;
+        };
         let equal = digest::summary(&own) == summary;
         let Some(peer) = self.peers.get_mut(node) else {
             return;
@@ -251,7 +272,10 @@ impl Engine {
     /// A peer says what every bucket of its table holds. What differs in the same way as the last time is pulled:
     /// anything else may still be on its way.
     pub(in crate::engine) fn on_digest(&mut self, node: &NodeId, digests: &[u64], now: Now) {
-        let own = self.digests_for(node);
+        let Some(own) = self.digests_for(node) else {
+            self.defer_comparison(node);
+            return;
+        };
         let theirs = digests.iter().copied().chain(std::iter::repeat(0));
         let differing: Vec<_> = own.iter().zip(theirs).map(|(a, b)| a ^ b).take(BUCKETS).collect();
         if self.phase != Phase::Ready {

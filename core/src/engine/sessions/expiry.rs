@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_secs(60);
 /// The least time before a session that has just ended is looked at again.
 const LOOK_LATER_MS: u64 = 1000;
 /// How many ends one tick handles; the rest waits for the next.
-const ENDS_PER_TICK: usize = 10_000;
+const EXPIRIES_PER_TICK: usize = 1000;
 /// How many sessions one call of [`Engine::delete_some`] deletes.
 const DELETED_PER_CALL: usize = 1000;
 
@@ -33,24 +33,21 @@ pub(in crate::engine) fn ms(duration: Duration) -> u64 {
 
 impl Engine {
     /// Makes sure the end of a record that changed is looked at in time.
-    pub(in crate::engine) fn schedule_expiry(
-        &mut self,
-        key: &SessionKey,
-        change: Change,
-        before: Option<u64>,
-        now: Now,
-    ) {
-        let Some(record) = self.table.get(key) else { return };
+    pub(in crate::engine) fn schedule_expiry(&mut self, key: &SessionKey, change: Change, now: Now) {
         let ended = change.was_alive && !change.is_alive;
         let began = !change.was_alive && change.is_alive;
-        let moved_forward = match (before, self.expires_ms(record)) {
+        let moved_forward = match change.expiry {
             (Some(before), Some(after)) => after < before,
             (None, Some(_)) => true,
             _ => false,
         };
+        if !(change.new || moved_forward || ended || began) {
+            return;
+        }
+        let Some(record) = self.table.get(key) else { return };
         if change.new {
             self.deadlines.add(self.look_at(key, record, now), key.clone());
-        } else if moved_forward || ended || began {
+        } else {
             self.deadlines
                 .add_once(self.look_at(key, record, now), key.clone());
         }
@@ -116,9 +113,13 @@ impl Engine {
     /// Ends what is over and forgets tombstones that have outlived every copy.
     pub(in crate::engine) fn expire_due(&mut self, now: Now) {
         let idle_ms = self.idle.read(now);
-        for _ in 0..ENDS_PER_TICK {
+        for looked_at in 0.. {
+            if looked_at == EXPIRIES_PER_TICK {
+                self.more_work = true;
+                return;
+            }
             let Some((key, lasting)) = self.deadlines.pop_due(idle_ms) else {
-                break;
+                return;
             };
             let Some(record) = self.table.get(&key) else {
                 continue;

@@ -25,8 +25,9 @@ impl Engine {
     /// [`Refused::NotFound`], [`Refused::Incomplete`], [`Refused::NotReady`].
     pub fn rename(&mut self, from: &SessionKey, to: &SessionKey, now: Now) -> Result<Written, Refused> {
         self.check_ready()?;
-        let from = &*self.current_key(from, now);
-        let old = self.find_exactly(from, now)?.clone();
+        let (from, known) = self.resolve(from, now);
+        let old = self.served(known, now)?.clone();
+        let from = &*from;
         if from == to {
             // Another request has renamed it to this already. An empty change, whose copies are those of all before.
             let version = old.version();
@@ -34,7 +35,7 @@ impl Engine {
         }
         let over = self.hlc.stamp(now.wall_ms);
         let life = self.hlc.stamp(now.wall_ms);
-        let at_ms = self.touch_ms(from, now);
+        let at_ms = self.touch_ms(Some(&old), now);
         let moved = Record {
             lifecycle: LifecycleBox::from(Lifecycle {
                 deleted: over,

@@ -19,7 +19,9 @@ use crate::session::Record;
 use crate::store::Deadlines;
 
 /// How many sessions one tick looks at, about, for all nodes together; the next goes on with them in turn.
-pub(in crate::engine) const SESSIONS_PER_TICK: usize = 10_000;
+pub(in crate::engine) const SESSIONS_PER_TICK: usize = 4000;
+/// How many touches one tick flushes; the next goes on with the rest.
+const FLUSHED_PER_TICK: usize = 1000;
 
 /// Which sessions' use was told to other nodes lately, so that the next use is told later.
 #[derive(Debug, Default)]
@@ -109,7 +111,14 @@ pub(in crate::engine) struct MissedTouches {
 impl Engine {
     /// Tells the uses that were held back long enough.
     pub(in crate::engine) fn flush_touches(&mut self, now: Now) {
-        while let Some((key, told)) = self.touches.pop_due(self.idle.read(now)) {
+        for flushed in 0.. {
+            if flushed == FLUSHED_PER_TICK {
+                self.more_work = true;
+                return;
+            }
+            let Some((key, told)) = self.touches.pop_due(self.idle.read(now)) else {
+                return;
+            };
             let Some(record) = self.table.get(&key) else {
                 continue;
             };

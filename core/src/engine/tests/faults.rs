@@ -266,7 +266,7 @@ fn uses_missed_by_many_cost_a_tick_no_more_than_those_missed_by_one() {
     others
         .iter()
         .for_each(|other| engine.note_missed_touches(other, 0));
-    for _ in 0..5 {
+    for _ in 0..10 {
         engine.tick(now);
         let waiting = [0, 1, 2].map(|n| engine.peers()[&others[n]].outboxes().recount().0);
         let more = waiting.iter().sum::<usize>() - told.iter().sum::<usize>();

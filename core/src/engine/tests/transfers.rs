@@ -256,7 +256,9 @@ fn nothing_is_pulled_where_only_changes_on_their_way_differ() {
     for n in 0..400 {
         // What was changed last is not carried before tables are compared: every comparison finds a difference.
         let now = cluster.now();
-        cluster.engines.values_mut().for_each(|engine| engine.tick(now));
+        cluster.engines.values_mut().for_each(|engine| {
+            engine.tick(now);
+        });
         cluster.patch("a", &format!("S{}", n % 50), set("v", &n.to_string()));
         for (from, to) in [("a", "b"), ("b", "a")] {
             let (from, to) = (node(from), node(to));

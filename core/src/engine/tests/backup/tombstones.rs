@@ -170,7 +170,7 @@ fn many_ends_are_told_a_few_at_a_time() {
         engine.tick(now);
         ticks += 1;
         let told = engine.peers()[&others[1]].outboxes().recount().0;
-        assert!(told - waiting <= handoff::ENDS_PER_TICK);
+        assert!(told - waiting <= handoff::TOMBSTONES_PER_TICK);
         waiting = told;
     }
     for _ in 0..200 {

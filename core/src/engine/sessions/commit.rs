@@ -1,0 +1,217 @@
+//! The commit of a change: joined into the table and put into the outbox of every replica, as one transaction.
+//!
+//! ```text
+//! commit ─► join (table, events, expiry, placement digests) ─► targets ─► outboxes ─► write set
+//! ```
+//! The write set says where the change lies; [`Engine::wait_for`] waits for its acknowledgements.
+//! What a change is belongs to [`super::write`]; sending to [`crate::engine::peers`].
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::Written;
+use crate::base::clock::Now;
+use crate::base::id::{NodeId, SessionKey};
+use crate::base::limits::WAITERS_MAX;
+use crate::engine::backup::placement::Location;
+use crate::engine::changed::Changed;
+use crate::engine::{Engine, Output};
+use crate::replication::acks::{DeliveryStatus, Level, Waiter};
+use crate::replication::position::{StreamId, StreamPosition};
+use crate::replication::write_set::WriteSet;
+use crate::session::{Record, Stamp};
+
+/// How many outputs are looked through for one that says the same.
+const OUTPUTS_SEEN: usize = 8;
+
+impl Engine {
+    /// Waits for copies of a change. `Err` holds the count when there is nothing to wait for.
+    ///
+    /// # Errors
+    /// The number of copies.
+    pub fn wait_for(
+        &mut self,
+        level: Level,
+        timeout: Duration,
+        write_set: WriteSet,
+        now: Now,
+    ) -> Result<Waiter, usize> {
+        if self.acks.len() >= WAITERS_MAX {
+            return Err(1);
+        }
+        // Between the change and this call some of it may have been settled already.
+        let peers = &self.peers;
+        let delivery_status =
+            |node: &NodeId, position: Option<StreamPosition>| match (peers.get(node), position) {
+                (None, _) => DeliveryStatus::Gone,
+                (Some(peer), Some(position)) => peer.delivery_status(position),
+                (Some(_), None) => DeliveryStatus::Pending,
+            };
+        let holders = write_set.groups().iter().flatten();
+        let positions = holders.flat_map(|holder| {
+            holder
+                .positions
+                .iter()
+                .map(|position| (&holder.node, position.stream))
+        });
+        let awaited: SmallVec<[_; 2]> = positions.map(|(node, stream)| (node.clone(), stream)).collect();
+        let waiter = self
+            .acks
+            .wait(level, now.mono + timeout, write_set, delivery_status)?;
+        let wake = awaited
+            .into_iter()
+            .map(|(node, stream)| Output::Wake(node, stream));
+        self.outputs.extend(wake);
+        Ok(waiter)
+    }
+
+    /// Joins a change of this node and puts it into every peer's outbox.
+    pub(in crate::engine) fn commit(
+        &mut self,
+        key: &SessionKey,
+        delta: Record,
+        stamp: Stamp,
+        now: Now,
+    ) -> Written {
+        let before = self.location(key);
+        self.commit_from(key, &before, delta, stamp, now)
+    }
+
+    /// The same for a session that was at `before`.
+    pub(in crate::engine) fn commit_from(
+        &mut self,
+        key: &SessionKey,
+        before: &Location,
+        delta: Record,
+        stamp: Stamp,
+        now: Now,
+    ) -> Written {
+        self.join(key, &delta, now);
+        let targets = self.targets(key, before);
+        let passing = targets.as_ref().is_some_and(|targets| !targets.stays_here);
+        let roster = &self.roster;
+        let told = self.peers.iter_mut().filter_map(|(node, peer)| {
+            let stays = match &targets {
+                None => true,
+                Some(targets) => targets.stays_at(node)?, // or else it holds no copy
+            };
+            let member = roster
+                .get(node)
+                .is_some_and(|member| member.active && !member.leaving);
+            // What a peer misses that is neither, it will ask for. Only members are copies; a peer that is merely
+            // linked may not be one yet, and one that holds the session only until a better placed one does will not
+            // be one any more.
+            (member || peer.is_linked()).then_some((node, peer, member && stays))
+        });
+        let (mut told, mut delta) = (told.peekable(), delta);
+        let mut positions = SmallVec::<[_; 2]>::new();
+        while let Some((node, peer, is_copy)) = told.next() {
+            let own = if told.peek().is_some() {
+                delta.clone()
+            } else {
+                std::mem::take(&mut delta)
+            };
+            let position = peer.outboxes.push(key, own);
+            match position {
+                Some(position) if peer.is_up(position.stream) => {
+                    signal_changes(&mut self.outputs, node, position.stream);
+                }
+                Some(_) => {}
+                None => self.acks.dropped_all(node),
+            }
+            if is_copy {
+                positions.push((node, position));
+            }
+        }
+        let mut write_set = WriteSet::default();
+        self.gathered
+            .as_mut()
+            .unwrap_or(&mut write_set)
+            .add(&positions, passing);
+        Written {
+            key: key.clone(),
+            version: stamp,
+            write_set,
+        }
+    }
+
+    /// Makes several changes and says where all of them lie; what each of them says of that by itself is nothing.
+    pub fn gather(&mut self, changes: impl FnOnce(&mut Self)) -> WriteSet {
+        self.gathered = Some(WriteSet::default());
+        changes(self);
+        self.gathered.take().unwrap_or_default()
+    }
+
+    /// Puts a record into one peer's outbox; says where it lies there, unless it was dropped.
+    pub(in crate::engine) fn push(
+        &mut self,
+        node: &NodeId,
+        key: &SessionKey,
+        record: &Record,
+    ) -> Option<StreamPosition> {
+        let peer = self.peers.get_mut(node)?;
+        let position = peer.outboxes.push(key, record.clone());
+        match position {
+            Some(position) if peer.is_up(position.stream) => {
+                signal_changes(&mut self.outputs, node, position.stream);
+            }
+            Some(_) => {}
+            None => self.acks.dropped_all(node),
+        }
+        position
+    }
+
+    /// The same for what can as well be told later: only where there is room for it.
+    pub(in crate::engine) fn push_if_room(
+        &mut self,
+        node: &NodeId,
+        key: &SessionKey,
+        record: &Record,
+    ) -> Option<StreamPosition> {
+        let peer = self.peers.get(node)?;
+        let fits = peer.outboxes.has_room_for(key, record);
+        fits.then(|| self.push(node, key, record)).flatten()
+    }
+
+    /// Joins a record, whoever it comes from.
+    pub(in crate::engine) fn join(&mut self, key: &SessionKey, delta: &Record, now: Now) {
+        let location = self.location(key);
+        let known = self.before_change(key);
+        let change = self.table.join(key, delta, self.config.max_inactive);
+        if let Some(origin) = &delta.lifecycle.renamed_from {
+            // Even if the new id is over by now, and this says nothing of it any more.
+            self.end_old_id(key, origin, now);
+        }
+        if !change.changed {
+            if change.new {
+                self.table.forget(key); // it said nothing
+            }
+            return;
+        }
+        self.counters.created += u64::from(!change.was_alive && change.is_alive && !key.is_reserved());
+        self.counters.ended += u64::from(change.was_alive && !change.is_alive);
+        if delta.max_inactive.is_some() {
+            let idle = self.table.get(key).and_then(|known| known.max_inactive.as_ref());
+            let idle = idle.map(|r| r.value);
+            self.touches.hurry(key, idle, self.config.touch_interval);
+        }
+        self.moved_from(key, &location);
+        self.schedule_expiry(key, change, now);
+        if let Some(known) = known {
+            self.tell_change(key, &known, now);
+        }
+        if key.is_reserved() {
+            self.changed.note(Changed::RESERVED);
+        }
+    }
+}
+
+/// Says that changes wait for `node`, unless that was said a moment ago: one report is many changes.
+fn signal_changes(outputs: &mut Vec<Output>, node: &NodeId, stream: StreamId) {
+    let sent_batch =
+        |output: &Output| matches!(output, Output::Changes(other, on) if on == &stream && other == node);
+    if !outputs.iter().rev().take(OUTPUTS_SEEN).any(sent_batch) {
+        outputs.push(Output::Changes(node.clone(), stream));
+    }
+}

@@ -1,0 +1,93 @@
+//! Lookups: the record of a session, under the id it has now, if it may be shown.
+//!
+//! Getting a record that other nodes hold belongs to [`crate::engine::backup::fetch`].
+
+use std::borrow::Cow;
+
+use super::Refused;
+use crate::base::clock::Now;
+use crate::base::id::SessionKey;
+use crate::engine::{Engine, Phase};
+use crate::session::Record;
+
+impl Engine {
+    /// The session of `key`, if there is one, its idle lifetime is not over, and all of it is here. The id it had until
+    /// lately finds it as well.
+    #[must_use]
+    pub fn session(&self, key: &SessionKey, now: Now) -> Option<&Record> {
+        self.find(key, now).ok()
+    }
+
+    /// See [`Self::session`].
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`], [`Refused::Incomplete`].
+    pub fn find(&self, key: &SessionKey, now: Now) -> Result<&Record, Refused> {
+        let (_, known) = self.resolve(key, now);
+        self.served(known, now)
+    }
+
+    /// The id the session of `key` has now, and its record, which may be a tombstone. One lookup where the session was
+    /// not renamed.
+    pub(in crate::engine) fn resolve<'a>(
+        &self,
+        key: &'a SessionKey,
+        now: Now,
+    ) -> (Cow<'a, SessionKey>, Option<&Record>) {
+        let known = self.table.get(key);
+        if known.is_none_or(Record::is_alive) {
+            return (Cow::Borrowed(key), known);
+        }
+        let current = self.current_key(key, now);
+        let known = match &current {
+            Cow::Borrowed(_) => known,
+            Cow::Owned(current) => self.table.get(current),
+        };
+        (current, known)
+    }
+
+    /// `known`, if it is a session whose idle lifetime is not over and all of it is here.
+    pub(in crate::engine) fn served<'a>(
+        &self,
+        known: Option<&'a Record>,
+        now: Now,
+    ) -> Result<&'a Record, Refused> {
+        let record = known
+            .filter(|record| self.is_served(record, now))
+            .ok_or(Refused::NotFound)?;
+        if record.is_complete() {
+            Ok(record)
+        } else {
+            Err(Refused::Incomplete)
+        }
+    }
+
+    /// Whether sessions may be read and changed here: not before the table is complete, because a session that is
+    /// merely missing must not look ended.
+    ///
+    /// # Errors
+    /// [`Refused::NotReady`] with the reason.
+    pub fn check_ready(&self) -> Result<(), Refused> {
+        self.not_ready_reason()
+            .map_or(Ok(()), |reason| Err(Refused::NotReady(reason)))
+    }
+
+    /// Whether a record is a session whose idle lifetime is not over.
+    fn is_served(&self, record: &Record, now: Now) -> bool {
+        record.is_alive()
+            && self
+                .expires_ms(record)
+                .is_none_or(|end| end > self.idle.read(now))
+    }
+
+    /// When a session ends if nobody uses it, in milliseconds since 1970; `None` when it does not.
+    pub(in crate::engine) fn expires_ms(&self, record: &Record) -> Option<u64> {
+        record.expires_ms(self.config.max_inactive)
+    }
+
+    /// Whether the node is stopping.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.phase == Phase::Leaving
+    }
+}
