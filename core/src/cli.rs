@@ -1,4 +1,5 @@
-//! The command line. Exit codes: 0 well, 1 it failed, 64 the configuration or the command line is wrong.
+//! The command line. Exit statuses: 0 success, 1 failure, 64 a wrong configuration or command line, 70 a fault of the
+//! program itself ([`crate::drivers::supervisor`]).
 #![expect(
     clippy::print_stdout,
     reason = "commands answer on standard output; the daemon logs"

@@ -15,6 +15,8 @@ use crate::drivers::discovery;
 use crate::drivers::health::{self, Check};
 use crate::drivers::links::{self, LinkConfig};
 use crate::drivers::node::{self, Node};
+use crate::drivers::quarantine::{Quarantine, QuarantineError};
+use crate::drivers::supervisor;
 use crate::engine::{ClockLimits, Engine, EngineConfig, Tunables};
 use crate::membership::SwimConfig;
 use crate::net::tls::{Tls, TlsError};
@@ -23,6 +25,7 @@ use crate::replication::transfer::Cursor;
 use crate::service::Service;
 use crate::telemetry::log::Log;
 
+mod fault;
 mod reload;
 
 /// How long a leaving node waits for its goodbye, and what it still has to tell, to be sent.
@@ -57,6 +60,9 @@ pub enum StartError {
     /// The API.
     #[error(transparent)]
     Api(#[from] ListenError),
+    /// The quarantine.
+    #[error("node.state_dir: {0}")]
+    Quarantine(#[from] QuarantineError),
     /// A signal cannot be listened to.
     #[error("signals: {0}")]
     Signal(std::io::Error),
@@ -88,7 +94,8 @@ impl Daemon {
         })?;
         let (api, bound) = Api::bind(&config.listen.api).await?;
 
-        let (node, requests) = Node::start(engine_config(&config, addr));
+        let quarantine = Quarantine::load(config.state_dir.as_deref())?;
+        let (node, requests) = Node::start(engine_config(&config, addr), quarantine);
         let (tls, tls_versions) = watch::channel(tls);
         let mut links = LinkConfig::new(
             config.cluster.clone(),
@@ -106,29 +113,27 @@ impl Daemon {
                 source,
             })?;
             let (domain, tls) = (config.domain.clone(), links.tls.clone());
-            tokio::spawn(discovery::multicast(
-                node.clone(),
-                hints.clone(),
-                domain,
-                tls,
-                socket,
-            ));
+            essential(
+                "multicast",
+                discovery::multicast(node.clone(), hints.clone(), domain, tls, socket),
+            );
         }
-        tokio::spawn(node::run_timers(node.clone(), requests.timers));
-        tokio::spawn(links::accept_all(node.clone(), links.clone(), listener));
-        tokio::spawn(links::dial_all(node.clone(), links, requests.links));
-        tokio::spawn(node::run_ticks(node.clone()));
+        essential("timers", node::run_timers(node.clone(), requests.timers));
+        essential("accept", links::accept_all(node.clone(), links.clone(), listener));
+        essential("dial", links::dial_all(node.clone(), links, requests.links));
+        essential("ticks", node::run_ticks(node.clone()));
         for worker in &config.workers {
             let check = Check {
                 route: worker.route.clone(),
                 addr: worker.addr.clone(),
                 path: worker.health_path.clone(),
             };
-            tokio::spawn(health::watch(node.clone(), check));
+            essential("worker health", health::watch(node.clone(), check));
         }
         let service = Arc::new(Service::new(node.clone(), reload::settings(&config)));
         let (access, access_now) = watch::channel(Arc::new(reload::access(&config)));
-        api.serve(&service, &access_now);
+        api.serve(&service, &access_now)
+            .for_each(|task| essential("api", task));
         tracing::info!(node = %config.node, cluster = config.cluster, %addr, api = ?bound.addrs, "started");
         Ok(Self {
             config,
@@ -180,6 +185,15 @@ impl Daemon {
         if tokio::time::timeout(LEAVE_PATIENCE, drained).await.is_err() {
             tracing::warn!("some peers took no goodbye in time");
         }
+    }
+}
+
+/// Runs a task without which the node must not go on.
+fn essential(name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    if fault::fails(name) {
+        supervisor::spawn(name, fault::strike(task));
+    } else {
+        supervisor::spawn(name, task);
     }
 }
 
@@ -248,6 +262,8 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
             max_skew: config.replication.max_skew,
             max_drift_warning: config.membership.max_drift_warning,
         },
+        quarantine: std::collections::BTreeSet::new(), // see Node::start
+        fail_on_id: fault::fail_on_id(),
         workers: workers.collect(),
         seed: rand::random(),
     }

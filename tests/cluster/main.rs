@@ -19,6 +19,7 @@ mod pauses;
 mod reload;
 mod rotation;
 mod slow;
+mod standing;
 mod transfers;
 mod upgrades;
 mod workers;

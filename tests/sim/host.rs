@@ -192,6 +192,8 @@ impl Host {
             max_inactive: plan.options.max_inactive,
             max_active: None,
             touch_interval: plan.options.touch_interval,
+            quarantine: BTreeSet::new(),
+            fail_on_id: None,
             workers: vec![DeclaredWorker {
                 route: format!("w{}", self.index),
                 url: format!("http://10.0.0.{}:8080", self.index + 1),

@@ -329,7 +329,7 @@ impl World {
                 let entropy = host::entropy(index, self.now);
                 self.call(index, |engine, now| engine.add_entropy(&entropy, now));
             }
-            Output::Table(_) => {}
+            Output::Table(_) | Output::Discard(_) => {}
         }
     }
 

@@ -29,6 +29,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         node,
         cluster,
         domain,
+        state_dir,
         listen,
         tls,
         membership,
@@ -40,6 +41,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     note("node.id", *node != new.node, at_next_start);
     note("node.cluster", *cluster != new.cluster, at_next_start);
     note("node.domain", *domain != new.domain, at_next_start);
+    note("node.state_dir", *state_dir != new.state_dir, at_next_start);
     note("worker", *workers != new.workers, at_next_start);
 
     let ListenConfig {

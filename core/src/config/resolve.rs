@@ -2,7 +2,7 @@
 //! bounds stand in the file named like it.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use toml::Table;
@@ -23,6 +23,8 @@ pub struct Config {
     pub cluster: String,
     /// Its domain; empty for none.
     pub domain: String,
+    /// Where the daemon keeps what it has to know after a restart; `None` for nowhere.
+    pub state_dir: Option<PathBuf>,
     /// `[listen]`.
     pub listen: ListenConfig,
     /// `[tls]`.
@@ -67,6 +69,7 @@ fn read(mut root: Section, base: &Path) -> Option<Config> {
     if !domain.is_empty() && NodeId::parse(&domain).is_err() {
         node.problem("domain", "letters, digits, '.', '_' and '-' are expected");
     }
+    let state_dir = node.string("state_dir").map(|dir| base.join(dir));
     drop(node);
 
     let listen = listen::read(&mut root, base);
@@ -80,6 +83,7 @@ fn read(mut root: Section, base: &Path) -> Option<Config> {
         node: id?,
         cluster: cluster?.as_str().to_owned(),
         domain,
+        state_dir,
         listen: listen?,
         tls: tls?,
         membership,

@@ -5,12 +5,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use limpet_wire::table::TableVersion;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
+use super::quarantine::Quarantine;
+use super::supervisor::{self, end_process, lock};
 use super::traffic::AllTraffic;
 use crate::base::clock::{Clock, Now};
 use crate::base::id::{NodeId, SessionKey};
@@ -19,9 +21,10 @@ use crate::engine::backup::fetch::FetchId;
 use crate::engine::events::Event;
 use crate::engine::sessions::Refused;
 use crate::engine::workers::token_keys::Entropy;
-use crate::engine::{Engine, EngineConfig, Output};
+use crate::engine::{Engine, EngineConfig, InboundLink, Output};
 use crate::membership::Timer;
 use crate::replication::acks::{Level, Waiter};
+use crate::replication::message::{self, Message};
 use crate::replication::position::StreamId;
 use crate::replication::write_set::WriteSet;
 
@@ -56,6 +59,7 @@ pub struct Node {
     pub traffic: AllTraffic,
     clock: Clock,
     engine: Mutex<Engine>,
+    quarantine: Mutex<Quarantine>,
     waiters: Mutex<HashMap<Waiter, oneshot::Sender<usize>>>,
     fetches: Mutex<HashMap<FetchId, oneshot::Sender<bool>>>,
     links: Mutex<HashMap<(NodeId, StreamId), Arc<LinkSignal>>>,
@@ -81,7 +85,8 @@ pub struct Requests {
 impl Node {
     /// A node that has just started.
     #[must_use]
-    pub fn start(config: EngineConfig) -> (Arc<Self>, Requests) {
+    pub fn start(mut config: EngineConfig, quarantine: Quarantine) -> (Arc<Self>, Requests) {
+        config.quarantine.extend(quarantine.fingerprints());
         let clock = Clock::start();
         let engine = Engine::new(config, clock.now());
         let (commands, links) = mpsc::unbounded_channel();
@@ -91,6 +96,7 @@ impl Node {
             traffic: AllTraffic::default(),
             clock,
             engine: Mutex::new(engine),
+            quarantine: Mutex::new(quarantine),
             waiters: Mutex::new(HashMap::new()),
             fetches: Mutex::new(HashMap::new()),
             links: Mutex::new(HashMap::new()),
@@ -107,7 +113,7 @@ impl Node {
     /// One call of the engine, and what follows from it.
     pub fn with<T>(&self, call: impl FnOnce(&mut Engine, Now) -> T) -> T {
         let (result, outputs) = {
-            let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut engine = self.engine();
             let result = call(&mut engine, self.clock.now());
             self.publish(&mut engine);
             (result, engine.take_outputs())
@@ -130,7 +136,7 @@ impl Node {
     /// [`EVENT_LISTENERS_MAX`] do already.
     #[must_use]
     pub fn listen(&self) -> Option<(u64, EventReceiver)> {
-        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut engine = self.engine();
         let room = self.events.receiver_count() < EVENT_LISTENERS_MAX;
         room.then(|| (engine.listen(), self.events.subscribe()))
     }
@@ -159,22 +165,14 @@ impl Node {
                 let _ = self.timers.send((after, timer)); // closed: the daemon is stopping
             }
             Output::Copies(waiter, copies) => {
-                let waiting = self
-                    .waiters
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&waiter);
+                let waiting = self.waiters().remove(&waiter);
                 if let Some(waiting) = waiting {
                     let _ = waiting.send(copies); // gone: the caller went away
                 }
             }
             Output::Discard(former) => drop(former),
             Output::Fetched(id, answered) => {
-                let fetching = self
-                    .fetches
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&id);
+                let fetching = self.fetches().remove(&id);
                 if let Some(fetching) = fetching {
                     let _ = fetching.send(answered); // gone: the caller went away
                 }
@@ -207,10 +205,7 @@ impl Node {
         let waiting = self.with(|engine, now| {
             let waiter = engine.wait_for(level, timeout, write_set, now)?;
             let (sender, receiver) = oneshot::channel();
-            self.waiters
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(waiter, sender);
+            self.waiters().insert(waiter, sender);
             Ok(receiver)
         });
         match waiting {
@@ -268,10 +263,7 @@ impl Node {
                 Ok(None) => {}
                 Ok(Some(id)) => {
                     let (sender, receiver) = oneshot::channel();
-                    self.fetches
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(id, sender);
+                    self.fetches().insert(id, sender);
                     receivers.push((key.clone(), receiver));
                 }
                 // What is here is better than nothing.
@@ -284,11 +276,12 @@ impl Node {
 
     /// Reserves `addr` for one task that dials it and keeps the link; `None` while another does.
     pub fn begin_dial(self: &Arc<Self>, addr: SocketAddr) -> Option<Dialling> {
-        let mut dialling = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
-        dialling.insert(addr).then(|| Dialling {
-            node: self.clone(),
-            addr,
-        })
+        lock(&self.dialling, "the list of addresses being dialled")
+            .insert(addr)
+            .then(|| Dialling {
+                node: self.clone(),
+                addr,
+            })
     }
 
     /// A link to `node` is up; its writer listens to the signal, and is reached by it until the registration is
@@ -310,8 +303,52 @@ impl Node {
         self.table.subscribe()
     }
 
-    fn links(&self) -> std::sync::MutexGuard<'_, HashMap<(NodeId, StreamId), Arc<LinkSignal>>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Hands the engine a message of `peer`, decoded from `frame`. Says whether the link `on` is still the one to listen
+    /// to. A change on which the engine panics is quarantined, and the process ends: its table may be half-changed.
+    pub fn receive(&self, peer: &NodeId, on: InboundLink, message: Message, frame: &[u8]) -> bool {
+        let handled =
+            supervisor::catch(|| self.with(|engine, now| engine.on_message(peer, on, message, now)));
+        handled.unwrap_or_else(|panic| {
+            self.quarantine_change_in_hand(peer, frame);
+            end_process(&format!("a message of {peer} made it panic: {panic}"))
+        })
+    }
+
+    /// Quarantines the change of `frame` that was being applied when the engine panicked.
+    fn quarantine_change_in_hand(&self, peer: &NodeId, frame: &[u8]) {
+        let Err(poisoned) = self.engine.lock() else { return };
+        let in_hand = poisoned.get_ref().change_in_hand();
+        let changes = message::decode(frame)
+            .map(Message::into_records)
+            .unwrap_or_default();
+        let Some((key, delta)) = in_hand.and_then(|index| changes.into_iter().nth(index)) else {
+            tracing::error!(%peer, "the panic was not about one change; nothing is quarantined");
+            return;
+        };
+        let kept =
+            lock(&self.quarantine, "the quarantine").add(peer, (&key, &delta), self.clock.now().wall_ms);
+        match kept {
+            Ok(()) => {
+                tracing::error!(%peer, ?key, "this change is quarantined: it will be refused from now on")
+            }
+            Err(error) => tracing::error!(%peer, ?key, %error, "this change cannot be quarantined"),
+        }
+    }
+
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        lock(&self.engine, "the engine")
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, HashMap<Waiter, oneshot::Sender<usize>>> {
+        lock(&self.waiters, "the list of callers that wait for copies")
+    }
+
+    fn fetches(&self) -> MutexGuard<'_, HashMap<FetchId, oneshot::Sender<bool>>> {
+        lock(&self.fetches, "the list of fetches")
+    }
+
+    fn links(&self) -> MutexGuard<'_, HashMap<(NodeId, StreamId), Arc<LinkSignal>>> {
+        lock(&self.links, "the list of links")
     }
 }
 
@@ -343,11 +380,7 @@ pub struct Dialling {
 
 impl Drop for Dialling {
     fn drop(&mut self) {
-        self.node
-            .dialling
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.addr);
+        lock(&self.node.dialling, "the list of addresses being dialled").remove(&self.addr);
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::supervisor::lock;
 use crate::base::id::NodeId;
 use crate::base::limits::MEMBERS_MAX;
 use crate::replication::position::{Sequence, StreamId};
@@ -122,8 +123,8 @@ impl Traffic {
         time
     }
 
-    fn timed(&self) -> std::sync::MutexGuard<'_, Timed> {
-        self.timed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn timed(&self) -> MutexGuard<'_, Timed> {
+        lock(&self.timed, "the acknowledgement times")
     }
 }
 
@@ -134,7 +135,7 @@ pub struct AllTraffic(Mutex<BTreeMap<NodeId, Arc<Traffic>>>);
 impl AllTraffic {
     /// That of `node`. Past twice [`MEMBERS_MAX`] names, those nobody is linked to are forgotten.
     pub fn of(&self, node: &NodeId) -> Arc<Traffic> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0, "the traffic of peers");
         if all.len() >= 2 * MEMBERS_MAX && !all.contains_key(node) {
             all.retain(|_, traffic| Arc::strong_count(traffic) > 1);
         }
@@ -143,7 +144,7 @@ impl AllTraffic {
 
     /// All there is.
     pub fn all(&self) -> BTreeMap<NodeId, Arc<Traffic>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0, "the traffic of peers").clone()
     }
 }
 

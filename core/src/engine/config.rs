@@ -10,6 +10,7 @@ use limpet_wire::report::IdleLimit;
 
 use crate::base::id::NodeId;
 use crate::membership::SwimConfig;
+use crate::replication::fingerprint::Fingerprint;
 use crate::replication::message::DeclaredWorker;
 
 /// Which nodes hold a session.
@@ -61,6 +62,10 @@ pub struct EngineConfig {
     pub rename_forward: Duration,
     /// What is believed of other nodes' clocks.
     pub clocks: ClockLimits,
+    /// Changes that made an earlier incarnation of this process panic: they are refused, and counted.
+    pub quarantine: BTreeSet<Fingerprint>,
+    /// Fault injection, for tests: a change from another node to a session of this id panics. `None` in the product.
+    pub fail_on_id: Option<String>,
     /// This node's workers.
     pub workers: Vec<DeclaredWorker>,
     /// Seeds the choices of membership and the numbers of requests. No secret is made of it.

@@ -93,6 +93,7 @@ pub struct Engine {
     peers: BTreeMap<NodeId, Peer>,
     inbound: BTreeMap<NodeId, BTreeMap<StreamId, peer::Heard>>,
     ids: Ids,
+    intake: peers::intake::Intake,
     missed_touches: touches::MissedTouches,
     absences: absence::Absences,
     /// When a node that is ready may begin to forget ends.
@@ -157,6 +158,7 @@ impl Engine {
             peers: BTreeMap::new(),
             inbound: BTreeMap::new(),
             ids: Ids::new(config.seed),
+            intake: peers::intake::Intake::new(&config),
             missed_touches: touches::MissedTouches::default(),
             absences: absence::Absences::new(now.wall_ms),
             forgets_from: Duration::MAX,

@@ -121,6 +121,21 @@ impl Message {
     }
 }
 
+impl Message {
+    /// The records it carries, in order; none where it carries something else.
+    #[must_use]
+    pub fn into_records(self) -> Vec<(SessionKey, Record)> {
+        match self {
+            Self::Deltas { changes, .. } => changes,
+            Self::Chunk { records, .. } => records,
+            Self::Fetched { key, record, .. } => {
+                record.into_iter().map(|record| (key.clone(), *record)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// A session in a handoff offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferedSession {

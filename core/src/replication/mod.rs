@@ -9,6 +9,7 @@
 
 pub mod acks;
 pub mod digest;
+pub mod fingerprint;
 pub mod message;
 pub mod outbox;
 pub mod placement;

@@ -11,6 +11,7 @@ use super::*;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::EVENT_LISTENERS_MAX;
 use crate::drivers::node::run_ticks;
+use crate::drivers::quarantine::Quarantine;
 use crate::engine::{ClockLimits, EngineConfig, Mode};
 use crate::membership::SwimConfig;
 use crate::replication::message::DeclaredWorker;
@@ -43,6 +44,8 @@ fn config() -> EngineConfig {
         tombstone_life: Duration::from_secs(24 * 3600),
         rename_forward: Duration::from_secs(30),
         clocks: ClockLimits::default(),
+        quarantine: std::collections::BTreeSet::new(),
+        fail_on_id: None,
         workers: vec![DeclaredWorker {
             route: "w1".into(),
             url: "http://127.0.0.1:8080".into(),
@@ -55,7 +58,7 @@ fn config() -> EngineConfig {
 }
 
 fn service_of(config: EngineConfig, patterns: &[&str]) -> Service {
-    let (node, _requests) = Node::start(config);
+    let (node, _requests) = Node::start(config, Quarantine::default());
     let patterns = patterns.iter().map(ToString::to_string).collect();
     let settings = Settings {
         ack: Ack {
@@ -463,7 +466,7 @@ fn beside_a_silent_member() -> (Service, NodeId) {
         ..config()
     };
     let service = service_of(backup("a", 1), &[]);
-    let (other, _requests) = Node::start(backup("b", 2));
+    let (other, _requests) = Node::start(backup("b", 2), Quarantine::default());
     let nodes = [service.node.clone(), other];
     let sides = [(0, 1), (1, 0)].map(|(at, of)| {
         let peer = nodes[of].with(|engine, _| engine.identity().clone());

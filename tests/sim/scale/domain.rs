@@ -108,7 +108,7 @@ impl Node {
                 let byte = u8::try_from(own % 256).expect("a byte");
                 self.engine.add_entropy(&[byte; 36], now);
             }
-            Output::Copies(..) | Output::Fetched(..) | Output::Table(_) => {}
+            Output::Copies(..) | Output::Fetched(..) | Output::Table(_) | Output::Discard(_) => {}
         }
     }
 
@@ -195,6 +195,8 @@ impl Domain {
             tombstone_life: Duration::from_secs(24 * 3600),
             rename_forward: Duration::from_secs(30),
             clocks: ClockLimits::default(),
+            quarantine: BTreeSet::new(),
+            fail_on_id: None,
             workers: vec![DeclaredWorker {
                 route: format!("w{index}"),
                 url: format!("http://worker-{index}"),

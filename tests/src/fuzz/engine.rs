@@ -117,6 +117,8 @@ fn ready(mode: Mode) -> Engine {
         tombstone_life: Duration::from_secs(24 * 3600),
         rename_forward: Duration::from_secs(30),
         clocks: ClockLimits::default(),
+        quarantine: BTreeSet::new(),
+        fail_on_id: None,
         workers: vec![DeclaredWorker {
             route: "a".into(),
             url: "http://10.0.0.1:8080".into(),

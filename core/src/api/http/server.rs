@@ -122,17 +122,21 @@ impl Api {
         Ok((Self { listeners }, bound))
     }
 
-    /// Serves until the runtime ends; every request under the settings of its time.
-    pub fn serve(self, service: &Arc<Service>, access: &watch::Receiver<Arc<Access>>) {
-        for listener in self.listeners {
-            let caller = (service.clone(), access.clone());
-            tokio::spawn(async move {
+    /// Serves, every request under the settings of its time: one task for each endpoint, none of which ends.
+    pub fn serve(
+        self,
+        service: &Arc<Service>,
+        access: &watch::Receiver<Arc<Access>>,
+    ) -> impl Iterator<Item = impl Future<Output = ()> + Send + use<>> {
+        self.listeners.into_iter().map(|listener| {
+            let (service, access) = (service.clone(), access.clone());
+            async move {
                 let limit = Arc::new(Semaphore::new(API_CONNECTIONS_MAX));
                 while let Ok(permit) = limit.clone().acquire_owned().await {
-                    accept(&listener, &caller.0, &caller.1, permit).await;
+                    accept(&listener, &service, &access, permit).await;
                 }
-            });
-        }
+            }
+        })
     }
 }
 

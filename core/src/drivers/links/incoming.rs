@@ -123,7 +123,7 @@ async fn listen(
         if let Message::Ack { stream, sequence, .. } = &message {
             traffic.acknowledged(*stream, *sequence, Instant::now());
         }
-        if !node.with(|engine, now| engine.on_message(peer, on, message, now)) {
+        if !node.receive(peer, on, message, &frame) {
             return Ok(()); // a later link took its place
         }
     }

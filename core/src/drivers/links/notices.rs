@@ -1,8 +1,10 @@
 //! What was said in the log lately, so that a node that tries again every second is not told of every second.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::drivers::supervisor::lock;
 
 /// How long the same is not said again.
 const PAUSE: Duration = Duration::from_secs(3600);
@@ -18,7 +20,7 @@ pub(super) struct Notices {
 impl Notices {
     /// Whether `notice` is to be given: it was not, lately.
     pub(super) fn is_new(&self, notice: String) -> bool {
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given = lock(&self.given, "the list of notices");
         if given.get(&notice).is_some_and(|at| at.elapsed() < PAUSE) {
             return false;
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
+use crate::engine::peers::intake::Refusals;
 use crate::engine::{Engine, Phase};
 use crate::replication::acks::DeliveryStatus;
 use crate::replication::message::{Message, OfferedSession};
@@ -258,7 +259,7 @@ impl Engine {
         node: &NodeId,
         records: Vec<(SessionKey, Record)>,
         now: Now,
-    ) -> usize {
+    ) -> Refusals {
         if self.placement.is_none() {
             return self.apply(node, records, now);
         }

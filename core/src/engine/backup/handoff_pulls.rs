@@ -109,7 +109,7 @@ impl Engine {
         };
         // What has changed there since is offered as it is now.
         if let Some(record) = record
-            && self.apply(node, vec![(key.clone(), record.clone())], now) == 0
+            && self.apply(node, vec![(key.clone(), record.clone())], now).total() == 0
             && record.digest() == digest
             && let Some(pull) = self.handoff_pulls.0.get_mut(node)
         {

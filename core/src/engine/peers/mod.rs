@@ -1,5 +1,6 @@
 //! The other nodes as places to send to: links that come and go, messages that arrive.
 
+pub(in crate::engine) mod intake;
 pub(in crate::engine) mod peer;
 pub(in crate::engine) mod repair;
 
@@ -10,6 +11,7 @@ use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{BATCH_BYTES, CONTROL_QUEUE_MAX, WORKERS_MAX};
 use crate::engine::changed::Changed;
+use crate::engine::peers::intake::Refusals;
 use crate::engine::peers::peer::Peer;
 use crate::engine::sessions::touches::SESSIONS_PER_TICK;
 use crate::engine::{Engine, Output};
@@ -278,13 +280,21 @@ impl Engine {
 
     /// A message of `node` arrived on the link `on`. Says whether that link is still the one to listen to.
     pub fn on_message(&mut self, node: &NodeId, on: InboundLink, message: Message, now: Now) -> bool {
-        let listens = self.dispatch(node, on, message, now);
+        self.note_pause(now);
+        self.intake.reset();
+        let is_current = self.dispatch(node, on, message, now);
+        self.intake.reset();
         self.settle(now);
-        listens
+        is_current
+    }
+
+    /// Which change of a message is being applied, counted from 0. Asked after a panic, to know what caused it.
+    #[must_use]
+    pub const fn change_in_hand(&self) -> Option<usize> {
+        self.intake.change_in_hand()
     }
 
     fn dispatch(&mut self, node: &NodeId, on: InboundLink, message: Message, now: Now) -> bool {
-        self.note_pause(now);
         let inbound = self
             .inbound
             .entry(node.clone())
@@ -313,7 +323,7 @@ impl Engine {
                     .or_default()
                     .entry(on.stream)
                     .or_default();
-                inbound.refused = match refused {
+                inbound.refused = match refused.total() {
                     0 if sequence >= inbound.sequence => inbound.refused,
                     0 => Sequence::ZERO, // another incarnation of it, which numbers anew
                     _ => sequence,
@@ -405,21 +415,27 @@ impl Engine {
         }
     }
 
-    /// Joins another node's records. A record with a stamp from the far future is refused whole; says how many were.
+    /// Joins another node's records, except those that are refused whole: with a stamp too far ahead, or quarantined.
     pub(in crate::engine) fn apply(
         &mut self,
         from: &NodeId,
         records: Vec<(SessionKey, Record)>,
         now: Now,
-    ) -> usize {
-        let mut refused = 0;
+    ) -> Refusals {
+        let mut refused = Refusals::default();
         self.table.prefetch(records.iter().map(|(key, _)| key));
         self.events.replicated = true;
         for (key, mut record) in records {
+            if !self.intake.admits(&key, &record) {
+                self.counters.quarantined += 1;
+                tracing::error!(peer = %from, ?key, "refused a change that made this process panic before");
+                refused.quarantined += 1;
+                continue;
+            }
             if let Err(error) = self.hlc.observe(record.latest(), now.wall_ms) {
                 self.counters.skew_refused += 1;
                 tracing::warn!(peer = %from, %error, "refused a change");
-                refused += 1;
+                refused.skewed += 1;
                 continue;
             }
             if record.is_touch_only()

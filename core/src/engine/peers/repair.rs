@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::base::clock::Now;
 use crate::base::id::{BUCKETS, NodeId, SessionKey};
+use crate::engine::peers::intake::Refusals;
 use crate::engine::{Engine, Phase};
 use crate::replication::digest::{self, Buckets};
 use crate::replication::message::Message;
@@ -311,12 +312,12 @@ impl Engine {
         from: &NodeId,
         records: Vec<(SessionKey, Record)>,
         now: Now,
-    ) -> usize {
+    ) -> Refusals {
         let holds = |engine: &Self, key: &SessionKey| engine.table.get(key).map_or(0, Record::digest);
-        let (mut refused, mut different) = (0, 0);
+        let (mut refused, mut different) = (Refusals::default(), 0);
         for (key, record) in records {
             let before = holds(self, &key);
-            refused += self.apply_table(from, vec![(key.clone(), record)], now);
+            refused.add(self.apply_table(from, vec![(key.clone(), record)], now));
             different += u64::from(holds(self, &key) != before);
         }
         if let Some(peer) = self.peers.get_mut(from) {

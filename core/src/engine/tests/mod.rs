@@ -183,6 +183,8 @@ impl Cluster {
             tombstone_life: self.tombstone_life,
             rename_forward: Duration::from_secs(30),
             clocks: ClockLimits::default(),
+            quarantine: BTreeSet::new(),
+            fail_on_id: None,
             workers: vec![worker(name)],
             seed: 7,
         };

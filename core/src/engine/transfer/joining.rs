@@ -211,11 +211,11 @@ impl Engine {
         } else {
             self.apply_repair(node, records, now)
         };
-        self.counters.transfer_sessions_received += (count - refused) as u64;
-        if refused > 0 && joining {
+        self.counters.transfer_sessions_received += (count - refused.total()) as u64;
+        if refused.skewed > 0 && joining {
             // A table with holes is not a table. The clock is what has to be put right; then it goes better.
             tracing::error!(
-                refused,
+                refused = refused.skewed,
                 "sessions were refused for their stamps; does this node's clock run behind?"
             );
             self.joining.refused_by_clock = true;

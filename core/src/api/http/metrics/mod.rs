@@ -119,6 +119,11 @@ fn write_replication(page: &mut Page, metrics: &Metrics) {
         c.behind,
     );
     page.counter(
+        "limpet_quarantined_refused_total",
+        "changes refused because an earlier incarnation of this process panicked on them",
+        c.quarantined,
+    );
+    page.counter(
         "limpet_skew_refused_total",
         "changes refused because their stamp was too far ahead of this node's clock",
         c.skew_refused,
