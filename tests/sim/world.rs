@@ -329,7 +329,8 @@ impl World {
                 let entropy = host::entropy(index, self.now);
                 self.call(index, |engine, now| engine.add_entropy(&entropy, now));
             }
-            Output::Table(_) | Output::Discard(_) => {}
+            // Simulated nodes have no store.
+            Output::Table(_) | Output::Discard(_) | Output::Committed | Output::Load(..) => {}
         }
     }
 

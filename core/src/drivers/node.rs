@@ -171,6 +171,8 @@ impl Node {
                 }
             }
             Output::Discard(former) => drop(former),
+            // These come only where a store is attached, and the daemon attaches none.
+            Output::Committed | Output::Load(..) => {}
             Output::Fetched(id, answered) => {
                 let fetching = self.fetches().remove(&id);
                 if let Some(fetching) = fetching {

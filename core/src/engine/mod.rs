@@ -9,6 +9,7 @@
 //! sessions   operations on sessions, renames, touches, expiry
 //! peers      links and messages of other nodes; anti-entropy
 //! transfer   the table for a joining node, from both sides
+//! store      the seams for a store behind the table
 //! backup     placement, hinted handoff and fetching, where not every node holds every session
 //! events, counters, selfcheck    what observers are told
 //! ```
@@ -25,6 +26,7 @@ mod output;
 pub mod peers;
 pub mod selfcheck;
 pub mod sessions;
+mod store;
 mod transfer;
 pub mod workers;
 
@@ -39,7 +41,7 @@ use crate::replication::position::StreamId;
 use crate::replication::transfer::Transfers;
 use crate::replication::write_set::WriteSet;
 use crate::session::Hlc;
-use crate::store::{Deadlines, Memory};
+use crate::store::{Deadlines, Feed, Memory};
 use backup::{fetch, handoff, handoff_pulls, placement};
 use changed::Changed;
 use ids::Ids;
@@ -77,6 +79,7 @@ pub struct Engine {
     hlc: Hlc,
     table: Memory,
     deadlines: Deadlines,
+    feed: Feed,
     touches: touches::Touches,
     idle: SteadyClock,
     placement: Option<placement::Placement>,
@@ -139,6 +142,7 @@ impl Engine {
             hlc: Hlc::new(config.node.tag(), skew_max_ms),
             table: Memory::default(),
             deadlines: Deadlines::default(),
+            feed: Feed::default(),
             touches: touches::Touches::default(),
             idle: SteadyClock::start(now),
             placement: match config.mode {

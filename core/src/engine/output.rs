@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use limpet_wire::table::TableVersion;
 
-use crate::base::id::NodeId;
+use crate::base::id::{NodeId, SessionKey};
 use crate::engine::backup::fetch::FetchId;
 use crate::membership::Timer;
 use crate::replication::acks::Waiter;
@@ -38,4 +38,8 @@ pub enum Output {
     Discard(Box<super::Engine>),
     /// A fetch is over. Says whether everybody who was asked has answered.
     Fetched(FetchId, bool),
+    /// Changes wait for the store that is attached: [`crate::engine::Engine::take_committed`].
+    Committed,
+    /// Load this session from the store that is attached, for a fetch: [`crate::engine::Engine::on_loaded`].
+    Load(FetchId, SessionKey),
 }

@@ -108,7 +108,12 @@ impl Node {
                 let byte = u8::try_from(own % 256).expect("a byte");
                 self.engine.add_entropy(&[byte; 36], now);
             }
-            Output::Copies(..) | Output::Fetched(..) | Output::Table(_) | Output::Discard(_) => {}
+            Output::Copies(..)
+            | Output::Fetched(..)
+            | Output::Table(_)
+            | Output::Discard(_)
+            | Output::Committed
+            | Output::Load(..) => {}
         }
     }
 

@@ -1,8 +1,8 @@
-//! Sessions that are not here, or not all of them: they are asked of nodes that have them, before anybody is told
-//! that there is no such session.
+//! Fetches: a session that is not here, or not all of it, is asked of those that may have it before anybody is told that
+//! there is no such session.
 //!
-//! First the likeliest node is asked, then all others that may know. A node that does not answer is not taken for
-//! one that has nothing.
+//! The likeliest node is asked first, then all others that may have it, and the store where one is attached. Silence is
+//! never taken for an answer that there is nothing. Waiting callers belong to [`crate::drivers`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,14 +31,22 @@ pub type FetchId = u64;
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Fetches(BTreeMap<FetchId, Fetch>);
 
+/// Whom a session is asked of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Peer(NodeId),
+    /// The store behind the table.
+    Store,
+}
+
 #[derive(Debug)]
 struct Fetch {
     key: SessionKey,
     /// Still to be asked.
-    others: Vec<NodeId>,
-    asked: BTreeSet<NodeId>,
+    others: Vec<Source>,
+    asked: BTreeSet<Source>,
     /// Whether somebody was asked and did not answer.
-    failure_detector: bool,
+    unanswered: bool,
     until: Duration,
 }
 
@@ -61,6 +69,9 @@ impl Engine {
         if matches!(found, Err(Refused::Incomplete)) {
             return true;
         }
+        if found.is_err() && self.may_be_stored(key) {
+            return true;
+        }
         let Some(placement) = &self.placement else {
             return false;
         };
@@ -81,26 +92,33 @@ impl Engine {
     /// [`Refused::Unreachable`].
     pub fn fetch(&mut self, key: &SessionKey, now: Now) -> Result<Option<FetchId>, Refused> {
         let key = self.current_key(key, now).into_owned();
-        let known = self.who_may_have(&key);
-        if known.is_empty() {
+        let stored = self.may_be_stored(&key).then_some(Source::Store);
+        // Where every node holds every session, a peer has no more than memory of one that memory has nothing of.
+        let known = match (&self.placement, &stored) {
+            (None, Some(_)) => Vec::new(),
+            _ => self.who_may_have(&key),
+        };
+        if known.is_empty() && stored.is_none() {
             self.give_up_part(&key);
             return Ok(None);
         }
-        let mut nodes: Vec<_> = known.into_iter().filter(|node| self.can_answer(node)).collect();
-        if nodes.is_empty() || self.fetches.0.len() >= FETCHES_MAX {
+        let reachable = known.iter().filter(|node| self.can_answer(node)).cloned();
+        let mut first: Vec<_> = reachable.map(Source::Peer).chain(stored).collect();
+        let nobody = first.iter().all(|source| *source == Source::Store) && !known.is_empty();
+        if nobody || self.fetches.0.len() >= FETCHES_MAX {
             return Err(Refused::Unreachable);
         }
-        let others = nodes.split_off(1);
+        let others = first.split_off(1);
         let id = self.ids.next_request();
         let fetch = Fetch {
             key,
             others,
             asked: BTreeSet::new(),
-            failure_detector: false,
+            unanswered: false,
             until: now.mono + PATIENCE,
         };
         self.fetches.0.insert(id, fetch);
-        self.ask(id, nodes);
+        self.ask(id, first);
         Ok(Some(id))
     }
 
@@ -134,15 +152,18 @@ impl Engine {
         member.is_some_and(|member| member.linked && member.ready && !member.leaving)
     }
 
-    fn ask(&mut self, id: FetchId, nodes: Vec<NodeId>) {
+    fn ask(&mut self, id: FetchId, sources: Vec<Source>) {
         let Some(fetch) = self.fetches.0.get_mut(&id) else {
             return;
         };
-        fetch.asked.extend(nodes.iter().cloned());
+        fetch.asked.extend(sources.iter().cloned());
         let key = fetch.key.clone();
-        for node in nodes {
+        for source in sources {
             let key = key.clone();
-            self.send(&node, Message::Fetch { request: id, key });
+            match source {
+                Source::Peer(node) => self.send(&node, Message::Fetch { request: id, key }),
+                Source::Store => self.outputs.push(Output::Load(id, key)),
+            }
         }
     }
 
@@ -182,24 +203,51 @@ impl Engine {
         let Some(fetch) = self.fetches.0.get_mut(&request) else {
             return; // too late
         };
-        if fetch.key != *key || !fetch.asked.contains(node) {
+        let source = Source::Peer(node.clone());
+        if fetch.key != *key || !fetch.asked.contains(&source) {
             return;
         }
         if let Some(fragment) = record.as_ref().filter(|record| record.is_fragment()) {
             self.apply(node, vec![(key.clone(), Record::clone(fragment))], now);
             return; // the rest follows
         }
-        fetch.asked.remove(node);
+        fetch.asked.remove(&source);
         if let Some(record) = record {
             self.handoff.keep(key.clone(), now);
             self.apply(node, vec![(key.clone(), *record)], now);
-            let known = self.table.get(key);
-            if known.is_some_and(|record| !record.is_alive() || record.is_complete()) {
+            if self.is_known(key) {
                 self.end_fetch(request, true);
                 return;
             }
         }
         self.progress_fetch(request, now);
+    }
+
+    /// Whether memory has all of a session, or knows that it is over.
+    fn is_known(&self, key: &SessionKey) -> bool {
+        let record = self.table.get(key);
+        record.is_some_and(|record| !record.is_alive() || record.is_complete())
+    }
+
+    /// The session that the store was asked for; `None` when its answer is not waited for.
+    pub(in crate::engine) fn take_load(&mut self, id: FetchId) -> Option<SessionKey> {
+        let fetch = self.fetches.0.get_mut(&id)?;
+        let key = fetch.key.clone();
+        fetch.asked.remove(&Source::Store).then_some(key)
+    }
+
+    /// The store has answered, or could not.
+    pub(in crate::engine) fn end_load(&mut self, id: FetchId, answered: bool, now: Now) {
+        let Some(fetch) = self.fetches.0.get_mut(&id) else {
+            return;
+        };
+        fetch.unanswered |= !answered;
+        let key = fetch.key.clone();
+        if self.is_known(&key) {
+            self.end_fetch(id, true);
+        } else {
+            self.progress_fetch(id, now);
+        }
     }
 
     /// Goes on with fetches that have waited long enough.
@@ -208,7 +256,7 @@ impl Engine {
         let due: Vec<FetchId> = due.map(|(id, _)| *id).collect();
         for id in due {
             if let Some(fetch) = self.fetches.0.get_mut(&id) {
-                fetch.failure_detector |= !fetch.asked.is_empty();
+                fetch.unanswered |= !fetch.asked.is_empty();
                 fetch.asked.clear();
             }
             self.progress_fetch(id, now);
@@ -222,7 +270,7 @@ impl Engine {
         };
         let others = std::mem::take(&mut fetch.others);
         if others.is_empty() {
-            let answered = !fetch.failure_detector;
+            let answered = !fetch.unanswered;
             self.end_fetch(id, answered);
         } else {
             fetch.until = now.mono + PATIENCE;

@@ -309,6 +309,7 @@ impl Engine {
         fresh.outputs.extend(addrs.into_iter().map(Output::Dial));
         fresh.absences.born_ms = now.wall_ms.max(self.absences.born_ms + 1);
         fresh.absences.began_anew = matches!(self.phase, Phase::Joining { .. });
+        fresh.feed = std::mem::take(&mut self.feed);
         fresh.counters = self.counters;
         fresh.counters.started_over += 1;
         fresh.hlc = self.hlc.clone();

@@ -189,6 +189,9 @@ impl Engine {
             }
             return;
         }
+        if self.feed.push(key, delta) {
+            self.outputs.push(Output::Committed);
+        }
         self.counters.created += u64::from(!change.was_alive && change.is_alive && !key.is_reserved());
         self.counters.ended += u64::from(change.was_alive && !change.is_alive);
         if delta.max_inactive.is_some() {

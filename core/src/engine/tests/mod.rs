@@ -13,6 +13,7 @@ mod leaving;
 mod life;
 mod members;
 mod oversized;
+mod store;
 mod streams;
 mod tombstones;
 mod transfers;
@@ -50,6 +51,8 @@ struct Cluster {
     timers: Vec<(Duration, NodeId, Timer)>,
     copies: BTreeMap<(NodeId, Waiter), usize>,
     fetched: BTreeMap<(NodeId, fetch::FetchId), bool>,
+    /// What stores were asked for.
+    loads: Vec<(NodeId, fetch::FetchId)>,
     mode: Mode,
     tombstone_life: Duration,
     queue_bytes: usize,
@@ -105,6 +108,7 @@ impl Cluster {
             timers: Vec::new(),
             copies: BTreeMap::new(),
             fetched: BTreeMap::new(),
+            loads: Vec::new(),
             mode: Mode::Delta,
             tombstone_life: Duration::from_secs(24 * 3600),
             queue_bytes: 1 << 20,
@@ -130,6 +134,12 @@ impl Cluster {
             cluster.run(Duration::from_secs(2));
         }
         cluster
+    }
+
+    /// Calls the engine of `name`.
+    fn at<T>(&mut self, name: &str, call: impl FnOnce(&mut Engine, Now) -> T) -> T {
+        let now = self.now();
+        call(self.engines.get_mut(&node(name)).unwrap(), now)
     }
 
     fn now(&self) -> Now {
@@ -325,6 +335,7 @@ impl Cluster {
                         Output::Fetched(fetch, answered) => {
                             self.fetched.insert((id.clone(), fetch), answered);
                         }
+                        Output::Load(fetch, _) => self.loads.push((id.clone(), fetch)),
                         Output::Close(to, stream)
                             if self.links.remove(&(id.clone(), to.clone(), stream)).is_some() =>
                         {

@@ -11,13 +11,6 @@ fn idle(ms: u64) -> Patch {
     }
 }
 
-impl Cluster {
-    fn at<T>(&mut self, name: &str, call: impl FnOnce(&mut Engine, Now) -> T) -> T {
-        let now = self.now();
-        call(self.engines.get_mut(&node(name)).unwrap(), now)
-    }
-}
-
 #[test]
 fn a_session_in_use_on_one_side_of_a_cut_goes_on_at_both_when_it_heals() {
     let mut cluster = Cluster::of(&["a", "b"]);
