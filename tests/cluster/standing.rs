@@ -50,7 +50,7 @@ async fn a_change_that_makes_a_core_panic_is_refused_after_its_restart() {
     let status = b.process.ended(SOON).await;
     assert_eq!(status.code(), Some(EXIT_SOFTWARE), "{}", b.process.tail());
     let kept = std::fs::read_to_string(state.join("quarantine")).expect("the quarantine of b");
-    assert!(kept.contains("a default/poison "), "{kept}");
+    assert!(kept.contains(" a default poison "), "{kept}");
 
     // The fault is still there: only what is refused cannot cause it again.
     let b = site.core("b").await;

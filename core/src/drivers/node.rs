@@ -86,7 +86,7 @@ impl Node {
     /// A node that has just started.
     #[must_use]
     pub fn start(mut config: EngineConfig, quarantine: Quarantine) -> (Arc<Self>, Requests) {
-        config.quarantine.extend(quarantine.fingerprints());
+        config.quarantine.extend(quarantine.sessions().cloned());
         let clock = Clock::start();
         let engine = Engine::new(config, clock.now());
         let (commands, links) = mpsc::unbounded_channel();
@@ -331,9 +331,9 @@ impl Node {
             lock(&self.quarantine, "the quarantine").add(peer, (&key, &delta), self.clock.now().wall_ms);
         match kept {
             Ok(()) => {
-                tracing::error!(%peer, ?key, "this change is quarantined: it will be refused from now on")
+                tracing::error!(%peer, ?key, "this session is quarantined: its changes will be refused from now on")
             }
-            Err(error) => tracing::error!(%peer, ?key, %error, "this change cannot be quarantined"),
+            Err(error) => tracing::error!(%peer, ?key, %error, "this session cannot be quarantined"),
         }
     }
 

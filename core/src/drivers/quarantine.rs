@@ -1,8 +1,10 @@
-//! The quarantine: changes of other nodes that made this process panic, kept in a file so that the next incarnation
-//! refuses them. Without it the node that sent such a change would send it again after every restart, to every node.
+//! The quarantine: sessions a change of which, sent by another node, made this process panic. They are kept in a file, so
+//! that the next incarnation refuses their changes. Without it the node that sent such a change would send it again after
+//! every restart, to every node.
 //!
-//! The file has a line for each: when (milliseconds since 1970), the node that sent it, the session, the fingerprint. An
-//! operator who has mended the cause deletes lines, or the file. Refusing and counting belong to the engine.
+//! The file has a line for each: when (milliseconds since 1970), the node that sent the change, app and id of the session,
+//! and the fingerprint of the change. An operator who has mended the cause deletes lines, or the file. Refusing and
+//! counting belong to the engine.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -32,7 +34,7 @@ pub enum QuarantineError {
         source: std::io::Error,
     },
     /// A line is none of ours.
-    #[error("{path}, line {line}: <ms> <node> <session> <fingerprint> is expected; mend or delete the line")]
+    #[error("{path}, line {line}: <ms> <node> <app> <id> <fingerprint> is expected; mend or delete the line")]
     Line {
         /// The file.
         path: PathBuf,
@@ -45,8 +47,8 @@ pub enum QuarantineError {
 #[derive(Debug, Default)]
 pub struct Quarantine {
     path: Option<PathBuf>,
-    /// Line and fingerprint, the oldest first.
-    entries: VecDeque<(String, Fingerprint)>,
+    /// Line and session, the oldest first.
+    entries: VecDeque<(String, SessionKey)>,
 }
 
 impl Quarantine {
@@ -65,12 +67,11 @@ impl Quarantine {
         };
         let mut entries = VecDeque::new();
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
-            let fingerprint = line.split(' ').nth(3).and_then(|print| print.parse().ok());
-            let Some(fingerprint) = fingerprint else {
+            let [_, _, app, id, _] = *line.split(' ').collect::<Vec<_>>() else {
                 let line = number + 1;
                 return Err(QuarantineError::Line { path, line });
             };
-            entries.push_back((line.to_owned(), fingerprint));
+            entries.push_back((line.to_owned(), SessionKey::new(app, id)));
         }
         Ok(Self {
             path: Some(path),
@@ -78,12 +79,12 @@ impl Quarantine {
         })
     }
 
-    /// What is to be refused.
-    pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
-        self.entries.iter().map(|(_, fingerprint)| *fingerprint)
+    /// The sessions whose changes are to be refused.
+    pub fn sessions(&self) -> impl Iterator<Item = &SessionKey> {
+        self.entries.iter().map(|(_, key)| key)
     }
 
-    /// Adds the change that `peer` sent, and writes the file. Called by a process that is about to end, so an error is
+    /// Adds the session of a change that `peer` sent, and writes the file. Called by a process that is about to end, so an error is
     /// only returned to be logged.
     ///
     /// # Errors
@@ -94,12 +95,12 @@ impl Quarantine {
         (key, delta): (&SessionKey, &Record),
         now_ms: u64,
     ) -> std::io::Result<()> {
-        let fingerprint = Fingerprint::of_change(key, delta);
-        if self.fingerprints().any(|known| known == fingerprint) {
+        if self.sessions().any(|known| known == key) {
             return Ok(());
         }
-        let line = format!("{now_ms} {peer} {key:?} {fingerprint}");
-        self.entries.push_back((line, fingerprint));
+        let fingerprint = Fingerprint::of_change(key, delta);
+        let line = format!("{now_ms} {peer} {} {} {fingerprint}", key.app(), key.id());
+        self.entries.push_back((line, key.clone()));
         while self.entries.len() > QUARANTINED_MAX {
             self.entries.pop_front();
         }
@@ -147,22 +148,22 @@ mod tests {
         }
     }
 
-    fn add(quarantine: &mut Quarantine, id: usize) -> Fingerprint {
+    fn add(quarantine: &mut Quarantine, id: usize) -> SessionKey {
         let key = SessionKey::new("shop", &format!("S{id}"));
         let delta = Record::tombstone(Stamp { time: 5, node: 1 });
         let peer = NodeId::parse("node2").unwrap();
         quarantine.add(&peer, (&key, &delta), 7).unwrap();
-        Fingerprint::of_change(&key, &delta)
+        key
     }
 
     #[test]
     fn what_was_added_is_there_after_a_restart_and_only_once() {
         let folder = Folder::new("kept");
         let mut first = Quarantine::load(Some(&folder.0)).unwrap();
-        let print = add(&mut first, 1);
+        let key = add(&mut first, 1);
         add(&mut first, 1);
         let second = Quarantine::load(Some(&folder.0)).unwrap();
-        assert_eq!(second.fingerprints().collect::<Vec<_>>(), [print]);
+        assert_eq!(second.sessions().collect::<Vec<_>>(), [&key]);
     }
 
     #[test]
@@ -172,14 +173,14 @@ mod tests {
         for id in 1..=QUARANTINED_MAX {
             add(&mut quarantine, id);
         }
-        assert_eq!(quarantine.fingerprints().count(), QUARANTINED_MAX);
-        assert!(quarantine.fingerprints().all(|print| print != first));
+        assert_eq!(quarantine.sessions().count(), QUARANTINED_MAX);
+        assert!(quarantine.sessions().all(|key| *key != first));
     }
 
     #[test]
     fn a_line_that_is_none_is_named() {
         let folder = Folder::new("line");
-        std::fs::write(folder.0.join(FILE), "\n7 node2 shop/S1 zz\n").unwrap();
+        std::fs::write(folder.0.join(FILE), "\n7 node2 shop/S1\n").unwrap();
         let error = Quarantine::load(Some(&folder.0)).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
     }

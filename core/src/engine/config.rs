@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use limpet_wire::report::IdleLimit;
 
-use crate::base::id::NodeId;
+use crate::base::id::{NodeId, SessionKey};
 use crate::membership::SwimConfig;
-use crate::replication::fingerprint::Fingerprint;
 use crate::replication::message::DeclaredWorker;
 
 /// Which nodes hold a session.
@@ -62,8 +61,9 @@ pub struct EngineConfig {
     pub rename_forward: Duration,
     /// What is believed of other nodes' clocks.
     pub clocks: ClockLimits,
-    /// Changes that made an earlier incarnation of this process panic: they are refused, and counted.
-    pub quarantine: BTreeSet<Fingerprint>,
+    /// Sessions a change of which made an earlier incarnation of this process panic: other nodes' changes of them are
+    /// refused, and counted.
+    pub quarantine: BTreeSet<SessionKey>,
     /// Fault injection, for tests: a change from another node to a session of this id panics. `None` in the product.
     pub fail_on_id: Option<String>,
     /// This node's workers.

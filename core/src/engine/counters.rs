@@ -47,6 +47,6 @@ pub struct Counters {
     pub mismatched_buckets: u64,
     /// Nodes refused because a live one has their id.
     pub duplicate_ids: u64,
-    /// Changes refused because an earlier incarnation of this process panicked on them.
+    /// Changes refused because their session is quarantined.
     pub quarantined: u64,
 }

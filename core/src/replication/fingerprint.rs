@@ -1,10 +1,8 @@
-//! The fingerprint of a change: 128 bits by which a node recognises a change it has seen before, also after a restart.
+//! The fingerprint of a change: 128 bits by which people compare changes that logs and files of several nodes speak of.
 //!
-//! It is FNV-1a over the change as it is encoded for other nodes. Whoever may send changes is authenticated, so nobody is
-//! kept from looking for collisions; one that is found only refuses a change that was refused before.
+//! It is FNV-1a over the change as it is encoded for other nodes. Nothing is decided by it.
 
 use std::fmt;
-use std::str::FromStr;
 
 use super::records;
 use crate::base::id::SessionKey;
@@ -39,14 +37,6 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-impl FromStr for Fingerprint {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        u128::from_str_radix(text, 16).map(Self)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +51,6 @@ mod tests {
         assert_ne!(print, Fingerprint::of_change(&b, &delta));
         let later = Record::tombstone(Stamp { time: 6, node: 1 });
         assert_ne!(print, Fingerprint::of_change(&a, &later));
-        assert_eq!(print.to_string().parse(), Ok(print));
+        assert_eq!(print.to_string().len(), 32);
     }
 }

@@ -1,14 +1,13 @@
-//! The intake of changes from other nodes: which changes are refused unread, and which one is being applied.
+//! The intake of changes from other nodes: which ones are refused unread, and which one is being applied.
 //!
-//! A change that made an earlier incarnation of this process panic is quarantined: it would do so again. Whoever runs the
-//! engine asks, after a panic, how far it came ([`Intake::change_in_hand`]), and keeps the list across restarts.
+//! A session whose change made an earlier incarnation of this process panic is quarantined: the change would do so again,
+//! and comes back in other forms (alone, with later changes, as a part of the table), so all of them are refused. Whoever
+//! runs the engine asks, after a panic, how far it came ([`Intake::change_in_hand`]), and keeps the list across restarts.
 
 use std::collections::BTreeSet;
 
 use crate::base::id::SessionKey;
 use crate::engine::EngineConfig;
-use crate::replication::fingerprint::Fingerprint;
-use crate::session::Record;
 
 /// How many changes of a message were not applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,7 +32,7 @@ impl Refusals {
 /// See the module page.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Intake {
-    quarantine: BTreeSet<Fingerprint>,
+    quarantine: BTreeSet<SessionKey>,
     /// How many changes of the message at hand were begun.
     begun: usize,
     /// Fault injection: a change to a session of this id panics.
@@ -55,10 +54,9 @@ impl Intake {
     }
 
     /// The next change of the message at hand is about to be applied. Says whether it may be.
-    pub(in crate::engine) fn admits(&mut self, key: &SessionKey, delta: &Record) -> bool {
+    pub(in crate::engine) fn admits(&mut self, key: &SessionKey) -> bool {
         self.begun += 1;
-        let quarantined =
-            !self.quarantine.is_empty() && self.quarantine.contains(&Fingerprint::of_change(key, delta));
+        let quarantined = !self.quarantine.is_empty() && self.quarantine.contains(key);
         assert!(
             quarantined || self.fail_on_id.as_deref() != Some(key.id()),
             "fault injection: a change to this session panics"

@@ -426,9 +426,9 @@ impl Engine {
         self.table.prefetch(records.iter().map(|(key, _)| key));
         self.events.replicated = true;
         for (key, mut record) in records {
-            if !self.intake.admits(&key, &record) {
+            if !self.intake.admits(&key) {
                 self.counters.quarantined += 1;
-                tracing::error!(peer = %from, ?key, "refused a change that made this process panic before");
+                tracing::error!(peer = %from, ?key, "refused a change of a quarantined session");
                 refused.quarantined += 1;
                 continue;
             }

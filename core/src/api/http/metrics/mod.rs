@@ -120,7 +120,7 @@ fn write_replication(page: &mut Page, metrics: &Metrics) {
     );
     page.counter(
         "limpet_quarantined_refused_total",
-        "changes refused because an earlier incarnation of this process panicked on them",
+        "changes refused because a change of their session made this process panic before",
         c.quarantined,
     );
     page.counter(
