@@ -24,12 +24,13 @@ fn every_example_configuration_is_accepted() {
     let scratch = Scratch::new("docs");
     let pki = Pki::init(scratch.path(), "shop");
     pki.issue("node1");
-    let examples = blocks("docs/CONFIG.md", "toml");
-    assert!(
-        examples.len() >= 2,
-        "docs/CONFIG.md shows a core and a proxy, at least"
-    );
-    for (number, example) in examples.iter().enumerate() {
+    let mut examples = Vec::new();
+    for page in ["README.md", "docs/CONFIG.md"] {
+        let here = blocks(page, "toml");
+        assert!(here.len() >= 2, "{page} shows a core and a proxy, at least");
+        examples.extend(here.into_iter().map(|example| (page, example)));
+    }
+    for (number, (page, example)) in examples.iter().enumerate() {
         let program = if example.contains("[[listener]]") {
             "limpet-host"
         } else {
@@ -44,7 +45,7 @@ fn every_example_configuration_is_accepted() {
             .expect("it runs");
         assert!(
             output.status.success(),
-            "example {number} of docs/CONFIG.md is refused by {program} check:\n{example}\n{}",
+            "{program} check refuses this of {page}:\n{example}\n{}",
             String::from_utf8_lossy(&output.stderr)
         );
     }
@@ -52,7 +53,10 @@ fn every_example_configuration_is_accepted() {
 
 #[test]
 fn links_between_pages_lead_somewhere() {
-    let mut pages = vec![workspace().join("README.md")];
+    let mut pages: Vec<_> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+        .iter()
+        .map(|page| workspace().join(page))
+        .collect();
     let docs = fs::read_dir(workspace().join("docs")).expect("docs/ exists");
     pages.extend(
         docs.map(|entry| entry.expect("an entry").path())

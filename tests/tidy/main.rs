@@ -1,6 +1,13 @@
 //! Is the house in order? Rules of the repository that no compiler checks.
 
 mod apt;
+mod arrows;
 mod documents;
+mod house;
+mod lengths;
+mod metrics;
 mod parity;
+mod paths;
+mod purity;
 mod sources;
+mod words;

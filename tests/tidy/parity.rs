@@ -57,7 +57,7 @@ fn every_row_of_the_comparison_is_there_once() {
 
 #[test]
 fn every_row_of_the_comparison_is_proved_by_a_test_there_is_or_not_needed() {
-    let all: String = sources().into_iter().map(|(_, text)| text).collect();
+    let all: String = sources().into_iter().map(|source| source.text).collect();
     let mut wrong = Vec::new();
     for (name, lines) in rows() {
         let (limpet, proofs) = (&lines[0][2], &lines[0][4]);

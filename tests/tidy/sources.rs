@@ -1,60 +1,107 @@
-//! Rules for source files: every one opens with its page, nothing is left half done, arrows go one way.
+//! Our source files, as the rules read them; and the rules every one of them keeps.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use limpet_tests::programs::workspace;
 
 /// Folders that hold our sources; `target` is none of them.
-const ROOMS: [&str; 4] = ["core", "filters", "host", "tests"];
+const FOLDERS: [&str; 4] = ["core", "filters", "host", "tests"];
 
-/// Rooms of the core that must not know each other.
-const SIBLINGS: [&str; 4] = ["membership", "replication", "store", "net"];
+/// One source file.
+pub struct Source {
+    /// Its path from the root of the workspace.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
 
-/// Past this a file probably hides a second noun: it is named, and people judge.
-const LINES_MUCH: usize = 500;
-/// Past this it certainly does.
-const LINES_MAX: usize = 800;
-
-pub fn sources() -> Vec<(PathBuf, String)> {
+/// Every source file there is.
+///
+/// # Panics
+/// When there are so few that the folders must have moved.
+pub fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    for room in ROOMS {
-        collect(&workspace().join(room), &mut found);
+    for folder in FOLDERS {
+        collect(&workspace().join(folder), &mut found);
     }
     assert!(
         found.len() > 20,
-        "only {} source files found; the rooms have moved",
+        "only {} source files found; the folders have moved",
         found.len()
     );
     found
 }
 
-fn collect(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
+fn collect(dir: &Path, found: &mut Vec<Source>) {
     for entry in fs::read_dir(dir).unwrap_or_else(|e| panic!("cannot read {}: {e}", dir.display())) {
         let path = entry.expect("a directory entry").path();
         if path.is_dir() {
             collect(&path, found);
         } else if path.extension().is_some_and(|ext| ext == "rs") {
-            let text = fs::read_to_string(&path).expect("sources are UTF-8");
-            found.push((path, text));
+            let name = path.strip_prefix(workspace()).unwrap_or(&path);
+            found.push(Source {
+                name: name.display().to_string(),
+                text: fs::read_to_string(&path).expect("sources are UTF-8"),
+            });
         }
     }
 }
 
-fn named(path: &Path) -> String {
-    path.strip_prefix(workspace())
-        .unwrap_or(path)
-        .display()
-        .to_string()
+impl Source {
+    /// Whether all of it is test code.
+    pub fn is_test(&self) -> bool {
+        self.name.starts_with("tests/") || self.name.contains("/tests/") || self.name.ends_with("/tests.rs")
+    }
+
+    /// The lines that end up in a program, with their numbers: no comments, nothing under `#[cfg(test)]`.
+    ///
+    /// What belongs to the attribute is found by its indentation, which rustfmt keeps.
+    pub fn product(&self) -> Vec<(usize, &str)> {
+        let mut kept = Vec::new();
+        if self.is_test() {
+            return kept;
+        }
+        let mut lines = self.text.lines().enumerate();
+        while let Some((at, line)) = lines.next() {
+            if line.trim_start() == "#[cfg(test)]" {
+                skip_item(line.len() - line.trim_start().len(), &mut lines);
+                continue;
+            }
+            let code = code_of(line);
+            if !code.trim().is_empty() {
+                kept.push((at + 1, code));
+            }
+        }
+        kept
+    }
+}
+
+/// A line without its comment.
+pub fn code_of(line: &str) -> &str {
+    if line.trim_start().starts_with("//") {
+        return "";
+    }
+    line.split(" // ").next().unwrap_or_default()
+}
+
+/// Passes over the item that begins on the next line: up to its `;`, or to the closing brace that stands below it.
+fn skip_item<'a>(indent: usize, lines: &mut impl Iterator<Item = (usize, &'a str)>) {
+    for (_, line) in lines {
+        let here = line.len() - line.trim_start().len();
+        let body = line.trim();
+        if here == indent && !body.starts_with("#[") && (body.ends_with(';') || body.starts_with('}')) {
+            return;
+        }
+    }
 }
 
 #[test]
 fn every_file_opens_with_its_page() {
     let without: Vec<_> = sources()
-        .iter()
-        .filter(|(_, text)| !text.starts_with("//! "))
-        .map(|(path, _)| named(path))
+        .into_iter()
+        .filter(|source| !source.text.starts_with("//! "))
+        .map(|source| source.name)
         .collect();
     assert!(without.is_empty(), "these do not say what they are: {without:#?}");
 }
@@ -70,12 +117,14 @@ fn nothing_is_left_half_done() {
         ["XX", "X:"],
     ];
     let mut left = Vec::new();
-    for (path, text) in sources() {
-        for word in &words {
-            let word = word.concat();
+    for source in sources() {
+        for (at, line) in source.text.lines().enumerate() {
             left.extend(
-                text.match_indices(&word)
-                    .map(|(at, _)| format!("{}:{} {word}", named(&path), text[..at].lines().count())),
+                words
+                    .iter()
+                    .map(|word| word.concat())
+                    .filter(|word| line.contains(word.as_str()))
+                    .map(|word| format!("{}:{} {word}", source.name, at + 1)),
             );
         }
     }
@@ -83,125 +132,24 @@ fn nothing_is_left_half_done() {
 }
 
 #[test]
-fn no_file_hides_a_second_noun() {
-    let long: Vec<_> = sources()
-        .iter()
-        .map(|(path, text)| (named(path), text.lines().count()))
-        .filter(|(_, lines)| *lines > LINES_MUCH)
+fn the_product_of_a_file_is_without_comments_and_tests() {
+    let source = Source {
+        name: "core/src/x.rs".into(),
+        text: "//! Page.\nuse a;\n\n#[cfg(test)]\nmod tests;\nfn f() {\n    g(); // why\n    \
+               #[cfg(test)]\n    {\n        h();\n    }\n}\n#[cfg(test)]\nmod t {\n    fn i() {}\n}\nfn j() {}\n"
+            .into(),
+    };
+    let kept: Vec<_> = source
+        .product()
+        .into_iter()
+        .map(|(at, line)| (at, line.trim()))
         .collect();
-    println!("longer than {LINES_MUCH} lines: {long:#?}");
-    let long: Vec<_> = long.into_iter().filter(|(_, lines)| *lines > LINES_MAX).collect();
-    assert!(long.is_empty(), "longer than {LINES_MAX} lines: {long:#?}");
-}
-
-#[test]
-fn rooms_of_the_core_do_not_know_their_siblings() {
-    let mut wrong = Vec::new();
-    for (path, text) in sources() {
-        let name = named(&path);
-        let Some(room) = SIBLINGS
-            .iter()
-            .find(|room| name.starts_with(&format!("core/src/{room}/")))
-        else {
-            continue;
-        };
-        let banned = SIBLINGS
-            .iter()
-            .filter(|other| *other != room)
-            .chain(&["drivers", "api", "daemon", "config"]);
-        for other in banned {
-            if text.contains(&format!("crate::{other}")) {
-                wrong.push(format!("{name} uses crate::{other}"));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-#[test]
-fn the_lowest_rooms_of_the_core_know_only_what_is_below() {
-    let mut wrong = Vec::new();
-    for (path, text) in sources() {
-        let name = named(&path);
-        let allowed: &[&str] = match name.strip_prefix("core/src/") {
-            Some(rest) if rest.starts_with("base/") => &["base"],
-            Some(rest) if rest.starts_with("session/") => &["base", "session"],
-            _ => continue,
-        };
-        let uses = text
-            .match_indices("crate::")
-            .map(|(at, found)| &text[at + found.len()..]);
-        for used in uses.map(|rest| {
-            rest.split(|c: char| !c.is_alphanumeric() && c != '_')
-                .next()
-                .unwrap_or_default()
-        }) {
-            if !used.is_empty() && !allowed.contains(&used) {
-                wrong.push(format!("{name} uses crate::{used}"));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-#[test]
-fn pure_rooms_have_no_clock_sockets_or_tasks() {
-    let banned = [
-        "tokio::",
-        "std::net::Tcp",
-        "std::net::Udp",
-        "SystemTime::now",
-        "Instant::now",
-        "std::fs",
+    let expected = [
+        (2, "use a;"),
+        (6, "fn f() {"),
+        (7, "g();"),
+        (12, "}"),
+        (17, "fn j() {}"),
     ];
-    let mut wrong = Vec::new();
-    for (path, text) in sources() {
-        let name = named(&path);
-        let pure = [
-            "core/src/session/",
-            "core/src/membership/",
-            "core/src/replication/",
-        ];
-        if pure.iter().any(|room| name.starts_with(room)) || name.ends_with("/decide.rs") {
-            wrong.extend(
-                banned
-                    .iter()
-                    .filter(|word| text.contains(**word))
-                    .map(|word| format!("{name}: {word}")),
-            );
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// A metric has one home: the file that defines it. Filters of both kinds run in one process, so theirs count too.
-#[test]
-fn metric_names_are_unique() {
-    let mut homes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (path, text) in sources() {
-        let name = named(&path);
-        if name.starts_with("tests/") || name.contains("/tests/") {
-            continue;
-        }
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let mut here: Vec<_> = code
-            .split('"')
-            .skip(1)
-            .step_by(2)
-            .filter(|literal| literal.starts_with("limpet_") && !literal.contains(char::is_whitespace))
-            .map(|literal| literal.split('{').next().unwrap_or_default().to_owned())
-            .filter(|literal| {
-                ["_total", "_seconds", "_bytes"]
-                    .iter()
-                    .any(|end| literal.ends_with(end))
-            })
-            .collect();
-        here.sort();
-        here.dedup();
-        for metric in here {
-            homes.entry(metric).or_default().push(name.clone());
-        }
-    }
-    homes.retain(|_, files| files.len() > 1);
-    assert!(homes.is_empty(), "defined in more than one file: {homes:#?}");
+    assert_eq!(kept, expected);
 }

@@ -3,7 +3,7 @@
 //!
 //! An acknowledgement costs what it settles, however many others wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap}; // HashMap: looked up only, so its order is never seen
 use std::time::Duration;
 
 use smallvec::SmallVec;

@@ -6,7 +6,7 @@
 //!
 //! What a record consists of is in [`super::records`].
 
-use std::collections::HashMap;
+use std::collections::HashMap; // looked up only, so its order is never seen
 use std::sync::Arc;
 
 use super::message::PeerMisbehaved;

@@ -4,7 +4,7 @@
 //! digest of what it holds, so two nodes find out what differs by comparing [`BUCKETS`] numbers, and a state
 //! transfer walks buckets in order and can be resumed at any key by any donor.
 
-use std::collections::HashSet;
+use std::collections::HashSet; // looked up only, so its order is never seen
 use std::sync::Arc;
 
 use hashbrown::{HashTable, hash_table};
