@@ -226,7 +226,7 @@ where
     W: tokio::io::AsyncWrite + Unpin,
 {
     tokio::select! {
-        error = say_all(node, peer, stream, compression, signal, write) => LinkError::Ended(error.to_string()),
+        error = send_all(node, peer, stream, compression, signal, write) => LinkError::Ended(error.to_string()),
         result = frames.next() => match result {
             Ok(None) => LinkError::Ended("closed by the peer".into()),
             Ok(Some(_)) => LinkError::Stranger("the peer spoke on a link it only listens on".into()),
@@ -237,7 +237,7 @@ where
 }
 
 /// Sends what waits for `peer` as it comes; returns why no more can be sent.
-async fn say_all<W>(
+async fn send_all<W>(
     node: &Arc<Node>,
     peer: &NodeId,
     stream: StreamId,
