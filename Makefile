@@ -4,20 +4,32 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
-FILTERS := --profile filters --target wasm32-wasip1 -p sticky-router -p session-binder
+WASM    := --profile filters --target wasm32-wasip1
+FILTERS := $(WASM) -p sticky-router -p session-binder
 BINS    := -p limpet-core -p limpet-host -p limpet-tests --bins
-NATIVE  := --workspace --all-targets
+
+# One selection everywhere. Cargo turns on the features that the selected packages and their tests need, so another
+# selection would have other features and compile dependencies again.
+ALL     := --workspace --all-targets
+# The same features (a test is selected), for the programs of the demo alone.
+DEMO    := --workspace --bin limpet-core --bin limpet-host --bin demo --bin demo-worker --test tidy
+
+# clippy's driver is the compiler with clippy's lints. With it, what is compiled is linted, and nothing is compiled or
+# checked for the lints alone. These are the variables that `cargo clippy -- -D warnings` sets.
+export CLIPPY_ARGS := -D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
+export CLIPPY_CONF_DIR := $(CURDIR)
+LINTED  := RUSTC_WORKSPACE_WRAPPER=clippy-driver
 
 .PHONY: help build release filters test sim fuzz demo bench lint deps deps-bench
 
 help:
 	@echo 'make demo    three nodes, demo workers and the proxy on http://127.0.0.1:8080'
-	@echo 'make test    installs what the tests need, then runs all of them'
+	@echo 'make test    installs what the tests need, then lints, builds and runs all of them'
 	@echo 'make sim     SEEDS simulated clusters from seed FROM on, in virtual time'
 	@echo 'make fuzz    made-up bytes for every reader, SECONDS for each; ONLY=message reads one kind'
 	@echo 'make bench   measures against its peers side by side; writes docs/BENCHMARKS.md'
 	@echo '             ROW=update (or several) measures some rows and writes nothing; SHORT=1 tries it out'
-	@echo 'make build   filters, daemons and demo worker; `make release` the same, optimised'
+	@echo 'make build   filters, daemons, demo worker and tests; `make release` the programs, optimised'
 	@echo 'make lint    formatting and clippy, natively and for wasm'
 
 # Filters first: limpet-host carries them inside itself.
@@ -25,13 +37,20 @@ filters:
 	cargo build $(FILTERS)
 
 build: filters
-	cargo build $(BINS)
+	cargo build $(ALL)
 
 release: filters
 	cargo build --release $(BINS)
 
-test: deps lint build
-	cargo test --workspace --no-fail-fast
+# The tests run what `lint` compiled.
+test: deps lint
+	$(LINTED) cargo test --workspace --no-fail-fast
+
+# For wasm a library is enough, for the filters that are run are compiled by rustc itself.
+lint: filters
+	cargo fmt --all --check
+	$(LINTED) cargo rustc $(WASM) -p session-binder --lib --crate-type rlib
+	$(LINTED) cargo build $(ALL)
 
 # A failing seed prints the line that has it again: make sim SEEDS=1 FROM=1234
 # LIMPET_SIM_MODE=backup or forgetful in front of it simulates clusters of those kinds.
@@ -39,25 +58,21 @@ SEEDS ?= 1000
 FROM  ?= 0
 sim:
 	LIMPET_SIM_SEEDS=$(SEEDS) LIMPET_SIM_FROM=$(FROM) \
-		cargo test -p limpet-tests --test sim run::seeds -- --exact --nocapture
+		cargo test --workspace --test sim run::seeds -- --exact --nocapture
 
 # What goes wrong is kept in a file that the failure names; it belongs into tests/fuzz/corpus.
 SECONDS ?= 60
 ONLY    ?=
 fuzz:
 	LIMPET_FUZZ_SECONDS=$(SECONDS) LIMPET_FUZZ_TARGET=$(ONLY) \
-		cargo test -p limpet-tests --test fuzz inputs_made_out_of_others -- --nocapture
+		cargo test --workspace --test fuzz inputs_made_out_of_others -- --nocapture
 
-demo: release
-	$(TARGET)/release/demo
+demo: filters
+	cargo build $(DEMO)
+	$(TARGET)/debug/demo
 
 bench: deps-bench release
 	$(TARGET)/release/bench $(if $(SHORT),--short) $(ROW)
-
-lint: filters
-	cargo fmt --all --check
-	cargo clippy $(NATIVE) -- -D warnings
-	cargo clippy $(FILTERS) -- -D warnings
 
 deps:
 	scripts/deps wasm-target envoy ip faketime

@@ -2,7 +2,7 @@
 //! that are drawn from one seed, faults that are drawn from it as well, and claims that are checked as it goes.
 //!
 //! ```text
-//! LIMPET_SIM_SEEDS=300 LIMPET_SIM_FROM=0 cargo test -p limpet-tests --test sim seeds
+//! LIMPET_SIM_SEEDS=300 LIMPET_SIM_FROM=0 cargo test --workspace --test sim seeds
 //! ```
 //! No sockets, no tasks and no files: those are asked about by the tests with real processes.
 
