@@ -18,6 +18,10 @@ pub const CHUNK_BYTES: usize = 512 << 10;
 pub const CONTROL_QUEUE_MAX: usize = 4096;
 /// The most members one node tracks. A hello beyond it is refused.
 pub const MEMBERS_MAX: usize = 1024;
+/// How many nodes it is kept of how far they were received from. Past it what came from nodes that are no members goes.
+pub const INBOUND_MAX: usize = 2 * MEMBERS_MAX;
+/// How long a member that failed or left stays in the roster. After that all that is kept of it is dropped.
+pub const FORGET_GONE_AFTER: Duration = REDIAL_DOWN_FOR;
 /// The most workers one node may declare; a configuration or an announcement with more is refused.
 pub const WORKERS_MAX: usize = 256;
 /// The largest API request body, in bytes; a larger one is answered 413. Holds one full session in base64.

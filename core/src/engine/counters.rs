@@ -47,6 +47,8 @@ pub struct Counters {
     pub mismatched_buckets: u64,
     /// Nodes refused because a live one has their id.
     pub duplicate_ids: u64,
+    /// Nodes refused because this node tracks no more members.
+    pub members_refused: u64,
     /// Changes refused because their session is quarantined.
     pub quarantined: u64,
 }

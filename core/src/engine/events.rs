@@ -226,7 +226,7 @@ impl Engine {
         let same = before.life() == life;
         let mut changes = Vec::new();
         if was && !(after.is_alive() && same) {
-            let idle = self.idle.read(now);
+            let idle = self.members.idle_ms(now);
             let idle_for_long = self.expires_ms(before).is_some_and(|end| end <= idle);
             let last = if let Some(moved) = after
                 .lifecycle
@@ -300,7 +300,11 @@ impl Engine {
             Phase::Ready => MemberState::Ready,
             Phase::Leaving => MemberState::Left,
         };
-        let others = self.roster.iter().map(|(node, member)| (node, member.state()));
+        let others = self
+            .members
+            .roster()
+            .iter()
+            .map(|(node, member)| (node, member.state()));
         others
             .chain([(&self.config.node, own)])
             .map(|(node, state)| (node.clone(), state))
@@ -319,9 +323,9 @@ impl Engine {
         let mut changes = Vec::new();
         for (node, state) in &states {
             let own = *node == self.config.node;
-            let addr = match self.roster.get(node) {
+            let addr = match self.members.roster().get(node) {
                 Some(member) if !own => member.identity.addr,
-                _ => self.swim.identity().addr,
+                _ => self.identity().addr,
             };
             for change in steps(before.get(node).copied(), *state) {
                 let node = node.clone();

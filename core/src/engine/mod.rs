@@ -11,17 +11,20 @@
 //! transfer   the table for a joining node, from both sides
 //! store      the seams for a store behind the table
 //! backup     placement, hinted handoff and fetching, where not every node holds every session
+//! membership, begin_again        what membership decides takes effect on everything else
 //! events, counters, selfcheck    what observers are told
 //! ```
 //! Locking, sockets and timers belong to [`crate::drivers`].
 
 pub mod backup;
+mod begin_again;
 mod changed;
 mod config;
 mod counters;
 pub mod events;
 mod ids;
 pub mod members;
+mod membership;
 mod output;
 pub mod peers;
 pub mod selfcheck;
@@ -33,9 +36,8 @@ pub mod workers;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::base::clock::{Now, SteadyClock};
+use crate::base::clock::Now;
 use crate::base::id::NodeId;
-use crate::membership::{Dialled, Identity, Roster, Swim};
 use crate::replication::acks::Acks;
 use crate::replication::position::StreamId;
 use crate::replication::transfer::Transfers;
@@ -45,7 +47,7 @@ use crate::store::{Deadlines, Feed, Memory};
 use backup::{fetch, handoff, handoff_pulls, placement};
 use changed::Changed;
 use ids::Ids;
-use members::{absence, clocks, duplicates, failure_detector, suspicion};
+use members::{Members, MembersConfig};
 use peers::{peer, repair};
 use sessions::touches;
 use transfer::joining::{self, Step};
@@ -81,24 +83,16 @@ pub struct Engine {
     deadlines: Deadlines,
     feed: Feed,
     touches: touches::Touches,
-    idle: SteadyClock,
     placement: Option<placement::Placement>,
     handoff: handoff::Handoff,
     handoff_pulls: handoff_pulls::HandoffPulls,
     fetches: fetch::Fetches,
-    swim: Swim,
-    roster: Roster,
-    suspicions: suspicion::Suspicions,
-    failure_detector: failure_detector::FailureDetector,
-    clocks: clocks::Clocks,
-    duplicates: duplicates::Duplicates,
-    dialled: Dialled,
+    members: Members,
     peers: BTreeMap<NodeId, Peer>,
     inbound: BTreeMap<NodeId, BTreeMap<StreamId, peer::Heard>>,
     ids: Ids,
     intake: peers::intake::Intake,
     missed_touches: touches::MissedTouches,
-    absences: absence::Absences,
     /// When a node that is ready may begin to forget ends.
     forgets_from: Duration,
     acks: Acks,
@@ -109,7 +103,6 @@ pub struct Engine {
     /// Who pulls from this node, and since when each was last heard to.
     serving: BTreeMap<NodeId, Duration>,
     repair: repair::Schedule,
-    next_greeting: Duration,
     workers: Workers,
     /// What derived state is out of date by now.
     changed: Changed,
@@ -124,18 +117,14 @@ impl Engine {
     /// A node that has just started.
     #[must_use]
     pub fn new(config: EngineConfig, now: Now) -> Self {
-        let mut engine = Self::begin(config, now);
+        let members = Members::new(MembersConfig::from(&config), now);
+        let mut engine = Self::begin(config, members, now);
         engine.settle(now);
         engine
     }
 
     /// The same before anything is derived.
-    fn begin(config: EngineConfig, now: Now) -> Self {
-        let identity = Identity {
-            node: config.node.as_str().into(),
-            addr: config.addr,
-            incarnation: now.wall_ms,
-        };
+    fn begin(config: EngineConfig, members: Members, now: Now) -> Self {
         let skew_max_ms = u64::try_from(config.clocks.max_skew.as_millis()).unwrap_or(u64::MAX);
         Self {
             phase: Phase::Joining { since: now.mono },
@@ -144,7 +133,6 @@ impl Engine {
             deadlines: Deadlines::default(),
             feed: Feed::default(),
             touches: touches::Touches::default(),
-            idle: SteadyClock::start(now),
             placement: match config.mode {
                 Mode::Delta => None,
                 Mode::Backup { .. } => Some(placement::Placement::new(now)),
@@ -152,19 +140,12 @@ impl Engine {
             handoff: handoff::Handoff::default(),
             handoff_pulls: handoff_pulls::HandoffPulls::default(),
             fetches: fetch::Fetches::default(),
-            swim: Swim::new(identity, config.swim, config.seed),
-            roster: Roster::default(),
-            suspicions: suspicion::Suspicions::default(),
-            failure_detector: failure_detector::FailureDetector::default(),
-            clocks: clocks::Clocks::default(),
-            duplicates: duplicates::Duplicates::default(),
-            dialled: Dialled::default(),
+            members,
             peers: BTreeMap::new(),
             inbound: BTreeMap::new(),
             ids: Ids::new(config.seed),
             intake: peers::intake::Intake::new(&config),
             missed_touches: touches::MissedTouches::default(),
-            absences: absence::Absences::new(now.wall_ms),
             forgets_from: Duration::MAX,
             acks: Acks::default(),
             gathered: None,
@@ -172,7 +153,6 @@ impl Engine {
             transfers: Transfers::new(config.seed | 1),
             serving: BTreeMap::new(),
             repair: repair::Schedule::new(now.mono),
-            next_greeting: now.mono,
             workers: Workers::new(config.node.clone(), config.workers.clone(), now.wall_ms),
             changed: Changed::ALL,
             counters: Counters::default(),
@@ -213,13 +193,8 @@ impl Engine {
         for (waiter, copies) in self.acks.expired(now.mono) {
             self.outputs.push(Output::Copies(waiter, copies));
         }
-        self.note_pause(now);
-        self.idle.advance(now);
-        self.check_silence(now);
-        self.progress_suspicions(now);
-        self.progress_duplicates(now);
-        self.send_clock_requests(now);
-        self.greet_lost(now);
+        self.members.tick(now);
+        self.drain_members(now);
         self.forget_workers(now);
         self.changed.note(Changed::JOINING);
         self.settle(now);
@@ -287,22 +262,10 @@ impl Engine {
         self.table.alive() - self.reserved_records()
     }
 
-    /// The other members.
-    #[must_use]
-    pub const fn roster(&self) -> &Roster {
-        &self.roster
-    }
-
     /// The peers something is sent to.
     #[must_use]
     pub const fn peers(&self) -> &BTreeMap<NodeId, Peer> {
         &self.peers
-    }
-
-    /// This node's present identity.
-    #[must_use]
-    pub const fn identity(&self) -> &Identity {
-        self.swim.identity()
     }
 
     /// This node.
@@ -339,8 +302,8 @@ impl Engine {
     pub fn leave(&mut self, now: Now) {
         self.enter(Phase::Leaving);
         self.announce();
-        let todo = self.swim.leave();
-        self.carry_out(todo, now);
+        self.members.leave(now);
+        self.drain_members(now);
         self.settle(now);
     }
 

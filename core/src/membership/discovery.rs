@@ -1,5 +1,7 @@
-//! Hints: what a node shouts to whoever listens, so that others know whom to dial. A hint never says who may join;
-//! that is for the handshake to find out. This is its spelling, and what a node makes of one.
+//! Hints: datagrams in which a node tells a multicast group where it listens, so that others know whom to dial.
+//!
+//! This is their encoding, and the rules by which a hint is worth following. Sockets, signatures and budgets belong to
+//! [`crate::drivers::discovery`]. Who may join is decided by the handshake of a link.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,7 +21,7 @@ const MAGIC: [u8; 12] = *b"limpet hint\x01";
 type Config = Configuration<LittleEndian, Varint, Limit<HINT_MAX>>;
 const CONFIG: Config = bincode::config::standard().with_limit::<HINT_MAX>();
 
-/// A node says where it is.
+/// Where a node listens, as it says itself.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Hint {
     /// Its cluster.
@@ -30,14 +32,14 @@ pub struct Hint {
     pub node: String,
     /// Where other nodes reach it.
     pub addr: SocketAddr,
-    /// When it said so, by its wall clock, in milliseconds since 1970.
+    /// When it was sent, by its wall clock, in milliseconds since 1970.
     pub sent_ms: u64,
 }
 
-/// A hint with the certificate of who gave it, and its signature.
+/// A hint with the certificate of its sender, and the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedHint {
-    /// What is said, as it was signed.
+    /// The encoded hint, as it was signed.
     pub body: Vec<u8>,
     /// The certificate, in DER.
     pub certificate: Vec<u8>,
@@ -57,13 +59,14 @@ struct Encoded {
 }
 
 impl Hint {
-    /// The bytes that are signed. They begin like nothing else a node signs. `None` when names are too long.
+    /// The bytes that are signed. They begin like nothing else a node signs. `None` when they would be longer than
+    /// [`HINT_MAX`].
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
         bincode::encode_to_vec((MAGIC, self), CONFIG).ok()
     }
 
-    /// Reads bytes that were signed.
+    /// Reads bytes that were signed; `None` for anything but a hint.
     #[must_use]
     pub fn decode(body: &[u8]) -> Option<Self> {
         let ((magic, hint), read): (([u8; 12], Self), usize) =
@@ -87,7 +90,7 @@ impl SignedHint {
         (bytes.len() <= HINT_MAX).then_some(bytes)
     }
 
-    /// Reads a datagram.
+    /// Reads a datagram; `None` for anything but a signed hint.
     #[must_use]
     pub fn decode(datagram: &[u8]) -> Option<Self> {
         let (encoded, read): (Encoded, usize) = bincode::decode_from_slice(datagram, CONFIG).ok()?;
@@ -100,7 +103,7 @@ impl SignedHint {
     }
 }
 
-/// What a node knows when it hears a hint.
+/// What a node knows when it receives a hint.
 #[derive(Debug, Clone)]
 pub struct Listener<'a> {
     /// Its cluster.
@@ -111,7 +114,7 @@ pub struct Listener<'a> {
     pub addr: SocketAddr,
     /// Its wall clock.
     pub wall_ms: u64,
-    /// How far the speaker's clock may be from it.
+    /// How far the sender's clock may be from it.
     pub max_skew: Duration,
 }
 
@@ -122,8 +125,8 @@ pub struct Dialled {
 }
 
 impl Dialled {
-    /// Whether `hint`, should it prove genuine, leads to an address worth dialling. `known` says whether an address
-    /// is a member's already. Cheap, and remembers nothing: whoever forges hints must not keep others from being
+    /// Whether `hint`, should its signature prove genuine, leads to an address worth dialling. `known` says whether
+    /// an address is a member's already. Nothing is remembered: forged hints must not keep genuine ones from being
     /// followed.
     #[must_use]
     pub fn is_worth(

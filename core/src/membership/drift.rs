@@ -1,9 +1,11 @@
-//! How far another node's wall clock is from this one's, from questions and answers: the middle between asking and
-//! hearing is when the other looked at its clock, give or take half of the way there and back.
+//! The drift of another node's wall clock from this one's, estimated as NTP does (RFC 5905, section 8).
+//!
+//! The other clock is taken to have been read in the middle between request and reply; the error is at most half of the
+//! round trip. Sending requests, and what follows from a drift, belong to [`crate::engine::members`].
 
 use std::time::Duration;
 
-/// An answer that took longer says too little.
+/// A reply that took longer measures too little.
 const ROUND_TRIP_MAX_MS: u64 = 500;
 
 /// One member's clock, as seen from here.
@@ -11,22 +13,23 @@ const ROUND_TRIP_MAX_MS: u64 = 500;
 pub struct Drift {
     /// Smoothed; in 1/8 ms.
     eighths: Option<i64>,
-    warned: Option<Duration>,
+    /// When it was last logged.
+    logged: Option<Duration>,
 }
 
 impl Drift {
-    /// An answer arrived: asked at `asked_ms` and heard at `heard_ms` by this node's clock, given at `theirs_ms` by
-    /// the other's. Anything that cannot be, or took too long, is no measurement.
-    pub fn measured(&mut self, asked_ms: u64, theirs_ms: u64, heard_ms: u64) {
-        let Some(way) = heard_ms
+    /// A reply arrived: requested at `asked_ms` and received at `received_ms` by this node's clock, sent at
+    /// `theirs_ms` by the other's. One that took too long, or came before it was asked for, is no measurement.
+    pub fn measured(&mut self, asked_ms: u64, theirs_ms: u64, received_ms: u64) {
+        let Some(round_trip) = received_ms
             .checked_sub(asked_ms)
-            .filter(|way| *way <= ROUND_TRIP_MAX_MS)
+            .filter(|round_trip| *round_trip <= ROUND_TRIP_MAX_MS)
         else {
             return;
         };
         let (theirs, middle) = (
             signed(theirs_ms),
-            signed(asked_ms).saturating_add(signed(way / 2)),
+            signed(asked_ms).saturating_add(signed(round_trip / 2)),
         );
         let sample = theirs.saturating_sub(middle).saturating_mul(8);
         self.eighths = Some(match self.eighths {
@@ -43,17 +46,17 @@ impl Drift {
         self.eighths.map(|eighths| eighths / 8)
     }
 
-    /// Whether it is past `limit` and this was not said for `pause`.
-    pub fn is_to_be_said(&mut self, limit: Duration, pause: Duration, now: Duration) -> bool {
+    /// Whether it is past `limit` and this was not logged for `pause`.
+    pub fn is_to_be_logged(&mut self, limit: Duration, pause: Duration, now: Duration) -> bool {
         let past = self
             .ahead_ms()
             .is_some_and(|ahead| u128::from(ahead.unsigned_abs()) > limit.as_millis());
         let due = past
             && self
-                .warned
-                .is_none_or(|warned| now.saturating_sub(warned) >= pause);
+                .logged
+                .is_none_or(|logged| now.saturating_sub(logged) >= pause);
         if due {
-            self.warned = Some(now);
+            self.logged = Some(now);
         }
         due
     }
@@ -68,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_the_way_is_taken_off_and_the_rest_is_smoothed() {
+    fn half_of_the_round_trip_is_taken_off_and_the_rest_is_smoothed() {
         let mut drift = Drift::default();
         assert_eq!(drift.ahead_ms(), None);
         drift.measured(1000, 1250, 1100);
@@ -84,14 +87,17 @@ mod tests {
     }
 
     #[test]
-    fn a_drift_past_the_limit_is_said_now_and_then() {
+    fn a_drift_past_the_limit_is_logged_now_and_then() {
         let (limit, pause) = (Duration::from_secs(1), Duration::from_secs(60));
         let mut drift = Drift::default();
         drift.measured(0, 1000, 0);
-        assert!(!drift.is_to_be_said(limit, pause, Duration::ZERO), "not past it");
+        assert!(
+            !drift.is_to_be_logged(limit, pause, Duration::ZERO),
+            "not past it"
+        );
         drift.measured(0, 6000, 0);
-        assert!(drift.is_to_be_said(limit, pause, Duration::ZERO));
-        assert!(!drift.is_to_be_said(limit, pause, Duration::from_secs(59)));
-        assert!(drift.is_to_be_said(limit, pause, Duration::from_secs(60)));
+        assert!(drift.is_to_be_logged(limit, pause, Duration::ZERO));
+        assert!(!drift.is_to_be_logged(limit, pause, Duration::from_secs(59)));
+        assert!(drift.is_to_be_logged(limit, pause, Duration::from_secs(60)));
     }
 }

@@ -1,4 +1,7 @@
-//! Which run of which node: what SWIM tells members apart by.
+//! Node identities: name, address and incarnation of a node, by which SWIM tells members apart.
+//!
+//! Comparing a name by its number keeps SWIM's work small. Whether an identity may join is decided by the handshake of
+//! a link, not here.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::id::name_tag;
 
-/// A node's name as another node says it, and the number that stands for it. SWIM goes through all members for each
-/// piece of news, and compares numbers.
+/// A node's name as it came from another node, and the hash that stands for it. SWIM goes through all members for
+/// each update, and compares hashes.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Name {
@@ -58,19 +61,19 @@ impl fmt::Debug for Name {
     }
 }
 
-/// One run of one node. A restart is a new identity that replaces the old one: same name, later incarnation.
+/// One incarnation of one node. A restart is a new identity that replaces the old one: same name, later incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The node's name.
     pub node: Name,
     /// Where other nodes reach it.
     pub addr: SocketAddr,
-    /// When this run began, in milliseconds since 1970; moved on when the node was wrongly declared down.
+    /// When the process began, in milliseconds since 1970; moved on when the node refutes its own failure.
     pub incarnation: u64,
 }
 
 impl foca::Identity for Identity {
-    /// Two names with one number would be one node to SWIM, as they would be to stamps: among a thousand nodes the
+    /// Two names with one hash would be one node to SWIM, as they would be to stamps: among a thousand nodes the
     /// chance is about one in 10^13.
     type Addr = u64;
 

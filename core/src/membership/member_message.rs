@@ -1,76 +1,78 @@
-//! What membership says on a link, beside what SWIM says: questions about a member, about clocks, and which run of
-//! the listener is known. The bytes of a gossip message, and nothing else, are one of these.
+//! The messages of membership, as they travel in a `Gossip` message of a link: SWIM's packets, probes of a member by
+//! way of others, clock readings, and the latest known incarnation of the receiver.
+//!
+//! This file is their encoding. What a node answers is decided by [`crate::engine::members`].
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 
-/// The longest word. SWIM's own packets are the largest part of it.
-const WORD_MAX: usize = 128 << 10;
-type Config = Configuration<LittleEndian, Varint, Limit<WORD_MAX>>;
-const CONFIG: Config = bincode::config::standard().with_limit::<WORD_MAX>();
+/// The longest message, in bytes. SWIM's own packets are the largest part of it.
+const MESSAGE_MAX: usize = 128 << 10;
+type Config = Configuration<LittleEndian, Varint, Limit<MESSAGE_MAX>>;
+const CONFIG: Config = bincode::config::standard().with_limit::<MESSAGE_MAX>();
 
-/// One thing said.
+/// One message. The order of the variants is the wire format.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum MemberMessage {
     /// A packet of SWIM.
     Swim(Vec<u8>),
-    /// The latest run of the listener the speaker has heard of. One that is later than the listener's own is a
-    /// former run whose clock was ahead.
-    Known {
-        /// When that run began.
+    /// The latest incarnation of the receiver that the sender has heard of. A later one than the receiver's own is of
+    /// a former process, whose clock was ahead.
+    KnownIncarnation {
+        /// That incarnation.
         incarnation: u64,
     },
-    /// The run of `node` refuses the speaker's connections. Does the listener still hear it?
-    Missed {
-        /// The member.
+    /// A probe request: `node` refuses the sender's connections. Does the receiver's link to it stay up?
+    ProbeRefused {
+        /// The suspected member.
         node: String,
-        /// Which run of it.
+        /// Its incarnation.
         incarnation: u64,
     },
-    /// The run of `node` has a link to the speaker and says nothing on it. Did the listener hear it lately?
-    Silent {
-        /// The member.
+    /// A probe request: `node` is linked to the sender and sends nothing. Did it send the receiver anything lately?
+    ProbeSilent {
+        /// The suspected member.
         node: String,
-        /// Which run of it.
+        /// Its incarnation.
         incarnation: u64,
     },
-    /// The answer to either.
-    Heard {
-        /// The member.
+    /// The answer to either probe request.
+    ProbeReply {
+        /// The suspected member.
         node: String,
-        /// Which run of it.
+        /// Its incarnation.
         incarnation: u64,
-        /// Whether the speaker's link to it stayed up all the while, or whether it was heard lately.
+        /// Whether the member is alive, as far as the sender of the reply can tell.
         alive: bool,
     },
-    /// Say again what you are: ready, leaving, which workers.
+    /// Asks the receiver to announce again what it is: ready, leaving, its workers.
     AnnounceRequest,
-    /// What is the time?
+    /// Asks for the receiver's wall clock.
     ClockRequest {
-        /// The speaker's wall clock, in milliseconds since 1970.
+        /// The sender's wall clock, in milliseconds since 1970.
         asked_ms: u64,
     },
-    /// The answer.
-    Time {
-        /// As it was asked.
+    /// The answer to a clock request.
+    ClockReply {
+        /// As it was in the request.
         asked_ms: u64,
-        /// The speaker's wall clock, in milliseconds since 1970.
+        /// The sender's wall clock, in milliseconds since 1970.
         now_ms: u64,
     },
 }
 
 impl MemberMessage {
-    /// Its bytes. Empty, which is no word, if it is too long to be said.
+    /// Its bytes. Empty, which decodes to nothing, if they would be more than 128 KiB.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         bincode::encode_to_vec(self, CONFIG).unwrap_or_default()
     }
 
-    /// Reads a word that fills `bytes` exactly.
+    /// Reads a message that fills `bytes` exactly.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (word, read) = bincode::decode_from_slice(bytes, CONFIG).ok()?;
-        (read == bytes.len()).then_some(word)
+        let (message, read) = bincode::decode_from_slice(bytes, CONFIG).ok()?;
+        (read == bytes.len()).then_some(message)
     }
 }
 
@@ -79,38 +81,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_come_back_and_anything_else_is_none() {
-        for word in [
+    fn messages_come_back_and_anything_else_is_none() {
+        for message in [
             MemberMessage::Swim(vec![1, 2, 3]),
-            MemberMessage::Known {
+            MemberMessage::KnownIncarnation {
                 incarnation: u64::MAX,
             },
-            MemberMessage::Missed {
+            MemberMessage::ProbeRefused {
                 node: "a".into(),
                 incarnation: 1,
             },
-            MemberMessage::Silent {
+            MemberMessage::ProbeSilent {
                 node: "a".into(),
                 incarnation: 1,
             },
-            MemberMessage::Heard {
+            MemberMessage::ProbeReply {
                 node: "a".into(),
                 incarnation: 1,
                 alive: true,
             },
             MemberMessage::AnnounceRequest,
             MemberMessage::ClockRequest { asked_ms: 7 },
-            MemberMessage::Time {
+            MemberMessage::ClockReply {
                 asked_ms: 7,
                 now_ms: 9,
             },
         ] {
-            let bytes = word.encode();
-            assert_eq!(MemberMessage::decode(&bytes), Some(word));
+            let bytes = message.encode();
+            assert_eq!(MemberMessage::decode(&bytes), Some(message));
             assert_eq!(MemberMessage::decode(&bytes[..bytes.len() - 1]), None);
             assert_eq!(MemberMessage::decode(&[&bytes[..], &[0]].concat()), None);
         }
         assert_eq!(MemberMessage::decode(&[]), None);
         assert_eq!(MemberMessage::decode(&[200; 9]), None);
+    }
+
+    #[test]
+    fn the_encoding_is_the_one_other_versions_read() {
+        let probe = MemberMessage::ProbeSilent {
+            node: "b".into(),
+            incarnation: 7,
+        };
+        assert_eq!(probe.encode(), [3, 1, b'b', 7]);
+        assert_eq!(MemberMessage::AnnounceRequest.encode(), [5]);
     }
 }

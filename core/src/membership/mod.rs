@@ -1,5 +1,8 @@
-//! Who is in the cluster: SWIM by `foca`, seen through our own words, and the roster of what members say of
-//! themselves. No sockets, no clock: bytes and timers come in, bytes, timers and events go out.
+//! The parts of membership: SWIM by `foca`, node identities, the roster of members, the messages of membership, and
+//! the encoding of multicast hints.
+//!
+//! None of them has a socket or a clock: bytes and timers come in; bytes, timers and events go out. What a node makes
+//! of all this together is decided by [`crate::engine::members`].
 
 mod discovery;
 mod drift;
@@ -12,5 +15,5 @@ pub use discovery::{Dialled, HINT_MAX, Hint, Listener, SignedHint};
 pub use drift::Drift;
 pub use identity::Identity;
 pub use member_message::MemberMessage;
-pub use roster::{Member, MemberState, Roster};
+pub use roster::{Member, MemberState, Roster, RosterFull};
 pub use swim::{Event, Swim, SwimConfig, Timer, Todo};

@@ -1,5 +1,7 @@
-//! `foca` behind five nouns: what comes in ([`Swim::hear`], [`Swim::fire`]), what goes out (datagrams, timers,
-//! [`Event`]s) and its [`SwimConfig`].
+//! The SWIM protocol (Das, Gupta, Motivala: SWIM, DSN 2002), as `foca` implements it, behind a few types of ours.
+//!
+//! Packets and timers come in ([`Swim::on_message`], [`Swim::fire`]); packets, timers and [`Event`]s go out as a
+//! [`Todo`]. Carrying packets, and what an event means for the rest of a node, belong to [`crate::engine::members`].
 
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
@@ -13,12 +15,13 @@ use super::Identity;
 /// A timer SWIM asked for; to be handed back when it is due.
 pub type Timer = foca::Timer<Identity>;
 
-/// How fast a silent member is found.
+/// How fast failed members are found.
 #[derive(Debug, Clone, Copy)]
 pub struct SwimConfig {
     /// How often one member is probed.
     pub probe_interval: Duration,
-    /// How long a member may be silent before it is down: the probe that finds it and the time to refute it.
+    /// How long a member may be silent before it is down: the probe that finds it, and the time to refute the
+    /// suspicion.
     pub drop_time: Duration,
 }
 
@@ -29,11 +32,11 @@ pub enum Event {
     Up(Identity),
     /// A member is down, or has left.
     Down(Identity),
-    /// A member came back as a later run of itself.
+    /// A member came back under a later incarnation.
     Replaced {
-        /// The run that ended.
+        /// The identity that ended.
         old: Identity,
-        /// The run that goes on.
+        /// The identity that takes its place.
         new: Identity,
     },
     /// This node was declared down by mistake and goes on under this identity.
@@ -89,26 +92,25 @@ impl Swim {
         &self.identity
     }
 
-    /// The latest run of `node` that was heard of, dead or alive.
+    /// The latest incarnation of `node` that was heard of, dead or alive.
     #[must_use]
     pub fn latest_incarnation(&self, node: &str) -> Option<u64> {
         let all = self.foca.iter_membership_state().map(foca::Member::id);
         all.filter(|id| *id.node == *node).map(|id| id.incarnation).max()
     }
 
-    /// Whether some run of `node` is alive, or only suspected not to be.
+    /// Whether some incarnation of `node` is alive, or only suspected not to be.
     #[must_use]
     pub fn is_active(&self, node: &str) -> bool {
         self.foca.iter_members().any(|member| *member.id().node == *node)
     }
 
-    /// A link to `peer` is up: tell it we are here.
+    /// A link to `peer` is up: announces this node to it.
     pub fn meet(&mut self, peer: Identity) -> Todo {
         self.run("meet", |foca, runtime| foca.announce(peer, runtime))
     }
 
-    /// `peer` refuses connections: its process is gone. Known to everybody at the speed of gossip; a node that is
-    /// alive after all refutes it.
+    /// `peer` has failed. Everybody learns it at the speed of gossip; a node that is alive after all refutes it.
     pub fn declare_down(&mut self, peer: &Identity) -> Todo {
         let known = self.foca.iter_members().find(|member| member.id() == peer);
         let Some(incarnation) = known.map(foca::Member::incarnation) else {
@@ -121,9 +123,9 @@ impl Swim {
         })
     }
 
-    /// Bytes from a peer. Bytes that are none of SWIM's are counted by the caller and change nothing.
+    /// A packet from a peer. Bytes that are no packet of SWIM change nothing.
     pub fn on_message(&mut self, bytes: &[u8]) -> Todo {
-        self.run("hear", |foca, runtime| foca.handle_data(bytes, runtime))
+        self.run("message", |foca, runtime| foca.handle_data(bytes, runtime))
     }
 
     /// Goes on under a later incarnation, past `known`.
@@ -133,9 +135,9 @@ impl Swim {
             ..self.identity.clone()
         };
         self.identity = identity.clone();
-        self.run("outrun", |foca, mut runtime| {
+        self.run("outpace", |foca, mut runtime| {
             foca.change_identity(identity, &mut runtime)?;
-            // With another identity it probes nobody until there is something new, and then might never hear of it.
+            // Under another identity foca probes nobody until an update arrives, and then one might never arrive.
             foca.apply_many(std::iter::empty(), true, runtime)
         })
     }
@@ -150,8 +152,8 @@ impl Swim {
         self.run("leave", |foca, runtime| foca.leave_cluster(runtime))
     }
 
-    /// Makes a call, and sees to it that a node that had to take a later incarnation takes one that is later than
-    /// any that is known of it: those of former runs whose clock was ahead included.
+    /// Makes a call. A node that had to take a later incarnation takes one that is later than any that is known of
+    /// it, those of former processes whose clock was ahead included.
     fn run(
         &mut self,
         what: &'static str,

@@ -198,26 +198,26 @@ pub(super) fn words() -> Vec<(&'static str, MemberMessage)> {
     let mut words = vec![
         (
             "known",
-            MemberMessage::Known {
+            MemberMessage::KnownIncarnation {
                 incarnation: WALL_MS + 9,
             },
         ),
         (
             "known-last",
-            MemberMessage::Known {
+            MemberMessage::KnownIncarnation {
                 incarnation: u64::MAX,
             },
         ),
         (
             "missed",
-            MemberMessage::Missed {
+            MemberMessage::ProbeRefused {
                 node: "c".into(),
                 incarnation: 1,
             },
         ),
         (
             "heard",
-            MemberMessage::Heard {
+            MemberMessage::ProbeReply {
                 node: "c".into(),
                 incarnation: 1,
                 alive: true,
@@ -226,7 +226,7 @@ pub(super) fn words() -> Vec<(&'static str, MemberMessage)> {
         ("what-time", MemberMessage::ClockRequest { asked_ms: u64::MAX }),
         (
             "time",
-            MemberMessage::Time {
+            MemberMessage::ClockReply {
                 asked_ms: 0,
                 now_ms: u64::MAX,
             },

@@ -134,7 +134,8 @@ impl Engine {
                 nodes
             }
             None => self
-                .roster
+                .members
+                .roster()
                 .active()
                 .map(|(node, _)| node.clone())
                 .take(ASKED_MAX)
@@ -148,7 +149,7 @@ impl Engine {
     }
 
     pub(in crate::engine) fn can_answer(&self, node: &NodeId) -> bool {
-        let member = self.roster.get(node);
+        let member = self.members.roster().get(node);
         member.is_some_and(|member| member.linked && member.ready && !member.leaving)
     }
 

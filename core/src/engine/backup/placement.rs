@@ -295,7 +295,7 @@ impl Engine {
             return None;
         };
         let (mut ready, mut coming) = (Vec::new(), Vec::new());
-        for (node, member) in self.roster.active() {
+        for (node, member) in self.members.roster().active() {
             let list = if member.ready { &mut ready } else { &mut coming };
             list.push(node.clone());
         }
@@ -331,7 +331,7 @@ impl Engine {
         placement.missed.follow(
             (&placement.view, &view),
             &self.config.node,
-            |node| self.absences.met_ms(node),
+            |node| self.members.met_ms(node),
             (now.wall_ms, slack_ms),
         );
         placement.view = Arc::new(view);

@@ -1,266 +1,243 @@
-//! Membership's events, and what they mean for peers, waits and routes.
+//! The membership of this node: who else is in the cluster, who of them has failed, and whose sessions are trusted.
+//!
+//! [`Members`] is a value of its own. Calls hand in what happened and the time; what has to be done or known elsewhere
+//! collects as [`MembersOutput`]s, which the caller takes after the call.
+//!
+//! ```text
+//! swim_events       events of SWIM, later incarnations of this node, greetings
+//! links             links that come and go, silence, probes
+//! suspicion         members that refuse connections or send nothing: other members are asked
+//! failure_detector  finds linked members that send nothing
+//! duplicates        two processes with one node id
+//! clocks            drift of wall clocks, the time idle sessions are counted by
+//! absence           nodes that were away for longer than tombstones live
+//! announcements     what nodes announce of themselves
+//! hints             addresses learned by multicast
+//! ```
+//! The SWIM protocol itself and the roster are [`crate::membership`]'s. Links, sessions and workers belong to the
+//! engine, which reacts to the outputs.
 
-pub(in crate::engine) mod absence;
-pub(in crate::engine) mod clocks;
-pub(in crate::engine) mod duplicates;
-pub(in crate::engine) mod failure_detector;
+mod absence;
+mod announcements;
+mod clocks;
+mod duplicates;
+mod failure_detector;
 mod hints;
-pub(in crate::engine) mod suspicion;
+mod links;
+mod output;
+mod suspicion;
+mod swim_events;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::clock::Now;
 use crate::base::id::NodeId;
-use crate::base::limits::REDIAL_DOWN_FOR;
-use crate::engine::changed::Changed;
-use crate::engine::{Engine, Output};
-use crate::membership::{Event, Identity, MemberMessage, Timer, Todo};
-use crate::replication::message::Message;
-use crate::replication::streams::CONTROL;
+use crate::base::limits::{FORGET_GONE_AFTER, REDIAL_DOWN_FOR};
+use crate::engine::{ClockLimits, EngineConfig};
+use crate::membership::{Dialled, Identity, MemberMessage, Roster, RosterFull, Swim, SwimConfig};
 
-/// How often a peer that is linked but counts as down is greeted again, and one that is not known to be ready asked.
+pub use absence::OwnStatus;
+pub use announcements::Announced;
+pub use output::MembersOutput;
+
+/// How often linked nodes that are no members are greeted, members that are not ready are asked to announce
+/// themselves, and the roster is looked through for members to forget.
 const GREETING_INTERVAL: Duration = Duration::from_secs(1);
 
-impl Engine {
-    /// A timer that was asked for is due.
-    pub fn fire(&mut self, timer: Timer, now: Now) {
-        let todo = self.swim.fire(timer);
-        self.carry_out(todo, now);
-        self.settle(now);
+/// What membership needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct MembersConfig {
+    /// This node.
+    pub node: NodeId,
+    /// Its cluster.
+    pub cluster: String,
+    /// Where other nodes reach it.
+    pub addr: SocketAddr,
+    /// How fast failed members are found.
+    pub swim: SwimConfig,
+    /// What is believed of other nodes' clocks.
+    pub clocks: ClockLimits,
+    /// How long tombstones are kept.
+    pub tombstone_life: Duration,
+    /// Seeds the choices of SWIM.
+    pub seed: u64,
+}
+
+impl From<&EngineConfig> for MembersConfig {
+    fn from(config: &EngineConfig) -> Self {
+        Self {
+            node: config.node.clone(),
+            cluster: config.cluster.clone(),
+            addr: config.addr,
+            swim: config.swim,
+            clocks: config.clocks,
+            tombstone_life: config.tombstone_life,
+            seed: config.seed,
+        }
+    }
+}
+
+/// See the module page.
+#[derive(Debug)]
+pub struct Members {
+    config: MembersConfig,
+    swim: Swim,
+    roster: Roster,
+    suspicions: suspicion::Suspicions,
+    failure_detector: failure_detector::FailureDetector,
+    clocks: clocks::Clocks,
+    duplicates: duplicates::Duplicates,
+    absences: absence::Absences,
+    /// Addresses dialled because of hints.
+    dialled: Dialled,
+    next_greeting: Duration,
+    /// Whether this node leaves the cluster.
+    leaving: bool,
+    outputs: Vec<MembersOutput>,
+}
+
+impl Members {
+    /// A node that starts now and knows of nobody.
+    #[must_use]
+    pub fn new(config: MembersConfig, now: Now) -> Self {
+        let max_skew = config.clocks.max_skew;
+        let absences =
+            absence::Absences::new(config.node.clone(), config.tombstone_life, max_skew, now.wall_ms);
+        Self::with_absences(config, absences, now)
     }
 
-    /// A seed was tried for the first time: it answered, or it cannot be reached.
-    pub fn seed_tried(&mut self, seed: &str, now: Now) {
-        if self.joining.seeds_untried.remove(seed) {
-            self.changed.note(Changed::JOINING);
-            self.settle(now);
+    fn with_absences(config: MembersConfig, absences: absence::Absences, now: Now) -> Self {
+        let identity = Identity {
+            node: config.node.as_str().into(),
+            addr: config.addr,
+            incarnation: now.wall_ms,
+        };
+        Self {
+            swim: Swim::new(identity, config.swim, config.seed),
+            roster: Roster::default(),
+            suspicions: suspicion::Suspicions::default(),
+            failure_detector: failure_detector::FailureDetector::new(config.swim.drop_time),
+            clocks: clocks::Clocks::new(config.clocks, now),
+            duplicates: duplicates::Duplicates::default(),
+            absences,
+            dialled: Dialled::default(),
+            next_greeting: now.mono,
+            leaving: false,
+            outputs: Vec::new(),
+            config,
         }
     }
 
-    /// A peer has heard of the incarnation `known` of this node. Says whether this run had to take a later one.
-    pub fn outpace(&mut self, known: u64, now: Now) -> bool {
-        let outpaced = self.outpace_incarnation(known, now);
-        self.settle(now);
-        outpaced
+    /// The same node under a later incarnation, which knows of nobody and is about to get the sessions anew. Of what
+    /// it was, this survives: the configuration, the outputs not taken yet, and that memories and incarnations only
+    /// go forward. The addresses of active members are dialled again. `joining` says whether it had not even become ready.
+    #[must_use]
+    pub fn begin_again(&mut self, joining: bool, now: Now) -> Self {
+        let absences = self.absences.begin_again(now.wall_ms, joining);
+        let mut again = Self::with_absences(self.config.clone(), absences, now);
+        again.outputs = self.take_outputs();
+        let active = self.roster.active();
+        let dials = active.map(|(_, member)| MembersOutput::Dial(member.identity.addr));
+        again.outputs.extend(dials);
+        again.outpace(self.swim.identity().incarnation, now);
+        again
     }
 
-    /// The same in the course of another call.
-    pub(in crate::engine) fn outpace_incarnation(&mut self, known: u64, now: Now) -> bool {
-        if known <= self.swim.identity().incarnation {
-            return false;
+    /// What there is to do since this was last asked, in the order in which it takes effect.
+    pub fn take_outputs(&mut self) -> Vec<MembersOutput> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Time passes. To be called about every 50 ms.
+    pub fn tick(&mut self, now: Now) {
+        self.note_time(now);
+        self.clocks.advance(now);
+        self.check_silence(now);
+        self.progress_suspicions(now);
+        self.duplicates.expire(now.mono);
+        self.send_clock_requests(now);
+        if now.mono >= self.next_greeting {
+            self.next_greeting = now.mono + GREETING_INTERVAL;
+            self.forget_gone(now);
+            self.greet(now);
         }
-        tracing::warn!(
-            known,
-            "an earlier run of this node had a later clock; takes a later incarnation"
-        );
-        let todo = self.swim.outpace(known);
+    }
+
+    /// This node leaves: SWIM tells the others.
+    pub fn leave(&mut self, now: Now) {
+        self.leaving = true;
+        let todo = self.swim.leave();
         self.carry_out(todo, now);
-        true
     }
 
-    /// The latest run of `node` this node has heard of; 0 for none.
+    /// The other members, those that are gone included.
     #[must_use]
-    pub fn latest_incarnation(&self, node: &NodeId) -> u64 {
-        let member = self.roster.get(node).map(|member| member.identity.incarnation);
-        member
-            .max(self.swim.latest_incarnation(node.as_str()))
-            .unwrap_or(0)
+    pub const fn roster(&self) -> &Roster {
+        &self.roster
     }
 
-    /// Where links should be kept to, beside the seeds.
+    /// This node's present identity.
     #[must_use]
-    pub fn wanted_links(&self, now: Now) -> Vec<std::net::SocketAddr> {
+    pub const fn identity(&self) -> &Identity {
+        self.swim.identity()
+    }
+
+    /// How many members this node counts, itself included.
+    fn group(&self) -> usize {
+        1 + self.roster.active().count()
+    }
+
+    /// The addresses links should be kept to, beside the seeds.
+    #[must_use]
+    pub fn wanted_links(&self, now: Now) -> Vec<SocketAddr> {
         self.roster.addresses(now.mono, REDIAL_DOWN_FOR)
     }
 
-    /// Greets again, now and then, every peer that is linked but counts as down: both sides of a silence may have
-    /// given each other up, and then nobody else would begin.
-    pub(in crate::engine) fn greet_lost(&mut self, now: Now) {
-        if now.mono < self.next_greeting || self.is_leaving() {
-            return;
+    /// Whether `node` could be tracked if it became a member now. A hello of one that could not is refused.
+    ///
+    /// # Errors
+    /// [`RosterFull`], whose sentence says what an operator can do.
+    pub fn admits(&self, node: &NodeId) -> Result<(), RosterFull> {
+        self.roster.check_room(node)
+    }
+
+    fn send(&mut self, node: NodeId, message: MemberMessage) {
+        self.outputs.push(MembersOutput::Send(node, message));
+    }
+
+    /// Records an incarnation of `node`, for which somebody else may have to be forgotten.
+    fn note(&mut self, node: &NodeId, identity: Identity, now: Now) -> Result<(), RosterFull> {
+        if let Some(forgotten) = self.roster.note(node, identity, now.mono)? {
+            tracing::info!(peer = %forgotten, "forgot a member that is gone, to make room for another");
+            self.forget(forgotten);
         }
-        self.next_greeting = now.mono + GREETING_INTERVAL;
-        let lost = self
-            .roster
-            .iter()
-            .filter(|(_, m)| m.linked && !m.active && !m.leaving);
-        let lost: Vec<_> = lost.map(|(_, member)| member.identity.clone()).collect();
-        for identity in lost {
-            let todo = self.swim.meet(identity);
-            self.carry_out(todo, now);
-        }
-        // What a member said of itself may have come just before this node took it for another run, and forgot it.
-        let unknown = self.roster.active().filter(|(_, m)| m.linked && !m.ready);
-        let unknown: Vec<_> = unknown.map(|(node, _)| node.clone()).collect();
-        for node in unknown {
-            self.send_member_message(&node, &MemberMessage::AnnounceRequest);
+        Ok(())
+    }
+
+    /// Forgets members that have been gone for long.
+    fn forget_gone(&mut self, now: Now) {
+        for node in self.roster.forget_gone(now.mono, FORGET_GONE_AFTER) {
+            tracing::info!(peer = %node, "forgot a member that is gone for long");
+            self.forget(node);
         }
     }
 
-    /// Membership's bytes from `node`.
-    pub(in crate::engine) fn on_member_message(&mut self, node: &NodeId, bytes: &[u8], now: Now) {
-        match MemberMessage::decode(bytes) {
-            None => tracing::debug!(peer = %node, "membership ignored what is none of its words"),
-            Some(MemberMessage::Swim(bytes)) => {
-                let todo = self.swim.on_message(&bytes);
-                self.carry_out(todo, now);
-            }
-            Some(MemberMessage::Known { incarnation }) => {
-                self.outpace_incarnation(incarnation, now);
-            }
-            Some(MemberMessage::Missed {
-                node: about,
-                incarnation,
-            }) => self.on_probe_refused(node, &about, incarnation, now),
-            Some(MemberMessage::Heard {
-                node: about,
-                incarnation,
-                alive,
-            }) => self.on_probe_reply(node, &about, incarnation, alive, now),
-            Some(MemberMessage::Silent {
-                node: about,
-                incarnation,
-            }) => self.on_probe_silent(node, &about, incarnation, now),
-            Some(MemberMessage::AnnounceRequest) => self.announce_to(node),
-            Some(MemberMessage::ClockRequest { asked_ms }) => {
-                let now_ms = now.wall_ms;
-                self.send_member_message(node, &MemberMessage::Time { asked_ms, now_ms });
-            }
-            Some(MemberMessage::Time { asked_ms, now_ms }) => {
-                self.on_clock_reply(node, asked_ms, now_ms, now)
-            }
-        }
-    }
-
-    pub(in crate::engine) fn send_member_message(&mut self, node: &NodeId, message: &MemberMessage) {
-        self.send(node, Message::Gossip(message.encode()));
-    }
-
-    /// Tells `node` the latest run of it that is known here, in case it is none of its own.
-    pub(in crate::engine) fn send_known_incarnation(&mut self, node: &NodeId, incarnation: u64) {
-        self.send_member_message(node, &MemberMessage::Known { incarnation });
-    }
-
-    pub(in crate::engine) fn carry_out(&mut self, todo: Todo, now: Now) {
-        self.outputs.extend(
-            todo.timers
-                .into_iter()
-                .map(|(after, timer)| Output::Timer(after, timer)),
-        );
-        if !todo.events.is_empty() {
-            self.changed.note(Changed::MEMBERS);
-        }
-        for event in todo.events {
-            self.member_event(event, now);
-        }
-        for (to, bytes) in todo.datagrams {
-            let Ok(node) = NodeId::parse(&to.node) else {
-                continue;
-            };
-            if self.peers.get(&node).is_some_and(crate::engine::Peer::is_linked) {
-                let latest = match self.roster.get(&node) {
-                    Some(member) if member.active => member.identity.incarnation,
-                    _ => self.latest_incarnation(&node),
-                };
-                if latest > to.incarnation {
-                    // A later run of it is known, so nobody will listen to this one. SWIM would only tell it to try
-                    // the next number, and again the next.
-                    self.send_known_incarnation(&node, latest);
-                } else {
-                    self.send_member_message(&node, &MemberMessage::Swim(bytes));
-                }
-            } else {
-                // Like a datagram that is lost; the link it needed is being made.
-                self.outputs.push(Output::Dial(to.addr));
-            }
-        }
-    }
-
-    fn member_event(&mut self, event: Event, now: Now) {
-        match event {
-            Event::Up(identity) => self.member_up(identity, now),
-            Event::Down(identity) => self.member_down(&identity, now),
-            Event::Replaced { old, new } => {
-                tracing::info!(peer = %old.node, "came back as a later run of itself");
-                if let Ok(node) = NodeId::parse(&new.node)
-                    && self
-                        .roster
-                        .get(&node)
-                        .is_some_and(|m| m.identity.incarnation < new.incarnation)
-                {
-                    self.forget_peer(&node, now);
-                    self.distrust_workers(&node);
-                    let (known, moved) = (new.incarnation, new.addr != old.addr);
-                    let linked = self.roster.note(&node, new, now.mono).is_some_and(|m| m.linked);
-                    if linked && moved {
-                        // The link leads to where it was; what is there now is for the next one to find out.
-                        self.outputs.push(Output::Close(node.clone(), CONTROL));
-                    }
-                    // It may be a former run, whose clock was ahead, and the one that is linked must get past it.
-                    self.send_known_incarnation(&node, known);
-                }
-            }
-            Event::Rejoined(identity) => {
-                tracing::warn!(
-                    incarnation = identity.incarnation,
-                    "was declared down by mistake; joined again"
-                );
-                self.announce();
-            }
-        }
-    }
-
-    pub(in crate::engine) fn member_up(&mut self, identity: Identity, now: Now) {
-        let Ok(node) = NodeId::parse(&identity.node) else {
-            return;
-        };
-        let addr = identity.addr;
-        let Some(member) = self.roster.note(&node, identity, now.mono) else {
-            tracing::warn!(peer = %node, "the roster is full; this member is not tracked");
-            return;
-        };
-        member.active = true;
-        member.since = now.mono;
-        tracing::info!(peer = %node, %addr, "member up");
-        self.note_peer(&node, now);
-        self.outputs.push(Output::Dial(addr));
-    }
-
-    /// The link to `node` is gone. If SWIM heard of no run that is alive, it will not say that this one is down.
-    pub(in crate::engine) fn settle_unheard(&mut self, node: &NodeId, now: Now) {
-        let active = self.roster.get(node).filter(|member| member.active);
-        let Some(identity) = active.map(|member| member.identity.clone()) else {
-            return;
-        };
-        if !self.swim.is_active(&identity.node) {
-            self.member_down(&identity, now);
-        }
-    }
-
-    fn member_down(&mut self, identity: &Identity, now: Now) {
-        let Ok(node) = NodeId::parse(&identity.node) else {
-            return;
-        };
-        let Some(member) = self.roster.get_mut(&node) else {
-            return;
-        };
-        let later = member.identity.incarnation > identity.incarnation;
-        if later
-            && (member.linked || self.swim.latest_incarnation(&identity.node) > Some(identity.incarnation))
-        {
-            return; // an earlier run of it
-        }
-        member.active = false;
-        member.since = now.mono;
-        let left = member.leaving;
-        tracing::warn!(peer = %node, left, "member down");
-        self.note_missed(&node, left, now);
-        self.clear_suspicion(&node);
-        self.forget_peer(&node, now);
-        self.distrust_workers(&node);
-        if self.transfers.lost(&node) {
-            self.check_again(&node);
-        }
-        self.start_transfers(now);
+    fn forget(&mut self, node: NodeId) {
+        self.suspicions.clear(&node);
+        self.failure_detector.forget(&node);
+        self.clocks.forget(&node);
+        self.duplicates.forget(&node);
+        self.absences.forget(&node);
+        self.outputs.push(MembersOutput::Forgotten(node));
+        self.outputs.push(MembersOutput::Changed);
     }
 }
+
+/// Whole milliseconds.
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

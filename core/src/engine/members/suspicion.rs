@@ -1,235 +1,288 @@
-//! Whether a member is gone whose address refuses connections, or that is linked and says nothing. The first nearly
-//! always is a process that died, the second one that stands still. But something between two nodes may refuse in a
-//! member's name, or keep what it says, so others are asked first, who answer within a moment: a process that died has
-//! closed its links to them as well, and one that stands still says nothing to them either.
+//! Suspicion of a member that refuses connections, or that is linked and sends nothing.
+//!
+//! The first nearly always is a process that ended, the second one that stands still. But something between two nodes
+//! may refuse connections in a member's name, or hold back what it sends. So up to three other members are asked with
+//! a probe request, as SWIM does with indirect probes. A process that ended has closed its links to them as well; one
+//! that stands still sends nothing to them either. When one of them answers that the member is alive, the suspicion is
+//! cleared; when all deny it, or too little time is left to wait, the failure is confirmed.
+//!
+//! This value keeps the suspicions of this node, and the probe requests of others that it has yet to answer. What a
+//! confirmed failure means is decided by [`super::Members`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::base::clock::Now;
 use crate::base::id::NodeId;
 use crate::base::limits::MEMBERS_MAX;
-use crate::engine::Engine;
 use crate::membership::{Identity, MemberMessage};
 
-/// How many others are asked.
-const ASKED_MAX: usize = 3;
-/// How long a link to the doubted member must stay up before that counts as hearing it: the end of a process is
-/// known to everybody sooner.
-const STAYS: Duration = Duration::from_millis(100);
-/// How long to wait for the answers.
-const PATIENCE: Duration = Duration::from_millis(150);
+/// How many other members are asked.
+const PROBES_MAX: usize = 3;
+/// How long a link to the suspected member must stay up before that counts as alive: the end of a process closes its
+/// links to everybody sooner.
+const LINK_STAYS: Duration = Duration::from_millis(100);
+/// How long replies are waited for.
+const REPLY_TIMEOUT: Duration = Duration::from_millis(150);
 
+/// Why a member is suspected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+pub(super) enum Reason {
+    /// Its address refuses connections.
     Refused,
+    /// It is linked and sends nothing.
     Silent,
 }
 
+/// A member that is suspected to have failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Suspect {
+    /// The incarnation that is suspected.
+    pub(super) identity: Identity,
+    pub(super) reason: Reason,
+}
+
+impl Suspect {
+    /// The probe request that is sent to other members.
+    fn request(&self) -> MemberMessage {
+        let (node, incarnation) = (self.identity.node.clone().into(), self.identity.incarnation);
+        match self.reason {
+            Reason::Refused => MemberMessage::ProbeRefused { node, incarnation },
+            Reason::Silent => MemberMessage::ProbeSilent { node, incarnation },
+        }
+    }
+}
+
+/// What a reply leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// More replies are awaited, or nobody asked.
+    Nothing,
+    /// The member is alive: the suspicion is cleared.
+    Cleared(Suspect),
+    /// Everybody who was asked denied it: the member has failed.
+    Confirmed(Suspect),
+}
+
 #[derive(Debug)]
-struct Suspicion {
-    identity: Identity,
-    why: Why,
+struct Probe {
+    suspect: Suspect,
     asked: BTreeSet<NodeId>,
     until: Duration,
 }
 
-#[derive(Debug)]
-struct Question {
-    by: NodeId,
-    about: NodeId,
-    incarnation: u64,
+/// Another member's probe request that is answered when the link has stayed up for [`LINK_STAYS`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PendingReply {
+    pub(super) to: NodeId,
+    pub(super) about: NodeId,
+    pub(super) incarnation: u64,
     until: Duration,
 }
 
-/// Members in doubt here, and those others asked about.
+/// Members suspected here, and probe requests of other members. See the module page.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Suspicions {
-    own: BTreeMap<NodeId, Suspicion>,
-    questions: Vec<Question>,
+pub(super) struct Suspicions {
+    /// One for each suspected member.
+    probes: BTreeMap<NodeId, Probe>,
+    /// At most [`MEMBERS_MAX`]. Further ones are not answered, and whoever asked decides without this node.
+    pending: Vec<PendingReply>,
 }
 
-impl Engine {
-    /// `identity`, which is `node`, refuses connections. Asks others, or concludes at once when there are none.
-    pub(in crate::engine) fn suspect_refused(&mut self, node: &NodeId, identity: Identity, now: Now) {
-        self.suspicion(node, identity, Why::Refused, now);
-    }
-
-    /// `identity`, which is `node`, is linked and says nothing. The same.
-    pub(in crate::engine) fn suspect_silent(&mut self, node: &NodeId, identity: Identity, now: Now) {
-        self.suspicion(node, identity, Why::Silent, now);
-    }
-
-    fn suspicion(&mut self, node: &NodeId, identity: Identity, why: Why, now: Now) {
-        let others = self
-            .roster
-            .active()
-            .filter(|(other, m)| m.linked && *other != node);
-        let (before, after): (Vec<_>, Vec<_>) = others
-            .map(|(other, _)| other.clone())
-            .partition(|other| other < node);
-        let asked: BTreeSet<_> = after.into_iter().chain(before).take(ASKED_MAX).collect();
-        if asked.is_empty() {
-            self.confirm_down(node, &identity, why, now);
-            return;
-        }
-        let (name, incarnation) = (identity.node.clone(), identity.incarnation);
-        let question = match why {
-            Why::Refused => MemberMessage::Missed {
-                node: name.into(),
-                incarnation,
-            },
-            Why::Silent => MemberMessage::Silent {
-                node: name.into(),
-                incarnation,
-            },
-        };
-        for other in &asked {
-            self.send_member_message(other, &question);
-        }
-        let until = now.mono + PATIENCE;
-        self.suspicions.own.insert(
-            node.clone(),
-            Suspicion {
-                identity,
-                why,
-                asked,
-                until,
-            },
-        );
-    }
-
-    /// `by` asks whether this run of `about` is still heard here.
-    pub(in crate::engine) fn on_probe_refused(
+impl Suspicions {
+    /// Begins to suspect `node`. `others` are the linked active members in the order of names; those that follow
+    /// `node` are asked first, so that not every suspicion asks the same few. Returns the probe requests to send; none
+    /// if there is nobody to ask, and then the failure is confirmed by that.
+    pub(super) fn begin(
         &mut self,
-        by: &NodeId,
-        about: &str,
-        incarnation: u64,
-        now: Now,
-    ) {
-        let Ok(about) = NodeId::parse(about) else { return };
-        let linked = self
-            .roster
-            .get(&about)
-            .is_some_and(|member| member.linked && member.identity.incarnation == incarnation);
-        if !linked {
-            self.answer(by, &about, incarnation, false);
-        } else if self.suspicions.questions.len() < MEMBERS_MAX {
-            self.suspicions.questions.push(Question {
-                by: by.clone(),
+        node: &NodeId,
+        suspect: Suspect,
+        others: impl Iterator<Item = NodeId>,
+        now: Duration,
+    ) -> Vec<(NodeId, MemberMessage)> {
+        let (before, after): (Vec<_>, Vec<_>) = others
+            .filter(|other| other != node)
+            .partition(|other| other < node);
+        let asked: BTreeSet<_> = after.into_iter().chain(before).take(PROBES_MAX).collect();
+        if asked.is_empty() {
+            self.probes.remove(node);
+            return Vec::new();
+        }
+        let request = suspect.request();
+        let requests = asked.iter().map(|other| (other.clone(), request.clone()));
+        let requests = requests.collect();
+        let until = now + REPLY_TIMEOUT;
+        let probe = Probe {
+            suspect,
+            asked,
+            until,
+        };
+        self.probes.insert(node.clone(), probe);
+        requests
+    }
+
+    /// `by` answered a probe request about the incarnation of `about`.
+    pub(super) fn on_reply(&mut self, by: &NodeId, about: &NodeId, incarnation: u64, alive: bool) -> Reply {
+        let Some(probe) = self.probes.get_mut(about) else {
+            return Reply::Nothing;
+        };
+        let expected = probe.suspect.identity.incarnation == incarnation && probe.asked.remove(by);
+        if !expected || !(alive || probe.asked.is_empty()) {
+            return Reply::Nothing;
+        }
+        let suspect = probe.suspect.clone();
+        self.probes.remove(about);
+        if alive {
+            Reply::Cleared(suspect)
+        } else {
+            Reply::Confirmed(suspect)
+        }
+    }
+
+    /// There is a link to `node`, or it is down: nothing is left to suspect.
+    pub(super) fn clear(&mut self, node: &NodeId) {
+        self.probes.remove(node);
+    }
+
+    /// `by` asks about a member that is linked here: it is answered when the link has stayed up for a while.
+    pub(super) fn reply_later(&mut self, by: &NodeId, about: NodeId, incarnation: u64, now: Duration) {
+        if self.pending.len() < MEMBERS_MAX {
+            self.pending.push(PendingReply {
+                to: by.clone(),
                 about,
                 incarnation,
-                until: now.mono + STAYS,
+                until: now + LINK_STAYS,
             });
-        } // Else it is not answered, and the asker decides for itself.
+        }
     }
 
-    /// `by` asks whether this run of `about`, which says nothing to it, was heard here lately.
-    pub(in crate::engine) fn on_probe_silent(
-        &mut self,
-        by: &NodeId,
-        about: &str,
-        incarnation: u64,
-        now: Now,
-    ) {
-        let Ok(about) = NodeId::parse(about) else { return };
-        let known = self.roster.get(&about);
-        let same = known.is_some_and(|member| member.identity.incarnation == incarnation);
-        let alive = same && self.heard_lately(&about, now);
-        self.answer(by, &about, incarnation, alive);
+    /// The link to `node` broke: returns the requests about it, which are to be denied.
+    pub(super) fn take_pending_about(&mut self, node: &NodeId) -> Vec<PendingReply> {
+        self.pending
+            .extract_if(.., |reply| reply.about == *node)
+            .collect()
     }
 
-    /// `by` says whether it still hears this run of `about`.
-    pub(in crate::engine) fn on_probe_reply(
-        &mut self,
-        by: &NodeId,
-        about: &str,
-        incarnation: u64,
-        alive: bool,
-        now: Now,
-    ) {
-        let Ok(about) = NodeId::parse(about) else { return };
-        let Some(suspicion) = self.suspicions.own.get_mut(&about) else {
-            return;
+    /// Returns the requests about members whose links stayed up for long enough.
+    pub(super) fn take_pending_due(&mut self, now: Duration) -> Vec<PendingReply> {
+        self.pending.extract_if(.., |reply| reply.until <= now).collect()
+    }
+
+    /// Returns the suspicions for which replies were waited for long enough, in the order of names: they are
+    /// confirmed.
+    pub(super) fn take_unanswered(&mut self, now: Duration) -> Vec<(NodeId, Suspect)> {
+        let due = self.probes.extract_if(.., |_, probe| probe.until <= now);
+        due.map(|(node, probe)| (node, probe.suspect)).collect()
+    }
+
+    /// How many suspicions and requests are kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.probes.len() + self.pending.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> NodeId {
+        NodeId::parse(name).unwrap()
+    }
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn suspect(reason: Reason) -> Suspect {
+        let identity = Identity {
+            node: "d".into(),
+            addr: "10.0.0.4:4000".parse().unwrap(),
+            incarnation: 7,
         };
-        if suspicion.identity.incarnation != incarnation || !suspicion.asked.remove(by) {
-            return;
-        }
-        if alive {
-            tracing::warn!(peer = %about, heard_by = %by, why = ?suspicion.why, "cannot be heard from here; another member hears it");
-            self.suspicions.own.remove(&about);
-        } else if suspicion.asked.is_empty() {
-            let (identity, why) = (suspicion.identity.clone(), suspicion.why);
-            self.confirm_down(&about, &identity, why, now);
-        }
+        Suspect { identity, reason }
     }
 
-    /// The link to `node` broke: whoever asked about it is told.
-    pub(in crate::engine) fn answer_probes_down(&mut self, node: &NodeId) {
-        let (gone, left) = std::mem::take(&mut self.suspicions.questions)
-            .into_iter()
-            .partition(|question| question.about == *node);
-        self.suspicions.questions = left;
-        for question in gone {
-            self.answer(&question.by, node, question.incarnation, false);
-        }
+    fn begin(others: &[&str]) -> (Suspicions, Vec<NodeId>) {
+        let mut suspicions = Suspicions::default();
+        let others = others.iter().map(|name| id(name));
+        let requests = suspicions.begin(&id("d"), suspect(Reason::Refused), others, ms(0));
+        let asked = requests.into_iter().map(|(to, request)| {
+            let incarnation = 7;
+            let node = "d".into();
+            assert_eq!(request, MemberMessage::ProbeRefused { node, incarnation });
+            to
+        });
+        let asked = asked.collect();
+        (suspicions, asked)
     }
 
-    /// There is a link to `node`, or it is down: nothing is left to doubt.
-    pub(in crate::engine) fn clear_suspicion(&mut self, node: &NodeId) {
-        self.suspicions.own.remove(node);
-    }
-
-    /// Answers and concludes what was waited for long enough.
-    pub(in crate::engine) fn progress_suspicions(&mut self, now: Now) {
-        let (due, left) = std::mem::take(&mut self.suspicions.questions)
-            .into_iter()
-            .partition(|question| question.until <= now.mono);
-        self.suspicions.questions = left;
-        for question in due {
-            self.answer(&question.by, &question.about, question.incarnation, true);
-        }
-        let late = self
-            .suspicions
-            .own
-            .iter()
-            .filter(|(_, suspicion)| suspicion.until <= now.mono);
-        let late: Vec<_> = late
-            .map(|(node, suspicion)| (node.clone(), suspicion.identity.clone(), suspicion.why))
-            .collect();
-        for (node, identity, why) in late {
-            self.confirm_down(&node, &identity, why, now);
-        }
-    }
-
-    fn answer(&mut self, to: &NodeId, about: &NodeId, incarnation: u64, alive: bool) {
-        self.send_member_message(
-            to,
-            &MemberMessage::Heard {
-                node: about.as_str().to_owned(),
-                incarnation,
-                alive,
-            },
+    #[test]
+    fn the_next_three_by_name_are_asked_and_never_the_suspect() {
+        assert_eq!(
+            begin(&["a", "b", "d", "e", "f", "g"]).1,
+            [id("e"), id("f"), id("g")]
         );
+        assert_eq!(begin(&["a", "b", "d", "e"]).1, [id("a"), id("b"), id("e")]);
+        assert_eq!(begin(&["d"]).1, []);
     }
 
-    fn confirm_down(&mut self, node: &NodeId, identity: &Identity, why: Why, now: Now) {
-        self.suspicions.own.remove(node);
-        let member = self.roster.get(node);
-        let Some(member) = member.filter(|member| member.active && member.identity == *identity) else {
-            return;
-        };
-        match why {
-            Why::Refused if member.linked => return,
-            Why::Refused => {
-                tracing::warn!(peer = %node, "its address refuses connections: the process is gone");
-            }
-            Why::Silent if !member.linked || self.heard_lately(node, now) => return,
-            Why::Silent => {
-                tracing::warn!(peer = %node, "linked, but nothing was heard of it for nearly membership.drop_time");
-            }
+    #[test]
+    fn one_reply_of_its_being_alive_clears_a_suspicion() {
+        let (mut suspicions, _) = begin(&["a", "b"]);
+        assert_eq!(suspicions.on_reply(&id("a"), &id("d"), 7, false), Reply::Nothing);
+        let cleared = Reply::Cleared(suspect(Reason::Refused));
+        assert_eq!(suspicions.on_reply(&id("b"), &id("d"), 7, true), cleared);
+        assert_eq!(suspicions.take_unanswered(ms(1000)), []);
+    }
+
+    #[test]
+    fn a_failure_that_all_replies_confirm_is_confirmed() {
+        let (mut suspicions, _) = begin(&["a", "b"]);
+        let nothing = [
+            ("a", 6, true),  // about another incarnation
+            ("c", 7, true),  // was not asked
+            ("a", 7, false), // b is still to answer
+            ("a", 7, true),  // has answered
+        ];
+        for (by, incarnation, alive) in nothing {
+            let reply = suspicions.on_reply(&id(by), &id("d"), incarnation, alive);
+            assert_eq!(reply, Reply::Nothing, "{by} {incarnation} {alive}");
         }
-        let todo = self.swim.declare_down(identity);
-        self.carry_out(todo, now);
+        let confirmed = Reply::Confirmed(suspect(Reason::Refused));
+        assert_eq!(suspicions.on_reply(&id("b"), &id("d"), 7, false), confirmed);
+        assert_eq!(suspicions.len(), 0);
+    }
+
+    #[test]
+    fn without_replies_a_failure_is_confirmed_after_150_ms() {
+        let (mut suspicions, _) = begin(&["a"]);
+        assert_eq!(suspicions.take_unanswered(ms(149)), []);
+        let confirmed = [(id("d"), suspect(Reason::Refused))];
+        assert_eq!(suspicions.take_unanswered(ms(150)), confirmed);
+        assert_eq!(suspicions.take_unanswered(ms(150)), []);
+    }
+
+    #[test]
+    fn a_request_is_answered_when_the_link_stayed_up_or_broke_whichever_comes_first() {
+        let mut suspicions = Suspicions::default();
+        suspicions.reply_later(&id("a"), id("d"), 7, ms(0));
+        suspicions.reply_later(&id("b"), id("e"), 9, ms(0));
+        assert_eq!(suspicions.take_pending_due(ms(99)), []);
+        let broke = suspicions.take_pending_about(&id("d"));
+        assert_eq!(
+            broke.iter().map(|reply| reply.to.as_str()).collect::<Vec<_>>(),
+            ["a"]
+        );
+        let due = suspicions.take_pending_due(ms(100));
+        assert_eq!(due.iter().map(|reply| reply.incarnation).collect::<Vec<_>>(), [9]);
+    }
+
+    #[test]
+    fn only_so_many_requests_wait() {
+        let mut suspicions = Suspicions::default();
+        for _ in 0..2 * MEMBERS_MAX {
+            suspicions.reply_later(&id("a"), id("d"), 7, ms(0));
+        }
+        assert_eq!(suspicions.len(), MEMBERS_MAX);
     }
 }

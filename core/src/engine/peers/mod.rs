@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
-use crate::base::limits::{BATCH_BYTES, CONTROL_QUEUE_MAX, WORKERS_MAX};
+use crate::base::limits::{BATCH_BYTES, CONTROL_QUEUE_MAX, INBOUND_MAX, WORKERS_MAX};
 use crate::engine::changed::Changed;
+use crate::engine::members::{Announced, OwnStatus};
 use crate::engine::peers::intake::Refusals;
 use crate::engine::peers::peer::Peer;
 use crate::engine::sessions::touches::SESSIONS_PER_TICK;
@@ -46,28 +47,22 @@ impl Engine {
     }
 
     fn begin_link(&mut self, node: &NodeId, identity: Identity, stream: StreamId, now: Now) {
-        self.note_pause(now);
+        self.note_time(now);
         if stream != CONTROL {
             self.stream_up(node, stream);
             return;
         }
-        let known = self
-            .roster
-            .get(node)
-            .map_or(0, |known| known.identity.incarnation);
-        let incarnation = identity.incarnation;
-        let later = (1..incarnation).contains(&known);
+        let later = self.members.is_later(node, identity.incarnation);
         if later {
-            // Another run of it, with an empty memory: what the old one was still to be told it will ask for.
-            self.forget_peer(node, now);
-            self.distrust_workers(node);
+            // What the process before was still to be told, the later one will ask for.
+            self.member_replaced(node, now);
         }
-        let Some(member) = self.roster.note(node, identity.clone(), now.mono) else {
+        if let Err(error) = self.members.link_up(node, identity.clone(), now) {
+            tracing::error!(peer = %node, %error, "closes the link to a node that it cannot track");
             self.outputs.push(Output::Close(node.clone(), CONTROL));
             return;
-        };
-        member.linked = true;
-        member.refusal_counts = true;
+        }
+        self.drain_members(now);
         self.changed.note(Changed::MEMBERS);
         self.note_peer(node, now);
         let Some(peer) = self.peers.get_mut(node) else {
@@ -84,16 +79,9 @@ impl Engine {
             inbound.ack_due = true;
         }
         self.stream_up(node, CONTROL);
-        self.clear_suspicion(node);
-        self.clear_refusal(node);
-        self.watch(node, now);
         self.announce_to(node);
-        let known = self.latest_incarnation(node);
-        if known > incarnation {
-            self.send_known_incarnation(node, known);
-        }
-        let todo = self.swim.meet(identity);
-        self.carry_out(todo, now);
+        self.members.meet(node, identity, now);
+        self.drain_members(now);
         self.send_missed_touches(node, SESSIONS_PER_TICK);
         self.send_summary(node);
     }
@@ -144,24 +132,13 @@ impl Engine {
         if stream != CONTROL {
             return;
         }
-        let Some(member) = self.roster.get_mut(node) else {
+        if self.roster().get(node).is_none() {
             return;
-        };
+        }
+        self.members.link_down(node, refused, now);
+        self.drain_members(now);
         self.changed.note(Changed::MEMBERS);
-        if std::mem::replace(&mut member.linked, false) {
-            self.answer_probes_down(node);
-        }
-        let Some(member) = self.roster.get_mut(node) else {
-            return;
-        };
-        // Only the first refusal after a link: if the process lives on, behind something that refuses for it, it
-        // says so, and then it is silence that counts.
-        if refused && member.active && std::mem::take(&mut member.refusal_counts) {
-            let identity = member.identity.clone();
-            self.suspect_refused(node, identity, now);
-        }
-        self.settle_unheard(node, now);
-        if !self.roster.get(node).is_some_and(|member| member.active) {
+        if !self.roster().get(node).is_some_and(|member| member.active) {
             self.remove_peer(node);
         }
     }
@@ -186,7 +163,7 @@ impl Engine {
     /// Nothing answers at `addr`. See [`Self::link_down`].
     pub fn unreachable(&mut self, addr: SocketAddr, refused: bool, now: Now) {
         let node = self
-            .roster
+            .roster()
             .iter()
             .find(|(_, m)| m.identity.addr == addr)
             .map(|(node, _)| node.clone());
@@ -280,7 +257,8 @@ impl Engine {
 
     /// A message of `node` arrived on the link `on`. Says whether that link is still the one to listen to.
     pub fn on_message(&mut self, node: &NodeId, on: InboundLink, message: Message, now: Now) -> bool {
-        self.note_pause(now);
+        self.note_time(now);
+        self.make_inbound_room(node);
         self.intake.reset();
         let is_current = self.dispatch(node, on, message, now);
         self.intake.reset();
@@ -305,12 +283,15 @@ impl Engine {
             return false;
         }
         inbound.on = on.number;
-        inbound.at = now.mono;
-        if message.changes_sessions() && !self.trusts(node, now) {
+        self.members.note_heard(node, now);
+        if message.changes_sessions() && !self.members.trusts(node, now) {
             return false; // what it says is to be said again once it may be believed
         }
         match message {
-            Message::Gossip(bytes) => self.on_member_message(node, &bytes, now),
+            Message::Gossip(bytes) => {
+                self.members.on_message(node, &bytes, now);
+                self.drain_members(now);
+            }
             Message::Announce(announce) => self.on_announce(node, announce, now),
             Message::Deltas { sequence, changes } => {
                 self.counters.deltas_received += changes.len() as u64;
@@ -359,6 +340,14 @@ impl Engine {
         true
     }
 
+    /// Makes room for what `node` sends, if it is the first time: what came from nodes that are no members goes.
+    fn make_inbound_room(&mut self, node: &NodeId) {
+        if self.inbound.len() >= INBOUND_MAX && !self.inbound.contains_key(node) {
+            let roster = self.members.roster();
+            self.inbound.retain(|node, _| roster.get(node).is_some());
+        }
+    }
+
     /// `node` has received `stream` up to `slot`, and refused something up to `refused`.
     fn on_ack(&mut self, node: &NodeId, stream: StreamId, sequence: Sequence, refused: Sequence) {
         let Some(peer) = self.peers.get_mut(node) else {
@@ -385,18 +374,18 @@ impl Engine {
     }
 
     fn on_announce(&mut self, node: &NodeId, mut announce: Announce, now: Now) {
-        if announce.ready && matches!(self.phase, crate::engine::Phase::Joining { .. }) {
-            self.note_idle_time(node, announce.idle_ms, now);
-        }
-        if self.check_absence(node, &announce, now) {
-            return;
-        }
-        let Some(member) = self.roster.get_mut(node) else {
-            return;
+        let own = OwnStatus {
+            phase: &self.phase,
+            has_sessions: self.table.iter().next().is_some(),
         };
-        let became_ready = announce.ready && !member.ready;
-        member.ready = announce.ready;
-        member.leaving = announce.leaving;
+        let became_ready = match self.members.on_announce(node, &announce, own, now) {
+            Announced::BeginAgain => {
+                self.begin_again(now);
+                return;
+            }
+            Announced::Unknown => return,
+            Announced::Recorded { became_ready } => became_ready,
+        };
         if announce.workers.len() > WORKERS_MAX {
             tracing::warn!(peer = %node, workers = announce.workers.len(), "declares too many workers; the first are taken");
             announce.workers.truncate(WORKERS_MAX);

@@ -2,7 +2,6 @@
 //! is in [`crate::engine::peers`].
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::engine::peers::repair::Comparison;
 use crate::replication::acks::DeliveryStatus;
@@ -14,8 +13,6 @@ use crate::replication::transfer::Pull;
 /// What was heard of a node on one stream, and is to be acknowledged to it.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Heard {
-    /// When anything was.
-    pub(in crate::engine) at: Duration,
     pub(in crate::engine) on: u64,
     pub(in crate::engine) sequence: Sequence,
     pub(in crate::engine) refused: Sequence,

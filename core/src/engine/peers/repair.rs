@@ -125,7 +125,7 @@ impl Engine {
         let fits = |(_, member): &(&NodeId, &crate::membership::Member)| {
             member.linked && member.ready && !member.leaving
         };
-        let fitting = self.roster.iter().filter(fits);
+        let fitting = self.members.roster().iter().filter(fits);
         fitting.map(|(node, _)| node.clone()).collect()
     }
 

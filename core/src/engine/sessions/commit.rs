@@ -90,7 +90,7 @@ impl Engine {
         self.join(key, &delta, now);
         let targets = self.targets(key, before);
         let passing = targets.as_ref().is_some_and(|targets| !targets.stays_here);
-        let roster = &self.roster;
+        let roster = self.members.roster();
         let told = self.peers.iter_mut().filter_map(|(node, peer)| {
             let stays = match &targets {
                 None => true,

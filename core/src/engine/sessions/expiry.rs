@@ -69,7 +69,7 @@ impl Engine {
             return over_ms.saturating_add(ms(self.config.tombstone_life));
         }
         match self.expires_ms(record) {
-            None => self.idle.read(now) + LOOK_AGAIN_MS,
+            None => self.members.idle_ms(now) + LOOK_AGAIN_MS,
             Some(end) => {
                 let patience = if self.is_expiry_owner(key, record) {
                     EXPIRY_GRACE
@@ -86,7 +86,8 @@ impl Engine {
         let ready = |node: &str| {
             node == self.config.node.as_str()
                 || self
-                    .roster
+                    .members
+                    .roster()
                     .active()
                     .any(|(id, member)| id.as_str() == node && member.ready)
         };
@@ -98,7 +99,8 @@ impl Engine {
             return owner == self.config.node.as_str();
         }
         let mut nodes: Vec<&str> = self
-            .roster
+            .members
+            .roster()
             .active()
             .filter(|(_, m)| m.ready)
             .map(|(node, _)| node.as_str())
@@ -112,7 +114,7 @@ impl Engine {
 
     /// Ends what is over and forgets tombstones that have outlived every copy.
     pub(in crate::engine) fn expire_due(&mut self, now: Now) {
-        let idle_ms = self.idle.read(now);
+        let idle_ms = self.members.idle_ms(now);
         for looked_at in 0.. {
             if looked_at == EXPIRIES_PER_TICK {
                 self.more_work = true;
@@ -149,7 +151,8 @@ impl Engine {
                     continue;
                 }
                 if record.lifecycle.deleted != Stamp::ZERO {
-                    self.absences.note_forgotten(record.lifecycle.deleted.wall_ms());
+                    self.members
+                        .note_forgotten_tombstone(record.lifecycle.deleted.wall_ms());
                 }
                 self.table.forget(&key);
                 continue;

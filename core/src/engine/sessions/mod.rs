@@ -13,6 +13,7 @@
 mod commit;
 pub(in crate::engine) mod expiry;
 mod lookup;
+mod refute;
 mod rename;
 pub(in crate::engine) mod touches;
 mod write;

@@ -116,7 +116,7 @@ impl Engine {
                 self.more_work = true;
                 return;
             }
-            let Some((key, told)) = self.touches.pop_due(self.idle.read(now)) else {
+            let Some((key, told)) = self.touches.pop_due(self.members.idle_ms(now)) else {
                 return;
             };
             let Some(record) = self.table.get(&key) else {
@@ -145,7 +145,7 @@ impl Engine {
         let held_back = ms(self.config.swim.drop_time + self.config.touch_interval);
         let since_ms = since_ms.saturating_sub(held_back);
         if self.missed_touches.by.len() >= MEMBERS_MAX {
-            let roster = &self.roster;
+            let roster = self.members.roster();
             self.missed_touches
                 .by
                 .retain(|node, _| roster.get(node).is_some());
@@ -160,7 +160,7 @@ impl Engine {
 
     /// Tells those that can be told.
     pub(in crate::engine) fn progress_missed_touches(&mut self, now: Now) {
-        let now_ms = self.idle.read(now);
+        let now_ms = self.members.idle_ms(now);
         self.peers
             .values_mut()
             .for_each(|peer| peer.outboxes.advance_time(now_ms));

@@ -147,8 +147,12 @@ impl Engine {
             });
         }
         let interval = self.config.touch_interval;
-        self.touches
-            .told(key.clone().into_owned(), idle, interval, self.idle.read(now));
+        self.touches.told(
+            key.clone().into_owned(),
+            idle,
+            interval,
+            self.members.idle_ms(now),
+        );
         Ok(self.commit(&key, delta, version, now))
     }
 
@@ -177,7 +181,7 @@ impl Engine {
     /// The time of a touch now: never before the last one of `known`, should the clock have been set back.
     pub(in crate::engine) fn touch_ms(&self, known: Option<&Record>, now: Now) -> u64 {
         let last = known.and_then(|record| record.last_touch);
-        self.idle.read(now).max(last.map_or(0, |touch| touch.at_ms))
+        self.members.idle_ms(now).max(last.map_or(0, |touch| touch.at_ms))
     }
 
     /// Deletes a session.

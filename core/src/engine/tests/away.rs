@@ -1,11 +1,11 @@
-//! Nodes that were away for longer than the ends of sessions are remembered.
+//! Nodes that were away for longer than tombstones live: which of them begin again, and that no deleted session returns.
 
 use super::*;
 
-fn cluster(duplicates: &[&str]) -> Cluster {
+fn cluster(names: &[&str]) -> Cluster {
     let mut cluster = Cluster::new();
     cluster.tombstone_life = Duration::from_secs(60);
-    cluster.begin(duplicates)
+    cluster.begin(names)
 }
 
 fn delete(cluster: &mut Cluster, at: &str, id: &str) {
@@ -14,12 +14,12 @@ fn delete(cluster: &mut Cluster, at: &str, id: &str) {
     engine.delete(&key(id), now).unwrap();
 }
 
-fn started_over(cluster: &Cluster, at: &str) -> u64 {
+fn began_again(cluster: &Cluster, at: &str) -> u64 {
     cluster.engines[&node(at)].counters().started_over
 }
 
 #[test]
-fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_missed_it() {
+fn a_session_whose_tombstone_is_forgotten_does_not_return_with_a_node_that_missed_it() {
     let mut cluster = cluster(&["a", "b", "c"]);
     cluster.patch("a", "gone", set("v", "1"));
     cluster.patch("a", "kept", set("v", "1"));
@@ -31,7 +31,7 @@ fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_missed_it()
     assert_eq!(
         cluster.engines[&node("a")].table().tombstones(),
         0,
-        "the end is forgotten"
+        "the tombstone is forgotten"
     );
     assert!(cluster.value("c", "gone", "v").is_some(), "as far as c knows");
     cluster.heal();
@@ -40,7 +40,7 @@ fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_missed_it()
         assert_eq!(cluster.value(at, "gone", "v"), None, "at {at}");
         assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
         assert_eq!(cluster.engines[&node(at)].phase(), &Phase::Ready, "{at}");
-        assert_eq!(started_over(&cluster, at), u64::from(at == "c"), "{at}");
+        assert_eq!(began_again(&cluster, at), u64::from(at == "c"), "{at}");
     }
     cluster.assert_converged();
     cluster.patch("c", "later", set("v", "1"));
@@ -69,7 +69,7 @@ fn a_process_that_stood_still_for_too_long_takes_the_table_anew() {
 }
 
 #[test]
-fn without_an_end_that_was_forgotten_nobody_starts_over() {
+fn without_a_forgotten_tombstone_nobody_begins_again() {
     let mut cluster = cluster(&["a", "b"]);
     cluster.patch("a", "S1", set("v", "1"));
     cluster.run(Duration::from_secs(1));
@@ -80,7 +80,7 @@ fn without_an_end_that_was_forgotten_nobody_starts_over() {
     cluster.heal();
     cluster.run(Duration::from_secs(15));
     for at in ["a", "b"] {
-        assert_eq!(started_over(&cluster, at), 0, "{at}");
+        assert_eq!(began_again(&cluster, at), 0, "{at}");
         for id in ["S1", "left", "right"] {
             assert_eq!(cluster.value(at, id, "v").as_deref(), Some("1"), "{id} at {at}");
         }
@@ -88,7 +88,7 @@ fn without_an_end_that_was_forgotten_nobody_starts_over() {
 }
 
 #[test]
-fn when_both_sides_have_forgotten_ends_one_of_them_starts_over() {
+fn when_both_sides_have_forgotten_tombstones_one_of_them_begins_again() {
     let mut cluster = cluster(&["a", "b", "c", "d", "e"]);
     for id in ["left", "right", "kept"] {
         cluster.patch("a", id, set("v", "1"));
@@ -106,11 +106,11 @@ fn when_both_sides_have_forgotten_ends_one_of_them_starts_over() {
         assert_eq!(
             cluster.value(at, "right", "v"),
             None,
-            "at {at}: the larger side ended it"
+            "at {at}: the larger side deleted it"
         );
         assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
         assert_eq!(
-            started_over(&cluster, at),
+            began_again(&cluster, at),
             u64::from(["a", "b"].contains(&at)),
             "{at}"
         );
@@ -124,7 +124,7 @@ fn a_short_absence_changes_nothing() {
     delete(&mut cluster, "a", "old");
     cluster.run(Duration::from_secs(100));
     assert_eq!(cluster.engines[&node("a")].table().tombstones(), 0);
-    // The skew that clocks may have is allowed for, so the end must be older than that.
+    // The skew that clocks may have is allowed for, so the tombstone must be older than that.
     cluster.run(Duration::from_secs(60));
     cluster.part(&["a"], &["b"]);
     cluster.run(Duration::from_secs(20));
@@ -132,7 +132,7 @@ fn a_short_absence_changes_nothing() {
     cluster.heal();
     cluster.run(Duration::from_secs(15));
     for at in ["a", "b"] {
-        assert_eq!(started_over(&cluster, at), 0, "{at}");
+        assert_eq!(began_again(&cluster, at), 0, "{at}");
         assert_eq!(cluster.value(at, "right", "v").as_deref(), Some("1"), "at {at}");
     }
 }
@@ -143,7 +143,7 @@ fn a_process_that_stood_still_yields_to_everybody() {
     cluster.patch("c", "gone", set("v", "1"));
     cluster.patch("a", "kept", set("v", "1"));
     cluster.run(Duration::from_secs(1));
-    // What was ended before is forgotten by the one that stands still as soon as it goes on, and by nobody else yet.
+    // The tombstone is forgotten by the process that stood still as soon as it goes on, and by nobody else yet.
     delete(&mut cluster, "c", "gone");
     cluster.run(Duration::from_secs(1));
     cluster.part(&["c"], &["a", "b"]);
@@ -152,14 +152,14 @@ fn a_process_that_stood_still_yields_to_everybody() {
     cluster.engines.insert(node("c"), stopped);
     cluster.heal();
     cluster.run(Duration::from_secs(30));
-    assert_eq!(started_over(&cluster, "a") + started_over(&cluster, "b"), 0);
+    assert_eq!(began_again(&cluster, "a") + began_again(&cluster, "b"), 0);
     for at in ["a", "b", "c"] {
         assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
     }
 }
 
 #[test]
-fn whoever_listened_goes_on_hearing_of_a_node_that_started_over() {
+fn listeners_to_events_stay_with_a_node_that_begins_again() {
     let mut cluster = cluster(&["a", "b", "c"]);
     cluster.patch("a", "gone", set("v", "1"));
     cluster.run(Duration::from_secs(1));
@@ -170,17 +170,17 @@ fn whoever_listened_goes_on_hearing_of_a_node_that_started_over() {
     cluster.run(Duration::from_secs(120));
     cluster.heal();
     cluster.run(Duration::from_secs(15));
-    assert_eq!(started_over(&cluster, "c"), 1);
+    assert_eq!(began_again(&cluster, "c"), 1);
     cluster.engines.get_mut(&node("c")).unwrap().take_events();
     cluster.patch("a", "later", set("v", "1"));
     cluster.settle();
     let told = cluster.engines.get_mut(&node("c")).unwrap().take_events();
-    assert!(!told.is_empty(), "a session that began is not told of");
+    assert!(!told.is_empty(), "no event of a session that was created");
 }
 
-/// The new run of c has all it knows from b, which was cut off as well.
+/// The new process of c has all it knows from b, which was cut off as well.
 #[test]
-fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_began_behind_the_cut() {
+fn a_session_whose_tombstone_is_forgotten_does_not_return_with_a_node_that_began_behind_the_cut() {
     let mut cluster = cluster(&["a", "b", "c"]);
     cluster.patch("a", "gone", set("v", "1"));
     cluster.patch("a", "kept", set("v", "1"));
@@ -202,9 +202,9 @@ fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_began_behin
     cluster.assert_converged();
 }
 
-/// While it is not ready it tells nobody of the ends it knows.
+/// While it is not ready it sends nobody the tombstones it knows.
 #[test]
-fn a_joining_node_forgets_no_ends() {
+fn a_joining_node_forgets_no_tombstones() {
     let mut cluster = Cluster::new();
     cluster.tombstone_life = Duration::from_secs(30);
     let mut cluster = cluster.begin(&["a"]);
@@ -243,7 +243,7 @@ fn of_two_that_both_stood_still_one_takes_the_table_of_the_other() {
     cluster.engines.extend(stopped);
     cluster.heal();
     cluster.run(Duration::from_secs(30));
-    assert_eq!(started_over(&cluster, "a") + started_over(&cluster, "b"), 1);
+    assert_eq!(began_again(&cluster, "a") + began_again(&cluster, "b"), 1);
     for at in ["a", "b"] {
         assert_eq!(cluster.engines[&node(at)].phase(), &Phase::Ready, "{at}");
         assert_eq!(cluster.value(at, "kept", "v").as_deref(), Some("1"), "at {at}");
@@ -252,7 +252,7 @@ fn of_two_that_both_stood_still_one_takes_the_table_of_the_other() {
 }
 
 #[test]
-fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_was_cut_off_while_it_joined() {
+fn a_session_whose_tombstone_is_forgotten_does_not_return_with_a_node_that_was_cut_off_while_it_joined() {
     let mut cluster = Cluster::new();
     cluster.tombstone_life = Duration::from_secs(20);
     let mut cluster = cluster.begin(&["a"]);
@@ -274,14 +274,14 @@ fn a_session_whose_end_is_forgotten_does_not_return_with_a_node_that_was_cut_off
     assert!(held(&cluster));
     cluster.heal();
     cluster.run(Duration::from_secs(1));
-    assert_eq!(started_over(&cluster, "b"), 1);
+    assert_eq!(began_again(&cluster, "b"), 1);
     cluster.patch("a", "kept", set("v", "1"));
     cluster.settle();
     cluster.part(&["a"], &["b"]);
     cluster.run(Duration::from_secs(10));
     cluster.heal();
     cluster.run(Duration::from_secs(1));
-    assert_eq!(started_over(&cluster, "b"), 1, "but not twice");
+    assert_eq!(began_again(&cluster, "b"), 1, "but not twice");
     let donor = cluster.engines.get_mut(&node("a")).unwrap();
     donor.config.donor_transfers = 2;
     cluster.run(Duration::from_secs(20));

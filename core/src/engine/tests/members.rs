@@ -1,8 +1,11 @@
-//! Who is there: processes that die, links that are refused in somebody's name, cuts of any length, restarts in a
-//! row, clocks, and names that two processes claim.
+//! Membership of whole clusters: processes that end, connections that are refused in a member's name, cuts of any
+//! length, restarts in a row, clocks, and ids that two processes claim.
+//!
+//! Membership alone is tested in [`crate::engine::members`].
 
 use super::*;
-use crate::membership::{MemberMessage, MemberState};
+use crate::base::limits::{INBOUND_MAX, MEMBERS_MAX};
+use crate::membership::{Identity, MemberMessage, MemberState};
 
 impl Cluster {
     fn state(&self, at: &str, of: &str) -> MemberState {
@@ -41,14 +44,14 @@ fn a_process_that_died_is_known_to_be_gone_without_any_time_passing() {
 }
 
 #[test]
-fn with_nobody_to_ask_a_refusal_is_believed() {
+fn with_nobody_to_ask_a_refused_connection_confirms_a_failure() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.kill("b");
     assert_eq!(cluster.state("a", "b"), MemberState::Down);
 }
 
 #[test]
-fn a_refusal_on_one_way_is_no_death_where_others_hear_the_member() {
+fn a_connection_refused_on_one_path_is_no_failure_where_others_reach_the_member() {
     let mut cluster = Cluster::of(&["a", "b", "c"]);
     let before = cluster.engines[&node("c")].identity().clone();
     cluster.part(&["a"], &["c"]);
@@ -78,9 +81,9 @@ fn a_refusal_on_one_way_is_no_death_where_others_hear_the_member() {
 }
 
 #[test]
-fn whoever_is_asked_and_does_not_answer_delays_it_by_a_moment_only() {
+fn a_probe_that_is_not_answered_delays_the_decision_by_a_moment_only() {
     let mut cluster = Cluster::of(&["a", "b", "c"]);
-    // b hears nothing any more, but its links are up.
+    // Nothing arrives at b any more, but its links are up.
     for (from, to) in cluster.pairs() {
         if to == node("b") {
             cluster.unlink(&from, &to);
@@ -113,7 +116,7 @@ fn silence_is_found_within_drop_time_though_every_link_looks_up() {
                 .is_some_and(Peer::is_linked)
         );
     }
-    // It hears nobody either, and gives all of them up rather than itself.
+    // Nothing arrives at e either, and it declares all others down.
     cluster.heal();
     cluster.run(Duration::from_secs(5));
     cluster.assert_all_ready();
@@ -137,10 +140,10 @@ fn a_node_that_stood_still_itself_blames_nobody() {
 }
 
 #[test]
-fn a_member_that_one_node_cannot_hear_stays_one_where_others_do() {
+fn a_member_that_is_silent_to_one_node_stays_one_where_others_hear_it() {
     let mut cluster = Cluster::of(&["a", "b", "c"]);
     let before = cluster.engines[&node("c")].identity().clone();
-    // What c says to a gets lost, though both links look up.
+    // What c sends to a gets lost, though both links look up.
     cluster.unlink(&node("c"), &node("a"));
     cluster.cut.insert((node("c"), node("a")));
     cluster.run(Duration::from_secs(30));
@@ -183,7 +186,7 @@ fn a_link_that_comes_and_goes_gives_nobody_up_for_good() {
 }
 
 #[test]
-fn five_restarts_within_the_time_of_one_silence_leave_the_latest_run() {
+fn five_restarts_within_drop_time_leave_the_latest_incarnation() {
     let mut cluster = Cluster::of(&["a", "b", "c"]);
     cluster.patch("a", "S1", set("v", "1"));
     for _ in 0..5 {
@@ -205,7 +208,7 @@ fn five_restarts_within_the_time_of_one_silence_leave_the_latest_run() {
 }
 
 #[test]
-fn a_node_restarted_with_an_earlier_clock_gets_past_its_former_run_at_once() {
+fn a_node_restarted_with_an_earlier_clock_passes_its_former_incarnation_at_once() {
     let mut cluster = Cluster::of(&["a", "b", "c"]);
     let former = cluster.engines[&node("c")].identity().incarnation;
     cluster.start_at("c", BEGIN_MS - 3_600_000);
@@ -216,7 +219,7 @@ fn a_node_restarted_with_an_earlier_clock_gets_past_its_former_run_at_once() {
 }
 
 #[test]
-fn a_former_run_that_only_others_know_of_is_passed_at_once_too() {
+fn a_former_incarnation_that_only_others_know_of_is_passed_at_once_too() {
     let mut cluster = Cluster::of(&["a", "b", "c"]);
     let former = cluster.engines[&node("c")].identity().incarnation;
     // a is new and has never heard of c; only b has, which c cannot reach.
@@ -240,9 +243,9 @@ fn a_former_run_that_only_others_know_of_is_passed_at_once_too() {
 
 #[test]
 fn with_more_members_than_are_asked_at_a_time_every_clock_is_measured() {
-    let duplicates: Vec<_> = (0..20).map(|n| format!("n{n:02}")).collect();
+    let names: Vec<_> = (0..20).map(|n| format!("n{n:02}")).collect();
     let mut cluster = Cluster::new();
-    for name in &duplicates {
+    for name in &names {
         cluster.start(name);
     }
     cluster.run(Duration::from_secs(12));
@@ -259,7 +262,7 @@ fn a_clock_that_differs_is_measured() {
     assert_eq!(cluster.engines[&node("a")].clock_drift_ms(&node("b")), Some(0));
     let on = cluster.links[&(node("b"), node("a"), CONTROL)];
     let now = cluster.now();
-    let message = MemberMessage::Time {
+    let message = MemberMessage::ClockReply {
         asked_ms: now.wall_ms,
         now_ms: now.wall_ms + 5000,
     };
@@ -269,7 +272,7 @@ fn a_clock_that_differs_is_measured() {
 }
 
 #[test]
-fn a_node_whose_name_is_taken_is_not_ready_and_says_why() {
+fn a_node_whose_id_is_taken_is_not_ready_and_says_why() {
     let mut cluster = Cluster::new();
     cluster.start("a");
     let a = node("a");
@@ -293,7 +296,7 @@ fn a_node_whose_name_is_taken_is_not_ready_and_says_why() {
 }
 
 #[test]
-fn a_name_belongs_to_the_process_that_is_there() {
+fn an_id_belongs_to_the_process_that_is_there() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let (now, elsewhere) = (cluster.now(), "10.9.9.9:4000".parse().unwrap());
     let engine = cluster.engines.get_mut(&node("a")).unwrap();
@@ -326,7 +329,7 @@ fn a_node_that_took_a_later_incarnation_and_was_cut_off_at_once_finds_that_nobod
 }
 
 #[test]
-fn a_run_that_was_linked_to_and_never_heard_of_again_is_no_member() {
+fn an_incarnation_that_was_linked_and_never_heard_of_again_is_no_member() {
     for down_while_linked in [false, true] {
         let mut cluster = Cluster::of(&["a", "b"]);
         cluster.part(&["a"], &["b"]);
@@ -344,4 +347,79 @@ fn a_run_that_was_linked_to_and_never_heard_of_again_is_no_member() {
         engine.link_down(&b, CONTROL, false, now);
         assert!(!engine.roster().get(&b).unwrap().active, "{down_while_linked}");
     }
+}
+
+/// A node that was linked, announced itself and is gone again.
+fn come_and_go(engine: &mut Engine, name: &str, now: Now) {
+    let id = node(name);
+    let identity = Identity {
+        node: name.into(),
+        addr: "10.1.0.1:4000".parse().unwrap(),
+        incarnation: BEGIN_MS,
+    };
+    let announce = message::Announce {
+        ready: true,
+        leaving: false,
+        idle_ms: BEGIN_MS,
+        forgotten_until_ms: 0,
+        memory_since_ms: BEGIN_MS,
+        receiver_memory_since_ms: 0,
+        receiver_lost_since_ms: u64::MAX,
+        members: 1,
+        workers: vec![worker(name)],
+    };
+    let on = engine.on_hello(&id, CONTROL, identity.addr);
+    engine.link_up(&id, identity, CONTROL, now);
+    engine.on_message(&id, on, message::Message::Announce(announce), now);
+    engine.link_down(&id, CONTROL, false, now);
+    engine.take_outputs();
+}
+
+#[test]
+fn what_is_kept_of_nodes_that_are_gone_goes_with_their_place_in_the_roster() {
+    let mut cluster = Cluster::of(&["a"]);
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node("a")).unwrap();
+    for number in 0..MEMBERS_MAX + 76 {
+        come_and_go(engine, &format!("n{number:04}"), now);
+    }
+    assert_eq!(engine.roster().iter().count(), MEMBERS_MAX);
+    assert_eq!(engine.inbound.len(), MEMBERS_MAX);
+    assert_eq!(engine.peers().len(), 0);
+}
+
+#[test]
+fn what_strangers_send_is_kept_of_so_many_only() {
+    let mut cluster = Cluster::of(&["a"]);
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node("a")).unwrap();
+    for number in 0..INBOUND_MAX + 10 {
+        let id = node(&format!("n{number:04}"));
+        let on = engine.on_hello(&id, CONTROL, "10.1.0.1:4000".parse().unwrap());
+        let asks = MemberMessage::AnnounceRequest.encode();
+        assert!(engine.on_message(&id, on, message::Message::Gossip(asks), now));
+        assert!(engine.inbound.len() <= INBOUND_MAX);
+    }
+}
+
+#[test]
+fn a_node_that_cannot_be_tracked_is_refused_and_counted() {
+    let mut cluster = Cluster::of(&["a"]);
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node("a")).unwrap();
+    let addr = "10.1.0.1:4000".parse().unwrap();
+    for number in 0..MEMBERS_MAX {
+        let name = format!("n{number:04}");
+        let identity = Identity {
+            node: name.as_str().into(),
+            addr,
+            incarnation: BEGIN_MS,
+        };
+        assert_eq!(engine.admit(&node(&name), addr), Ok(()));
+        engine.link_up(&node(&name), identity, CONTROL, now);
+    }
+    let refused = engine.admit(&node("late"), addr);
+    assert!(refused.unwrap_err().to_string().contains("1024 members"));
+    assert_eq!(engine.counters().members_refused, 1);
+    assert_eq!(engine.admit(&node("n0000"), addr), Ok(()));
 }

@@ -1,6 +1,7 @@
 //! Several links to one peer: what each carries, and what is counted when one of them stands still.
 
 use super::*;
+use crate::membership::Identity;
 use crate::replication::message::Message;
 use crate::replication::streams::stream_of;
 

@@ -88,7 +88,7 @@ impl Engine {
         let Phase::Joining { since } = self.phase else {
             return;
         };
-        if self.is_refused_as_duplicate() {
+        if self.members.is_refused_as_duplicate() {
             return;
         }
         if now.mono >= self.joining.next_announce {
@@ -147,7 +147,8 @@ impl Engine {
         };
         let is_there = |member: &Member| member.active || member.linked;
         let first = self
-            .roster
+            .members
+            .roster()
             .iter()
             .all(|(node, member)| !is_there(member) || comes_after(node, member));
         if first && self.joining.seeds_untried.is_empty() {
@@ -177,7 +178,7 @@ impl Engine {
 
     fn become_ready(&mut self, now: Now) {
         let received = self.transfers.clear();
-        self.settle_idle_time();
+        self.members.settle_idle_time();
         self.enter(Phase::Ready);
         self.joining.step = Step::Waiting;
         self.joining.asked.clear();
@@ -241,7 +242,12 @@ impl Engine {
     }
 
     fn begin_check(&mut self, now: Now) {
-        let members = self.roster.active().map(|(node, _)| node.clone()).collect();
+        let members = self
+            .members
+            .roster()
+            .active()
+            .map(|(node, _)| node.clone())
+            .collect();
         self.joining.step = Step::Checking(Check {
             members,
             compared: BTreeSet::new(),
@@ -297,7 +303,7 @@ impl Engine {
             self.start_transfers(now);
             return;
         }
-        let (roster, peers) = (&self.roster, &self.peers);
+        let (roster, peers) = (self.members.roster(), &self.peers);
         check.members.retain(|node| {
             roster
                 .get(node)

@@ -285,7 +285,12 @@ impl Engine {
 
     /// What `node` announced of its workers is outdated, unless there is a link to it.
     pub(in crate::engine) fn distrust_workers(&mut self, node: &NodeId) {
-        if !self.roster.get(node).is_some_and(|member| member.linked) {
+        if !self
+            .members
+            .roster()
+            .get(node)
+            .is_some_and(|member| member.linked)
+        {
             self.workers.distrust(node);
             self.changed.note(Changed::WORKERS);
         }
@@ -293,7 +298,7 @@ impl Engine {
 
     /// Forgets the workers of nodes that are gone for good: that nobody dials any more, or that left some time ago.
     pub(in crate::engine) fn forget_workers(&mut self, now: Now) {
-        let roster = &self.roster;
+        let roster = self.members.roster();
         let is_gone = |node: &NodeId| {
             roster.get(node).is_none_or(|member| {
                 let patience = if member.leaving {
@@ -327,13 +332,13 @@ impl Engine {
         let mut fresh = self.workers.clone();
         let (admin, keys) = (admin_state::session(), token_keys::session());
         fresh.read(self.table.get(admin), self.table.get(keys));
-        let (own, others) = (serving_here(&self.phase), serving_there(&self.roster));
+        let (own, others) = (serving_here(&self.phase), serving_there(self.members.roster()));
         fresh.refresh(own, others).is_none()
     }
 
     /// Makes the worker table anew. Says whether its declared workers changed.
     pub(in crate::engine) fn refresh_table(&mut self) -> bool {
-        let (own, others) = (serving_here(&self.phase), serving_there(&self.roster));
+        let (own, others) = (serving_here(&self.phase), serving_there(self.members.roster()));
         let Some(before) = self.workers.refresh(own, others) else {
             return false;
         };

@@ -156,7 +156,7 @@ impl Engine {
             && self
                 .workers
                 .keys
-                .is_due(self.roster.active().all(comes_later), now.wall_ms)
+                .is_due(self.members.roster().active().all(comes_later), now.wall_ms)
     }
 }
 

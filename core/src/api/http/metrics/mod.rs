@@ -163,6 +163,11 @@ fn write_replication(page: &mut Page, metrics: &Metrics) {
         "times a node was refused because a live one has its id",
         c.duplicate_ids,
     );
+    page.counter(
+        "limpet_members_refused_total",
+        "times a node was refused because 1024 members are active or linked",
+        c.members_refused,
+    );
 }
 
 fn write_workers(page: &mut Page, metrics: &Metrics) {

@@ -1,0 +1,97 @@
+//! Beginning again: a node that was away for longer than tombstones live drops its table and joins anew.
+//!
+//! That it has to is decided by [`super::members`]. Here is what survives, and that nobody waits for the rest.
+
+use std::time::Duration;
+
+use super::ids::Ids;
+use super::transfer::joining::Joining;
+use super::workers::Workers;
+use super::{Counters, Engine, Output, Phase, events};
+use crate::base::clock::Now;
+use crate::replication::acks::Acks;
+use crate::replication::position::StreamId;
+use crate::session::Hlc;
+use crate::store::Feed;
+
+/// What a node that begins again waits for in place of its seeds: any member that has the sessions.
+const ANY_MEMBER: &str = "any member";
+
+/// What survives: what was counted, what this node knows by itself of workers, who listens, and every number and stamp
+/// that must not be given a second time.
+struct Survivors {
+    counters: Counters,
+    workers: Workers,
+    events: events::Events,
+    hlc: Hlc,
+    /// Numbers waiters.
+    acks: Acks,
+    ids: Ids,
+    /// What a store has yet to be told.
+    feed: Feed,
+    /// What callers have yet to carry out.
+    outputs: Vec<Output>,
+}
+
+impl Engine {
+    /// Becomes a later incarnation of itself with an empty table.
+    pub(in crate::engine) fn begin_again(&mut self, now: Now) {
+        let joining = matches!(self.phase, Phase::Joining { .. });
+        let members = self.members.begin_again(joining, now);
+        let mut fresh = Self::begin(self.config.clone(), members, now);
+        let survivors = self.take_survivors();
+        fresh.restore(survivors);
+        fresh.joining = Joining::new(std::iter::once(ANY_MEMBER.to_owned()).collect(), now.mono);
+        fresh.counters.started_over += 1;
+        let former = std::mem::replace(self, fresh);
+        self.outputs.push(Output::Discard(Box::new(former)));
+        self.drain_members(now);
+    }
+
+    /// Ends waits, fetches and links, and takes what survives.
+    fn take_survivors(&mut self) -> Survivors {
+        let waiters = self.acks.expired(Duration::MAX).into_iter();
+        let waits = waiters.map(|(waiter, copies)| Output::Copies(waiter, copies));
+        self.outputs.extend(waits);
+        let fetches = self.fetches.drain().map(|id| Output::Fetched(id, false));
+        self.outputs.extend(fetches);
+        for node in self.peers.keys() {
+            let streams = StreamId::first(self.config.links);
+            let closes = streams.map(|stream| Output::Close(node.clone(), stream));
+            self.outputs.extend(closes);
+        }
+        let sequences = self.peers.values().map(|peer| peer.outboxes().next());
+        self.ids.retire_sequences(sequences.max().unwrap_or_default());
+        Survivors {
+            counters: self.counters,
+            workers: self.workers.clone().started_over(),
+            events: std::mem::take(&mut self.events),
+            hlc: self.hlc.clone(),
+            acks: std::mem::take(&mut self.acks),
+            ids: self.ids.clone(),
+            feed: std::mem::take(&mut self.feed),
+            outputs: std::mem::take(&mut self.outputs),
+        }
+    }
+
+    fn restore(&mut self, survivors: Survivors) {
+        let Survivors {
+            counters,
+            workers,
+            events,
+            hlc,
+            acks,
+            ids,
+            feed,
+            outputs,
+        } = survivors;
+        self.counters = counters;
+        self.workers = workers;
+        self.events = events;
+        self.hlc = hlc;
+        self.acks = acks;
+        self.ids = ids;
+        self.feed = feed;
+        self.outputs = outputs;
+    }
+}

@@ -1,0 +1,218 @@
+use super::*;
+
+const SECOND: u64 = 1000;
+/// When the memory of this node began.
+const BORN: u64 = 1_000 * SECOND;
+
+fn id(name: &str) -> NodeId {
+    NodeId::parse(name).unwrap()
+}
+
+fn absences() -> Absences {
+    let (life, skew) = (Duration::from_secs(60), Duration::from_secs(5));
+    Absences::new(id("m"), life, skew, BORN)
+}
+
+/// What a ready node of a group of three announces whose memory began with this node's, and that has met it.
+fn announce() -> Announce {
+    Announce {
+        ready: true,
+        leaving: false,
+        idle_ms: 0,
+        forgotten_until_ms: 0,
+        memory_since_ms: BORN,
+        receiver_memory_since_ms: BORN,
+        receiver_lost_since_ms: u64::MAX,
+        members: 3,
+        workers: Vec::new(),
+    }
+}
+
+const READY: OwnStatus<'static> = OwnStatus {
+    phase: &Phase::Ready,
+    has_sessions: true,
+};
+
+const JOINING: OwnStatus<'static> = OwnStatus {
+    phase: &Phase::Joining {
+        since: Duration::ZERO,
+    },
+    has_sessions: true,
+};
+
+fn verdict(absences: &mut Absences, of: &str, announce: &Announce, own: OwnStatus<'_>) -> Verdict {
+    absences.on_announce(&id(of), announce, own, 3, |_| true, Duration::ZERO)
+}
+
+/// This node has met `b`, which then was away from `since_ms` on.
+fn met_and_away(since_ms: u64) -> Absences {
+    let mut absences = absences();
+    // Its memory began later, so it got its table from this node.
+    let met = Announce {
+        memory_since_ms: BORN + 1,
+        ..announce()
+    };
+    assert_eq!(verdict(&mut absences, "b", &met, READY), Verdict::Trusted);
+    assert!(absences.trusts(&id("b"), Duration::ZERO));
+    absences.note_down(&id("b"), false, since_ms);
+    assert!(!absences.trusts(&id("b"), Duration::ZERO));
+    absences
+}
+
+/// The same node, back after its absence.
+fn back(forgotten_until_ms: u64, members: u32) -> Announce {
+    Announce {
+        memory_since_ms: BORN + 1,
+        forgotten_until_ms,
+        members,
+        ..announce()
+    }
+}
+
+#[test]
+fn a_node_that_missed_no_forgotten_tombstone_is_trusted_again() {
+    let since = BORN + 100 * SECOND;
+    let mut absences = met_and_away(since);
+    // Both forgot tombstones, all of them older than the absence by more than the skew of clocks.
+    absences.note_forgotten_tombstone(since - 6 * SECOND);
+    let verdict = verdict(&mut absences, "b", &back(since - 6 * SECOND, 3), READY);
+    assert_eq!(verdict, Verdict::Trusted);
+    assert!(absences.trusts(&id("b"), Duration::ZERO));
+}
+
+#[test]
+fn a_node_that_may_have_missed_a_tombstone_forgotten_here_has_ten_seconds_to_begin_again() {
+    let since = BORN + 100 * SECOND;
+    let mut absences = met_and_away(since);
+    absences.note_forgotten_tombstone(since - 4 * SECOND);
+    for _ in 0..2 {
+        let verdict = verdict(&mut absences, "b", &back(0, 3), READY);
+        assert_eq!(verdict, Verdict::Outdated);
+    }
+    assert!(!absences.trusts(&id("b"), Duration::from_millis(9_999)));
+    assert!(absences.trusts(&id("b"), BEGIN_AGAIN_WITHIN));
+}
+
+#[test]
+fn this_node_begins_again_if_only_it_missed_a_tombstone() {
+    let since = BORN + 100 * SECOND;
+    let mut absences = met_and_away(since);
+    let verdict = verdict(&mut absences, "b", &back(since + SECOND, 1), READY);
+    assert_eq!(verdict, Verdict::BeginAgain, "however small the other's group");
+}
+
+#[test]
+fn if_both_missed_tombstones_the_smaller_group_begins_again_and_of_equals_the_later_name() {
+    let since = BORN + 100 * SECOND;
+    for (of, group, expected) in [
+        ("b", 4, Verdict::BeginAgain),
+        ("b", 3, Verdict::BeginAgain),
+        ("b", 2, Verdict::Outdated),
+    ] {
+        let mut absences = met_and_away(since);
+        absences.note_forgotten_tombstone(since + SECOND);
+        let verdict = verdict(&mut absences, of, &back(since + SECOND, group), READY);
+        assert_eq!(verdict, expected, "{of} with a group of {group}");
+    }
+}
+
+#[test]
+fn a_joining_node_has_nothing_to_lose_and_is_trusted() {
+    let since = BORN + 100 * SECOND;
+    let mut absences = met_and_away(since);
+    absences.note_forgotten_tombstone(since + SECOND);
+    let joining = Announce {
+        ready: false,
+        ..back(0, 3)
+    };
+    assert_eq!(verdict(&mut absences, "b", &joining, READY), Verdict::Trusted);
+}
+
+#[test]
+fn a_later_memory_of_a_node_is_compared_by_when_it_began() {
+    let mut absences = met_and_away(BORN + 100 * SECOND);
+    absences.note_forgotten_tombstone(BORN + 500 * SECOND);
+    // It began before the last forgotten tombstone, and has not met this node since.
+    let later = Announce {
+        memory_since_ms: BORN + 400 * SECOND,
+        receiver_memory_since_ms: 0,
+        ..announce()
+    };
+    assert_eq!(verdict(&mut absences, "b", &later, READY), Verdict::Outdated);
+    assert_eq!(absences.met_ms(&id("b")), BORN + 400 * SECOND);
+}
+
+#[test]
+fn a_process_that_stood_still_yields_to_one_that_did_not() {
+    let mut absences = absences();
+    assert_eq!(absences.note_time(Duration::ZERO), None);
+    assert_eq!(absences.note_time(Duration::from_secs(29)), None);
+    let stood = Duration::from_secs(30);
+    assert_eq!(absences.note_time(Duration::from_secs(59)), Some(stood));
+    let mut own = announce();
+    absences.complete(&mut own, &id("b"), 3);
+    assert_eq!(own.members, 0);
+    absences.note_forgotten_tombstone(BORN + 500 * SECOND);
+    let other = Announce {
+        receiver_lost_since_ms: BORN + 400 * SECOND,
+        ..back(0, 1)
+    };
+    assert_eq!(verdict(&mut absences, "b", &other, READY), Verdict::BeginAgain);
+    assert!(!absences.begin_again(BORN, false).was_paused);
+}
+
+#[test]
+fn a_node_begins_again_once_while_it_joins() {
+    let since = BORN + 100 * SECOND;
+    let mut absences = met_and_away(since);
+    let donor = back(since + SECOND, 3);
+    assert_eq!(verdict(&mut absences, "b", &donor, JOINING), Verdict::BeginAgain);
+    let mut again = absences.begin_again(BORN, true);
+    assert_eq!(again.memory_since_ms, BORN + 1, "later than the memory before");
+    assert_eq!(verdict(&mut again, "b", &donor, JOINING), Verdict::Trusted);
+    again.note_down(&id("b"), false, since);
+    assert_eq!(verdict(&mut again, "b", &donor, JOINING), Verdict::Trusted);
+}
+
+#[test]
+fn a_node_that_is_without_most_of_its_cluster_counts_as_away_from_one_it_never_met() {
+    let mut absences = absences();
+    for name in ["a", "b", "c"] {
+        let met = Announce {
+            memory_since_ms: BORN + 1,
+            ..announce()
+        };
+        verdict(&mut absences, name, &met, READY);
+        absences.note_down(&id(name), false, BORN + SECOND);
+    }
+    let mut own = announce();
+    absences.complete(&mut own, &id("new"), 1);
+    assert_eq!(own.receiver_lost_since_ms, BORN + SECOND);
+    absences.complete(&mut own, &id("new"), 3);
+    assert_eq!(own.receiver_lost_since_ms, u64::MAX);
+}
+
+#[test]
+fn a_node_that_left_or_was_forgotten_counts_as_never_met() {
+    for left in [true, false] {
+        let mut absences = met_and_away(BORN + SECOND);
+        if left {
+            absences.note_down(&id("b"), true, BORN + SECOND);
+        } else {
+            absences.forget(&id("b"));
+        }
+        assert_eq!(absences.len(), 0);
+        assert!(absences.trusts(&id("b"), Duration::ZERO));
+    }
+}
+
+#[test]
+fn absences_are_kept_of_so_many_nodes_and_members_are_tracked_whoever_came_before() {
+    let mut absences = absences();
+    for number in 0..KEPT_MAX + 100 {
+        let name = format!("n{number:04}");
+        absences.on_announce(&id(&name), &announce(), READY, 3, |_| false, Duration::ZERO);
+        assert!(absences.with.contains_key(&id(&name)), "{name} is not tracked");
+        assert!(absences.len() <= KEPT_MAX);
+    }
+}
