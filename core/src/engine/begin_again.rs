@@ -53,7 +53,7 @@ impl Engine {
         let waiters = self.acks.expired(Duration::MAX).into_iter();
         let waits = waiters.map(|(waiter, copies)| Output::Copies(waiter, copies));
         self.outputs.extend(waits);
-        let fetches = self.fetches.drain().map(|id| Output::Fetched(id, false));
+        let fetches = self.backup.fetches.drain().map(|id| Output::Fetched(id, false));
         self.outputs.extend(fetches);
         for node in self.peers.keys() {
             let streams = StreamId::first(self.config.links);

@@ -43,13 +43,12 @@ use crate::replication::position::StreamId;
 use crate::replication::transfer::Transfers;
 use crate::replication::write_set::WriteSet;
 use crate::session::Hlc;
-use crate::store::{Deadlines, Feed, Memory};
-use backup::{fetch, handoff, handoff_pulls, placement};
+use crate::store::{Feed, Memory};
 use changed::Changed;
 use ids::Ids;
 use members::{Members, MembersConfig};
 use peers::{peer, repair};
-use sessions::touches;
+use sessions::{expiry, touches};
 use transfer::joining::{self, Step};
 use workers::Workers;
 
@@ -80,21 +79,15 @@ pub struct Engine {
     phase: Phase,
     hlc: Hlc,
     table: Memory,
-    deadlines: Deadlines,
+    expiry: expiry::Expiry,
     feed: Feed,
     touches: touches::Touches,
-    placement: Option<placement::Placement>,
-    handoff: handoff::Handoff,
-    handoff_pulls: handoff_pulls::HandoffPulls,
-    fetches: fetch::Fetches,
+    backup: backup::Backup,
     members: Members,
     peers: BTreeMap<NodeId, Peer>,
     inbound: BTreeMap<NodeId, BTreeMap<StreamId, peer::Heard>>,
     ids: Ids,
     intake: peers::intake::Intake,
-    missed_touches: touches::MissedTouches,
-    /// When a node that is ready may begin to forget ends.
-    forgets_from: Duration,
     acks: Acks,
     /// Where changes lie that are made together. See [`Engine::gather`].
     gathered: Option<WriteSet>,
@@ -130,23 +123,15 @@ impl Engine {
             phase: Phase::Joining { since: now.mono },
             hlc: Hlc::new(config.node.tag(), skew_max_ms),
             table: Memory::default(),
-            deadlines: Deadlines::default(),
+            expiry: expiry::Expiry::default(),
             feed: Feed::default(),
             touches: touches::Touches::default(),
-            placement: match config.mode {
-                Mode::Delta => None,
-                Mode::Backup { .. } => Some(placement::Placement::new(now)),
-            },
-            handoff: handoff::Handoff::default(),
-            handoff_pulls: handoff_pulls::HandoffPulls::default(),
-            fetches: fetch::Fetches::default(),
+            backup: backup::Backup::new(config.mode, now),
             members,
             peers: BTreeMap::new(),
             inbound: BTreeMap::new(),
             ids: Ids::new(config.seed),
             intake: peers::intake::Intake::new(&config),
-            missed_touches: touches::MissedTouches::default(),
-            forgets_from: Duration::MAX,
             acks: Acks::default(),
             gathered: None,
             joining: joining::Joining::new(config.seeds.clone(), now.mono),

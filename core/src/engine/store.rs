@@ -46,7 +46,7 @@ impl Engine {
             return false;
         }
         let version = record.version();
-        self.handoff.keep(key.clone(), now);
+        self.backup.handoff.keep(key.clone(), now);
         self.commit(key, record, version, now);
         true
     }

@@ -72,7 +72,7 @@ impl Engine {
         if found.is_err() && self.may_be_stored(key) {
             return true;
         }
-        let Some(placement) = &self.placement else {
+        let Some(placement) = &self.backup.placement else {
             return false;
         };
         match found {
@@ -94,7 +94,7 @@ impl Engine {
         let key = self.current_key(key, now).into_owned();
         let stored = self.may_be_stored(&key).then_some(Source::Store);
         // Where every node holds every session, a peer has no more than memory of one that memory has nothing of.
-        let known = match (&self.placement, &stored) {
+        let known = match (&self.backup.placement, &stored) {
             (None, Some(_)) => Vec::new(),
             _ => self.who_may_have(&key),
         };
@@ -105,7 +105,7 @@ impl Engine {
         let reachable = known.iter().filter(|node| self.can_answer(node)).cloned();
         let mut first: Vec<_> = reachable.map(Source::Peer).chain(stored).collect();
         let nobody = first.iter().all(|source| *source == Source::Store) && !known.is_empty();
-        if nobody || self.fetches.0.len() >= FETCHES_MAX {
+        if nobody || self.backup.fetches.0.len() >= FETCHES_MAX {
             return Err(Refused::Unreachable);
         }
         let others = first.split_off(1);
@@ -117,14 +117,14 @@ impl Engine {
             unanswered: false,
             until: now.mono + PATIENCE,
         };
-        self.fetches.0.insert(id, fetch);
+        self.backup.fetches.0.insert(id, fetch);
         self.ask(id, first);
         Ok(Some(id))
     }
 
     /// The members to ask for a session, likeliest first.
     fn who_may_have(&self, key: &SessionKey) -> Vec<NodeId> {
-        let likely = match &self.placement {
+        let likely = match &self.backup.placement {
             Some(placement) => {
                 let record = self.table.get(key);
                 let route = record.and_then(|record| record.route.as_ref()).map(|r| &*r.value);
@@ -154,7 +154,7 @@ impl Engine {
     }
 
     fn ask(&mut self, id: FetchId, sources: Vec<Source>) {
-        let Some(fetch) = self.fetches.0.get_mut(&id) else {
+        let Some(fetch) = self.backup.fetches.0.get_mut(&id) else {
             return;
         };
         fetch.asked.extend(sources.iter().cloned());
@@ -201,7 +201,7 @@ impl Engine {
         if self.on_handoff_record(node, request, key, record.as_deref(), now) {
             return;
         }
-        let Some(fetch) = self.fetches.0.get_mut(&request) else {
+        let Some(fetch) = self.backup.fetches.0.get_mut(&request) else {
             return; // too late
         };
         let source = Source::Peer(node.clone());
@@ -214,7 +214,7 @@ impl Engine {
         }
         fetch.asked.remove(&source);
         if let Some(record) = record {
-            self.handoff.keep(key.clone(), now);
+            self.backup.handoff.keep(key.clone(), now);
             self.apply(node, vec![(key.clone(), *record)], now);
             if self.is_known(key) {
                 self.end_fetch(request, true);
@@ -232,14 +232,14 @@ impl Engine {
 
     /// The session that the store was asked for; `None` when its answer is not waited for.
     pub(in crate::engine) fn take_load(&mut self, id: FetchId) -> Option<SessionKey> {
-        let fetch = self.fetches.0.get_mut(&id)?;
+        let fetch = self.backup.fetches.0.get_mut(&id)?;
         let key = fetch.key.clone();
         fetch.asked.remove(&Source::Store).then_some(key)
     }
 
     /// The store has answered, or could not.
     pub(in crate::engine) fn end_load(&mut self, id: FetchId, answered: bool, now: Now) {
-        let Some(fetch) = self.fetches.0.get_mut(&id) else {
+        let Some(fetch) = self.backup.fetches.0.get_mut(&id) else {
             return;
         };
         fetch.unanswered |= !answered;
@@ -253,10 +253,15 @@ impl Engine {
 
     /// Goes on with fetches that have waited long enough.
     pub(in crate::engine) fn progress_fetches(&mut self, now: Now) {
-        let due = self.fetches.0.iter().filter(|(_, fetch)| now.mono >= fetch.until);
+        let due = self
+            .backup
+            .fetches
+            .0
+            .iter()
+            .filter(|(_, fetch)| now.mono >= fetch.until);
         let due: Vec<FetchId> = due.map(|(id, _)| *id).collect();
         for id in due {
-            if let Some(fetch) = self.fetches.0.get_mut(&id) {
+            if let Some(fetch) = self.backup.fetches.0.get_mut(&id) {
                 fetch.unanswered |= !fetch.asked.is_empty();
                 fetch.asked.clear();
             }
@@ -266,7 +271,13 @@ impl Engine {
 
     /// Asks the others, or ends, once everybody who was asked has answered.
     fn progress_fetch(&mut self, id: FetchId, now: Now) {
-        let Some(fetch) = self.fetches.0.get_mut(&id).filter(|fetch| fetch.asked.is_empty()) else {
+        let Some(fetch) = self
+            .backup
+            .fetches
+            .0
+            .get_mut(&id)
+            .filter(|fetch| fetch.asked.is_empty())
+        else {
             return;
         };
         let others = std::mem::take(&mut fetch.others);
@@ -280,7 +291,7 @@ impl Engine {
     }
 
     fn end_fetch(&mut self, id: FetchId, answered: bool) {
-        let fetch = self.fetches.0.remove(&id);
+        let fetch = self.backup.fetches.0.remove(&id);
         if answered && let Some(fetch) = fetch {
             self.give_up_part(&fetch.key);
         }

@@ -84,46 +84,52 @@ impl Handoff {
 impl Engine {
     /// The sessions that wait to be handed over to the nodes that should hold them.
     pub fn misplaced(&self) -> impl Iterator<Item = &SessionKey> {
-        let round = self.handoff.round.iter();
+        let round = self.backup.handoff.round.iter();
         round
             .flat_map(|round| round.offered.keys())
-            .chain(&self.handoff.waiting)
+            .chain(&self.backup.handoff.waiting)
     }
 
     /// How many those are, without looking at them.
     #[must_use]
     pub fn misplaced_len(&self) -> usize {
-        let offered = self.handoff.round.as_ref().map_or(0, |round| round.offered.len());
-        offered + self.handoff.waiting.len()
+        let offered = self
+            .backup
+            .handoff
+            .round
+            .as_ref()
+            .map_or(0, |round| round.offered.len());
+        offered + self.backup.handoff.waiting.len()
     }
 
     /// The nodes that are still to be told of the end of some session.
     pub fn untold_tombstones(&self) -> impl Iterator<Item = &NodeId> {
-        self.handoff.deadlines.values().flat_map(BTreeMap::keys)
+        self.backup.handoff.deadlines.values().flat_map(BTreeMap::keys)
     }
 
     /// Begins a round when there is something to hand over, and ends one that was not answered.
     pub(in crate::engine) fn progress_handoff(&mut self, now: Now) {
         if self
+            .backup
             .handoff
             .round
             .as_ref()
             .is_some_and(|round| now.mono >= round.until)
-            && let Some(round) = self.handoff.round.take()
+            && let Some(round) = self.backup.handoff.round.take()
         {
-            self.handoff.waiting.extend(round.offered.into_keys());
-            self.handoff.next = now.mono + PAUSE;
+            self.backup.handoff.waiting.extend(round.offered.into_keys());
+            self.backup.handoff.next = now.mono + PAUSE;
         }
-        self.handoff.fetched.retain(|_, until| *until > now.mono);
-        let idle = self.handoff.round.is_none() && !self.handoff.waiting.is_empty();
-        if idle && now.mono >= self.handoff.next && self.phase == Phase::Ready {
+        self.backup.handoff.fetched.retain(|_, until| *until > now.mono);
+        let idle = self.backup.handoff.round.is_none() && !self.backup.handoff.waiting.is_empty();
+        if idle && now.mono >= self.backup.handoff.next && self.phase == Phase::Ready {
             self.offer(now);
         }
     }
 
     /// The sessions that are over by these changes, and are not known to be here.
     pub(in crate::engine) fn tombstones_in(&self, changes: &[(SessionKey, Record)]) -> Vec<SessionKey> {
-        if self.placement.is_none() {
+        if self.backup.placement.is_none() {
             return Vec::new();
         }
         let named = changes.iter().flat_map(|(key, record)| {
@@ -147,13 +153,15 @@ impl Engine {
     /// `from` has told the ends of these sessions. If this node is none of those that hold them, it sees to it that
     /// they know: it was told because another one is held here, or because fewer nodes can be seen from there.
     pub(in crate::engine) fn forward_tombstones(&mut self, from: &NodeId, ended: Vec<SessionKey>) {
-        let Some(placement) = &self.placement else { return };
+        let Some(placement) = &self.backup.placement else {
+            return;
+        };
         for key in ended {
             let holders = placement.view().holders(&key, None);
             if !holders.contains(&self.config.node) {
                 let others = holders.iter().filter(|node| *node != from);
                 let others: Vec<_> = others.cloned().collect();
-                self.handoff.add_tombstone(key, others);
+                self.backup.handoff.add_tombstone(key, others);
             }
         }
     }
@@ -161,12 +169,12 @@ impl Engine {
     /// Tells the ends that were made here to those who held the sessions, as soon as they can be reached: the change
     /// itself may have been dropped with a member that was down. They may be many: some each tick, in turn.
     pub(in crate::engine) fn send_tombstones(&mut self, now: Now) {
-        if self.handoff.deadlines.is_empty() || now.mono < self.handoff.next_tombstones {
+        if self.backup.handoff.deadlines.is_empty() || now.mono < self.backup.handoff.next_tombstones {
             return;
         }
-        let after = self.handoff.tombstones_after.take();
+        let after = self.backup.handoff.tombstones_after.take();
         let after = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let some = self.handoff.deadlines.range((after, Bound::Unbounded));
+        let some = self.backup.handoff.deadlines.range((after, Bound::Unbounded));
         let some: Vec<_> = some
             .take(TOMBSTONES_PER_TICK)
             .map(|(key, _)| key.clone())
@@ -175,21 +183,21 @@ impl Engine {
             self.send_tombstone(key);
         }
         if some.len() == TOMBSTONES_PER_TICK {
-            self.handoff.tombstones_after = some.last().cloned();
-        } else if !std::mem::take(&mut self.handoff.tombstones_wait_for_room) {
-            self.handoff.next_tombstones = now.mono + PAUSE;
+            self.backup.handoff.tombstones_after = some.last().cloned();
+        } else if !std::mem::take(&mut self.backup.handoff.tombstones_wait_for_room) {
+            self.backup.handoff.next_tombstones = now.mono + PAUSE;
         }
     }
 
     fn send_tombstone(&mut self, key: &SessionKey) {
-        let Some(mut holders) = self.handoff.deadlines.remove(key) else {
+        let Some(mut holders) = self.backup.handoff.deadlines.remove(key) else {
             return;
         };
         let over = self.table.get(key).filter(|record| !record.is_alive());
         let Some(record) = over.map(Record::lifecycle_and_route) else {
             return; // begun again, or forgotten
         };
-        let view = self.placement.as_ref().map(|placement| placement.view());
+        let view = self.backup.placement.as_ref().map(|placement| placement.view());
         // Whoever is gone is told when it comes back (see [`crate::engine::backup::placement`]).
         holders.retain(|node, _| view.is_some_and(|view| view.is_ready(node)));
         holders.retain(|node, told| {
@@ -202,20 +210,22 @@ impl Engine {
             }
             if self.can_answer(node) {
                 *told = self.push_if_room(node, key, &record);
-                self.handoff.tombstones_wait_for_room |= told.is_none();
+                self.backup.handoff.tombstones_wait_for_room |= told.is_none();
             }
             true
         });
         if !holders.is_empty() {
-            self.handoff.deadlines.insert(key.clone(), holders);
+            self.backup.handoff.deadlines.insert(key.clone(), holders);
         }
     }
 
     fn offer(&mut self, now: Now) {
-        let Some(placement) = &self.placement else { return };
+        let Some(placement) = &self.backup.placement else {
+            return;
+        };
         let (mut offered, mut to) = (BTreeMap::new(), BTreeMap::<NodeId, Vec<OfferedSession>>::new());
         while offered.len() < ROUND {
-            let Some(key) = self.handoff.waiting.pop_first() else {
+            let Some(key) = self.backup.handoff.waiting.pop_first() else {
                 break;
             };
             let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
@@ -236,11 +246,11 @@ impl Engine {
             offered.insert(key, (digest, record.last_touch));
         }
         if to.is_empty() {
-            self.handoff.next = now.mono + PAUSE;
+            self.backup.handoff.next = now.mono + PAUSE;
             return;
         }
         let request = self.ids.next_request();
-        self.handoff.round = Some(Round {
+        self.backup.handoff.round = Some(Round {
             request,
             offered,
             unanswered: to.keys().cloned().collect(),
@@ -260,7 +270,7 @@ impl Engine {
         records: Vec<(SessionKey, Record)>,
         now: Now,
     ) -> Refusals {
-        if self.placement.is_none() {
+        if self.backup.placement.is_none() {
             return self.apply(node, records, now);
         }
         let alive = records.iter().filter(|(_, record)| record.is_alive());
@@ -293,7 +303,7 @@ impl Engine {
         } in sessions
         {
             let known = self.table.get(&key).map(Record::digest);
-            let taken = self.handoff_pulls.has(node, &key, digest);
+            let taken = self.backup.handoff_pulls.has(node, &key, digest);
             if known.is_some_and(|known| known == digest || taken) {
                 if let Some(last_touch) = last_touch {
                     self.join(&key, &Record::touch_only(last_touch), now);
@@ -304,7 +314,7 @@ impl Engine {
             offered.insert(key);
         }
         if !lacking.is_empty()
-            && let Some(placement) = &mut self.placement
+            && let Some(placement) = &mut self.backup.placement
         {
             placement.note_lacked(now);
         }
@@ -322,6 +332,7 @@ impl Engine {
         now: Now,
     ) {
         let Some(round) = self
+            .backup
             .handoff
             .round
             .as_mut()
@@ -335,7 +346,7 @@ impl Engine {
         let asked = sessions.into_iter().filter(|key| round.offered.contains_key(key));
         round.lacked.extend(asked.collect::<Vec<_>>());
         let answered = round.unanswered.is_empty();
-        if answered && let Some(round) = self.handoff.round.take() {
+        if answered && let Some(round) = self.backup.handoff.round.take() {
             self.end_round(round, now);
         }
     }
@@ -346,11 +357,11 @@ impl Engine {
             let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
                 continue;
             };
-            let stays = self.handoff.fetched.contains_key(&key);
+            let stays = self.backup.handoff.fetched.contains_key(&key);
             again |= stays;
             // A use may have been held back here, and is then told by nobody else.
             if stays || round.lacked.contains(&key) || (record.digest(), record.last_touch) != as_offered {
-                self.handoff.waiting.insert(key);
+                self.backup.handoff.waiting.insert(key);
             } else if !self.is_held_here(&key, record) {
                 let before = self.location(&key);
                 self.table.remove(&key);
@@ -359,7 +370,7 @@ impl Engine {
             }
         }
         if again {
-            self.handoff.next = now.mono + PAUSE;
+            self.backup.handoff.next = now.mono + PAUSE;
         }
     }
 }

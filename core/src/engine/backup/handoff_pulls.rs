@@ -55,7 +55,7 @@ impl Engine {
         lacking: BTreeMap<SessionKey, u64>,
         now: Now,
     ) {
-        let pull = self.handoff_pulls.0.entry(node.clone()).or_default();
+        let pull = self.backup.handoff_pulls.0.entry(node.clone()).or_default();
         pull.taken.retain(|key, _| offered.contains(key));
         pull.lacking = lacking;
         for asked in pull.asked.values() {
@@ -65,7 +65,7 @@ impl Engine {
     }
 
     fn ask_for_lacking(&mut self, node: &NodeId, now: Now) {
-        let Some(pull) = self.handoff_pulls.0.get_mut(node) else {
+        let Some(pull) = self.backup.handoff_pulls.0.get_mut(node) else {
             return;
         };
         let mut messages = Vec::new();
@@ -95,7 +95,7 @@ impl Engine {
         record: Option<&Record>,
         now: Now,
     ) -> bool {
-        let Some(pull) = self.handoff_pulls.0.get_mut(node) else {
+        let Some(pull) = self.backup.handoff_pulls.0.get_mut(node) else {
             return false;
         };
         if let Some(fragment) = record.filter(|record| record.is_fragment())
@@ -111,7 +111,7 @@ impl Engine {
         if let Some(record) = record
             && self.apply(node, vec![(key.clone(), record.clone())], now).total() == 0
             && record.digest() == digest
-            && let Some(pull) = self.handoff_pulls.0.get_mut(node)
+            && let Some(pull) = self.backup.handoff_pulls.0.get_mut(node)
         {
             pull.taken.insert(key.clone(), digest);
         }
@@ -122,7 +122,7 @@ impl Engine {
     /// What was not answered in time is left for the next offer.
     pub(in crate::engine) fn progress_handoff_pulls(&mut self, now: Now) {
         let peers = &self.peers;
-        self.handoff_pulls.0.retain(|node, pull| {
+        self.backup.handoff_pulls.0.retain(|node, pull| {
             pull.asked.retain(|_, asked| now.mono < asked.until);
             peers.contains_key(node)
         });

@@ -8,3 +8,31 @@ pub mod fetch;
 pub(in crate::engine) mod handoff;
 pub(in crate::engine) mod handoff_pulls;
 pub(in crate::engine) mod placement;
+
+use crate::base::clock::Now;
+use crate::engine::Mode;
+
+/// What the rooms of this module keep. Where every node holds every session there is no placement, and nothing to hand
+/// off.
+#[derive(Debug)]
+pub(in crate::engine) struct Backup {
+    pub(in crate::engine) placement: Option<placement::Placement>,
+    pub(in crate::engine) handoff: handoff::Handoff,
+    pub(in crate::engine) handoff_pulls: handoff_pulls::HandoffPulls,
+    pub(in crate::engine) fetches: fetch::Fetches,
+}
+
+impl Backup {
+    /// Nothing is to be moved yet.
+    pub(in crate::engine) fn new(mode: Mode, now: Now) -> Self {
+        Self {
+            placement: match mode {
+                Mode::Delta => None,
+                Mode::Backup { .. } => Some(placement::Placement::new(now)),
+            },
+            handoff: handoff::Handoff::default(),
+            handoff_pulls: handoff_pulls::HandoffPulls::default(),
+            fetches: fetch::Fetches::default(),
+        }
+    }
+}

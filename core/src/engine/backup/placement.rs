@@ -185,7 +185,7 @@ impl Placement {
 impl Engine {
     /// Whether `node` is to hold the session, now or once it is ready. The end of a session is everybody's.
     pub(in crate::engine) fn is_shared(&self, node: &NodeId, key: &SessionKey, record: &Record) -> bool {
-        let Some(placement) = self.placement.as_ref().filter(|_| !key.is_reserved()) else {
+        let Some(placement) = self.backup.placement.as_ref().filter(|_| !key.is_reserved()) else {
             return true;
         };
         let (view, route) = (placement.view(), record.route.as_ref().map(|r| &*r.value));
@@ -202,7 +202,7 @@ impl Engine {
     /// Where a change that was just joined goes; `None` for every node. A session that was at `before` goes to those
     /// that are to hold it now, and to those that held it before it was bound to another worker.
     pub(in crate::engine) fn targets(&self, key: &SessionKey, before: &Location) -> Option<Targets> {
-        let placement = self.placement.as_ref().filter(|_| !key.is_reserved())?;
+        let placement = self.backup.placement.as_ref().filter(|_| !key.is_reserved())?;
         let (view, after) = (placement.view(), self.table.get(key)?);
         let route = after.route.as_ref().map(|r| &*r.value);
         // Where a session ended its holders are copies: should it begin again, others hand it over.
@@ -234,7 +234,7 @@ impl Engine {
     /// after a change of the view.
     pub(in crate::engine) fn digests_for(&mut self, node: &NodeId) -> Option<Vec<u64>> {
         self.look_through();
-        let Some(placement) = &self.placement else {
+        let Some(placement) = &self.backup.placement else {
             return Some(self.table.digests().collect());
         };
         (placement.stale_from >= BUCKETS).then(|| {
@@ -247,14 +247,15 @@ impl Engine {
 
     /// Whether digests can be told: they are not being made anew.
     pub(in crate::engine) fn has_digests(&self) -> bool {
-        self.placement
+        self.backup
+            .placement
             .as_ref()
             .is_none_or(|placement| placement.stale_from >= BUCKETS)
     }
 
     /// Where a session is before it changes.
     pub(in crate::engine) fn location(&self, key: &SessionKey) -> Location {
-        match &self.placement {
+        match &self.backup.placement {
             Some(_) => self.table.get(key).map(Location::of).unwrap_or_default(),
             None => Location::default(),
         }
@@ -262,7 +263,7 @@ impl Engine {
 
     /// A session that was at `before` has changed.
     pub(in crate::engine) fn moved_from(&mut self, key: &SessionKey, before: &Location) {
-        let Some(placement) = &mut self.placement else {
+        let Some(placement) = &mut self.backup.placement else {
             return;
         };
         let record = self.table.get(key);
@@ -275,16 +276,18 @@ impl Engine {
         let Some(record) = record.filter(|_| !key.is_reserved()) else {
             return;
         };
-        let Some(placement) = &self.placement else { return };
+        let Some(placement) = &self.backup.placement else {
+            return;
+        };
         if record.is_alive() {
             if !self.is_held_here(key, record) {
-                self.handoff.add(key.clone());
+                self.backup.handoff.add(key.clone());
             }
         } else if before.digest != 0 {
             let holders = placement.view().holders(key, before.route.as_deref());
             if !holders.contains(&self.config.node) {
                 let holders: Vec<_> = holders.iter().cloned().collect();
-                self.handoff.add_tombstone(key.clone(), holders);
+                self.backup.handoff.add_tombstone(key.clone(), holders);
             }
         }
     }
@@ -313,7 +316,7 @@ impl Engine {
 
     /// Whether the view is that of the members and workers of now.
     pub(in crate::engine) fn is_view_current(&self) -> bool {
-        let kept = self.placement.as_ref();
+        let kept = self.backup.placement.as_ref();
         kept.is_none_or(|placement| Some(&*placement.view) == self.current_view().as_ref())
     }
 
@@ -322,6 +325,7 @@ impl Engine {
         let Some(view) = self.current_view() else { return };
         let slack_ms = ms(self.config.clocks.max_skew + 2 * self.config.swim.drop_time);
         let Some(placement) = self
+            .backup
             .placement
             .as_mut()
             .filter(|placement| *placement.view != view)
@@ -347,7 +351,7 @@ impl Engine {
     }
 
     fn look_through(&mut self) {
-        let Some(placement) = &mut self.placement else {
+        let Some(placement) = &mut self.backup.placement else {
             return;
         };
         let (own, view) = (&self.config.node, placement.view.clone());
@@ -375,7 +379,8 @@ impl Engine {
                             *node != own && placement.missed.may_be(node, &before, key, over_ms)
                         };
                         let untold_tombstones = holders.iter().filter(missed).cloned();
-                        self.handoff
+                        self.backup
+                            .handoff
                             .add_tombstone(key.clone(), untold_tombstones.collect());
                     }
                     continue;
@@ -383,7 +388,7 @@ impl Engine {
                 let route = record.route.as_ref().map(|r| &*r.value);
                 shared.toggle(own, key, route, record.digest());
                 if !key.is_reserved() && !view.holders(key, route).contains(own) {
-                    self.handoff.add(key.clone());
+                    self.backup.handoff.add(key.clone());
                 }
             }
         }

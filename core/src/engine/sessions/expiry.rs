@@ -14,7 +14,7 @@ use crate::base::limits::EXPIRY_GRACE;
 use crate::engine::{Engine, Phase};
 use crate::replication::transfer::Cursor;
 use crate::session::{Record, Stamp};
-use crate::store::Change;
+use crate::store::{Change, Deadlines};
 
 /// How often to look at a session that has no end, in case it got one.
 const LOOK_AGAIN_MS: u64 = 3_600_000;
@@ -26,6 +26,23 @@ const LOOK_LATER_MS: u64 = 1000;
 const EXPIRIES_PER_TICK: usize = 1000;
 /// How many sessions one call of [`Engine::delete_some`] deletes.
 const DELETED_PER_CALL: usize = 1000;
+
+/// When sessions and tombstones are looked at.
+#[derive(Debug)]
+pub(in crate::engine) struct Expiry {
+    deadlines: Deadlines,
+    /// From when on tombstones may be forgotten: a while after the node became ready.
+    pub(in crate::engine) forgets_from: Duration,
+}
+
+impl Default for Expiry {
+    fn default() -> Self {
+        Self {
+            deadlines: Deadlines::default(),
+            forgets_from: Duration::MAX,
+        }
+    }
+}
 
 pub(in crate::engine) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -46,9 +63,12 @@ impl Engine {
         }
         let Some(record) = self.table.get(key) else { return };
         if change.new {
-            self.deadlines.add(self.look_at(key, record, now), key.clone());
+            self.expiry
+                .deadlines
+                .add(self.look_at(key, record, now), key.clone());
         } else {
-            self.deadlines
+            self.expiry
+                .deadlines
                 .add_once(self.look_at(key, record, now), key.clone());
         }
     }
@@ -120,7 +140,7 @@ impl Engine {
                 self.more_work = true;
                 return;
             }
-            let Some((key, lasting)) = self.deadlines.pop_due(idle_ms) else {
+            let Some((key, lasting)) = self.expiry.deadlines.pop_due(idle_ms) else {
                 return;
             };
             let Some(record) = self.table.get(&key) else {
@@ -129,7 +149,7 @@ impl Engine {
             let look = self.look_at(&key, record, now);
             if look > idle_ms {
                 if lasting {
-                    self.deadlines.add(look, key);
+                    self.expiry.deadlines.add(look, key);
                 }
                 continue;
             }
@@ -138,15 +158,15 @@ impl Engine {
                 if lasting {
                     let known = self.table.get(&key);
                     let at = known.map_or(idle_ms, |record| self.look_at(&key, record, now));
-                    self.deadlines.add(at, key);
+                    self.expiry.deadlines.add(at, key);
                 }
                 continue;
             }
             let Some(last) = record.last_touch else {
-                if now.mono < self.forgets_from {
+                if now.mono < self.expiry.forgets_from {
                     // Whoever has not heard of it is told by comparing tables, which a node does that is ready.
                     if lasting {
-                        self.deadlines.add(idle_ms + LOOK_LATER_MS, key);
+                        self.expiry.deadlines.add(idle_ms + LOOK_LATER_MS, key);
                     }
                     continue;
                 }
@@ -165,7 +185,7 @@ impl Engine {
             if lasting {
                 let known = self.table.get(&key);
                 let at = known.map_or(idle_ms, |record| self.look_at(&key, record, now));
-                self.deadlines.add(at.max(idle_ms + LOOK_LATER_MS), key);
+                self.expiry.deadlines.add(at.max(idle_ms + LOOK_LATER_MS), key);
             }
         }
     }

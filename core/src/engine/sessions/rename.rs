@@ -59,7 +59,7 @@ impl Engine {
         self.counters.renamed += 1;
         let before = self.location(from);
         let mut written = self.commit(to, moved, life, now);
-        if self.placement.is_some() {
+        if self.backup.placement.is_some() {
             // The nodes that hold the old id are others.
             let end = Record::renamed(over, to.id().into());
             written

@@ -23,11 +23,12 @@ pub(in crate::engine) const SESSIONS_PER_TICK: usize = 4000;
 /// How many touches one tick flushes; the next goes on with the rest.
 const FLUSHED_PER_TICK: usize = 1000;
 
-/// Which sessions' use was told to other nodes lately, so that the next use is told later.
+/// Which sessions' touch was sent to other nodes lately, so that the next is sent later, and who missed some.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Touches {
     told: BySession<Told>,
     again: Deadlines,
+    missed: MissedTouches,
 }
 
 /// A use that was told. Moments are in milliseconds since 1970.
@@ -93,7 +94,7 @@ impl Touches {
 
 /// Uses a node may not have heard of.
 #[derive(Debug)]
-pub(in crate::engine) struct Missed {
+struct Missed {
     since_ms: u64,
     /// Where telling it goes on.
     cursor: Cursor,
@@ -102,7 +103,7 @@ pub(in crate::engine) struct Missed {
 /// Who may not have heard of which uses. One entry for each node that was ever lost and is not told yet; of more than
 /// [`MEMBERS_MAX`] only members.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct MissedTouches {
+struct MissedTouches {
     by: BTreeMap<NodeId, Missed>,
     /// Who was told last.
     last: Option<NodeId>,
@@ -144,16 +145,18 @@ impl Engine {
         // A use is told at most so much later than it is made.
         let held_back = ms(self.config.swim.drop_time + self.config.touch_interval);
         let since_ms = since_ms.saturating_sub(held_back);
-        if self.missed_touches.by.len() >= MEMBERS_MAX {
+        if self.touches.missed.by.len() >= MEMBERS_MAX {
             let roster = self.members.roster();
-            self.missed_touches
+            self.touches
+                .missed
                 .by
                 .retain(|node, _| roster.get(node).is_some());
         }
-        let earlier = self.missed_touches.by.get(node);
+        let earlier = self.touches.missed.by.get(node);
         let since_ms = earlier.map_or(since_ms, |missed| missed.since_ms.min(since_ms));
         let cursor = Cursor::default();
-        self.missed_touches
+        self.touches
+            .missed
             .by
             .insert(node.clone(), Missed { since_ms, cursor });
     }
@@ -164,15 +167,15 @@ impl Engine {
         self.peers
             .values_mut()
             .for_each(|peer| peer.outboxes.advance_time(now_ms));
-        let nodes = self.missed_touches.by.keys();
+        let nodes = self.touches.missed.by.keys();
         let linked = nodes.filter(|node| self.peers.get(*node).is_some_and(crate::engine::Peer::is_linked));
         let linked: Vec<_> = linked.cloned().collect();
-        let last = self.missed_touches.last.take();
+        let last = self.touches.missed.last.take();
         let begin = linked.partition_point(|node| last.as_ref().is_some_and(|last| node <= last));
         let mut most = SESSIONS_PER_TICK;
         for node in linked.iter().cycle().skip(begin).take(linked.len()) {
             most = most.saturating_sub(self.send_missed_touches(node, most));
-            self.missed_touches.last = Some(node.clone());
+            self.touches.missed.last = Some(node.clone());
             if most == 0 {
                 break;
             }
@@ -182,7 +185,7 @@ impl Engine {
     /// Tells `node` of some of the uses it missed, looking at `most` sessions and the rest of a bucket; says at how many
     /// it looked.
     pub(in crate::engine) fn send_missed_touches(&mut self, node: &NodeId, most: usize) -> usize {
-        let Some(mut missed) = self.missed_touches.by.remove(node) else {
+        let Some(mut missed) = self.touches.missed.by.remove(node) else {
             return 0;
         };
         let mut looked_at = 0;
@@ -203,7 +206,7 @@ impl Engine {
             for (key, last_touch) in uses {
                 let peer = self.peers.get(node);
                 if !peer.is_some_and(|peer| peer.outboxes.has_room_for(&key, &last_touch)) {
-                    self.missed_touches.by.insert(node.clone(), missed);
+                    self.touches.missed.by.insert(node.clone(), missed);
                     return looked_at;
                 }
                 self.push(node, &key, &last_touch);
@@ -214,7 +217,7 @@ impl Engine {
                 after: None,
             };
         }
-        self.missed_touches.by.insert(node.clone(), missed);
+        self.touches.missed.by.insert(node.clone(), missed);
         looked_at
     }
 }

@@ -25,6 +25,7 @@ use super::sessions::{Patch, Refused};
 use super::workers::token_keys::Entropy;
 use limpet_wire::report::IdleLimit;
 
+use super::backup::fetch;
 use super::*;
 use crate::base::id::SessionKey;
 use crate::membership::{SwimConfig, Timer};

@@ -184,7 +184,7 @@ impl Engine {
         self.joining.asked.clear();
         self.joining.refused_by_clock = false;
         self.repair.put_off(now.mono + self.config.repair_interval);
-        self.forgets_from = now.mono + 2 * self.config.repair_interval;
+        self.expiry.forgets_from = now.mono + 2 * self.config.repair_interval;
         tracing::info!(sessions = self.sessions(), received, "ready");
         self.rotate_keys(now);
         self.announce();

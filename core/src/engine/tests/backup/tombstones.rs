@@ -1,6 +1,7 @@
 //! How the end of a session reaches all who hold it, whoever made it and whoever was cut off meanwhile.
 
 use super::*;
+use crate::engine::backup::handoff;
 
 #[test]
 fn a_session_deleted_while_a_holder_was_cut_off_ends_there_too() {
@@ -163,7 +164,7 @@ fn many_ends_are_told_a_few_at_a_time() {
         let over = Record::tombstone(crate::session::Stamp::at(now.wall_ms));
         let key = key(&format!("S{n}"));
         engine.join(&key, &over, now);
-        engine.handoff.add_tombstone(key, vec![others[1].clone()]);
+        engine.backup.handoff.add_tombstone(key, vec![others[1].clone()]);
     }
     let (mut waiting, mut ticks) = (0, 0);
     while waiting < 3000 && ticks < 10 {
