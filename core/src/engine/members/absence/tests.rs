@@ -1,3 +1,5 @@
+//! Which nodes were away longer than tombstones live, and what follows for both sides.
+
 use super::*;
 
 const SECOND: u64 = 1000;
