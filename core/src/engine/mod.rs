@@ -12,6 +12,8 @@
 //! store      the seams for a store behind the table
 //! backup     placement, hinted handoff and fetching, where not every node holds every session
 //! membership, begin_again        what membership decides takes effect on everything else
+//! changed    what derived state is out of date, and the one place that makes it anew
+//! ids        numbers that are given once
 //! events, counters, selfcheck    what observers are told
 //! ```
 //! Locking, sockets and timers belong to [`crate::drivers`].
@@ -58,15 +60,15 @@ pub use output::Output;
 pub use peers::InboundLink;
 pub use peers::peer::Peer;
 
-/// How far this node is.
+/// How far this node is on its way into the cluster and out of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
     /// It does not have the whole table yet.
     Joining {
-        /// Since when nothing of it has come.
+        /// When the last part of it came, or the node began to wait for the first.
         since: Duration,
     },
-    /// It has.
+    /// It has the whole table.
     Ready,
     /// It is about to stop.
     Leaving,
