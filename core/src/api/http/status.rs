@@ -98,5 +98,6 @@ pub(super) async fn selfcheck(service: &Service) -> Reply {
         "records": check.records,
         "waiting": check.waiting,
         "differences": check.differences,
+        "more": check.more,
     }))
 }
