@@ -9,8 +9,8 @@ use std::ops::Bound;
 use super::Engine;
 use crate::base::id::NodeId;
 
-/// How many records one step looks at, but for the rest of the bucket they end in.
-const RECORDS_PER_STEP: usize = 1024;
+/// How many records one step looks at, but for the rest of the bucket they end in: one bucket of a million sessions.
+const RECORDS_PER_STEP: usize = 512;
 
 /// How many differences are told in a sentence each; further ones are counted.
 const DIFFERENCES_MAX: usize = 1024;
