@@ -1,5 +1,7 @@
-//! How long to wait before trying again: doubling between two bounds, with jitter, so that many nodes that lost
-//! the same peer do not return to it in step.
+//! Exponential back-off: delays that double between two bounds, with jitter, so that nodes that lost the same peer do
+//! not return to it in step.
+//!
+//! Waiting is the caller's part, and so is the randomness.
 
 use std::time::Duration;
 

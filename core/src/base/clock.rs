@@ -1,4 +1,6 @@
-//! Time, handed in. The only place that reads a clock; pure code receives a [`Now`].
+//! Clocks: the readings of the system's two, and a steady one for idle time.
+//!
+//! This is the only place that reads a clock; pure code is given a [`Now`].
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,16 +39,16 @@ impl Clock {
     }
 }
 
-/// The wall clock without its jumps: it runs with the monotonic clock and comes back to the wall clock slowly, at
-/// most one second in ten. Idle time is counted by it, so a clock that is set forward by an hour ends nobody's
-/// session, and one that is set back keeps none for ever.
+/// The wall clock without its jumps: it runs with the monotonic clock and approaches the wall clock slowly, by at most
+/// one second in ten. Idle time is counted by it, so a wall clock that is set forward by an hour expires no session,
+/// and one that is set back keeps none for ever.
 #[derive(Debug, Clone, Copy)]
 pub struct SteadyClock {
     ahead_ms: i64,
     advanced: Duration,
-    /// How far the wall clock is from the time this one follows; until the wall clock is set.
+    /// How far the wall clock is from the time that this one follows, until the wall clock is set.
     wrong_ms: i64,
-    /// The wall clock less the monotonic one when it was looked at last.
+    /// The wall clock minus the monotonic one at the last reading.
     wall_ms: i64,
 }
 
@@ -74,13 +76,13 @@ impl SteadyClock {
         mono_ms(self.advanced).saturating_add_signed(self.ahead_ms)
     }
 
-    /// Others have another time, `ahead_ms` later than this: goes by theirs until the wall clock is set.
+    /// Follows the time of other nodes, `ahead_ms` later than this one, until the wall clock is set.
     pub fn follow_others(&mut self, ahead_ms: i64) {
         self.ahead_ms = self.ahead_ms.saturating_add(ahead_ms);
         self.wrong_ms = self.wall_ms.saturating_sub(self.ahead_ms);
     }
 
-    /// Goes towards the wall clock as far as the time that passed allows.
+    /// Approaches the wall clock as far as the time that passed allows.
     pub fn advance(&mut self, now: Now) {
         let most = i64::try_from(now.mono.saturating_sub(self.advanced).as_millis() / 10).unwrap_or(i64::MAX);
         if most == 0 {

@@ -1,4 +1,6 @@
-//! Duplicates: nodes and sessions. Newtypes, so that one cannot be taken for the other.
+//! The ids of nodes and the keys of sessions, as types of their own, so that one is never taken for the other.
+//!
+//! What a node or a session is belongs to [`crate::membership`] and [`crate::session`].
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -10,7 +12,7 @@ use limpet_wire::report::{ID_MAX, NAME_MAX};
 use smallvec::SmallVec;
 use triomphe::ThinArc;
 
-/// Apps whose name begins with this are the cluster's own; no caller may name one.
+/// The first character of apps that are the cluster's own; no caller may name one.
 pub const RESERVED_APP: char = '$';
 
 /// How many buckets a session table has. Part of the protocol between nodes.
@@ -73,21 +75,22 @@ impl fmt::Display for NodeId {
 
 /// Which session: the app it belongs to and its id without a route. Ordered by app, then id.
 ///
-/// Looked up many times for each change and held in several places, so it is one pointer to one piece of memory, and
-/// knows its hash.
+/// It is looked up several times for each change and held in several places, so it is one pointer to one allocation,
+/// which also holds its hash.
 #[derive(Clone)]
 pub struct SessionKey(ThinArc<Head, u8>);
 
-/// What a key knows of its text: app and id, with a zero byte between, which neither can contain.
+/// The head of a key's text, which is app and id with a zero byte between, which neither can contain.
 #[derive(Debug, Clone, Copy)]
 struct Head {
-    /// By a function of this process's own: whoever chooses ids cannot choose which of them collide.
+    /// By a seed of this process's own, so that whoever chooses ids cannot choose which of them collide. It decides the
+    /// order of hash tables only, and no output depends on that order.
     hash: u32,
     bucket: u16,
     app_len: u16,
 }
 
-/// How long a key's text may be for it to be put together on the stack.
+/// Up to how many bytes a key's text is put together on the stack.
 const SHORT: usize = 256;
 
 impl SessionKey {
@@ -121,7 +124,7 @@ impl SessionKey {
         Ok(Self::new(app, id))
     }
 
-    /// A key another node sent; `None` when its shape is not one this node stores.
+    /// A key that another node sent; `None` when no caller could have made it.
     #[must_use]
     pub fn received(app: &str, id: &str) -> Option<Self> {
         (visible(app, NAME_MAX) && visible(id, ID_MAX)).then(|| Self::new(app, id))
@@ -177,7 +180,7 @@ impl SessionKey {
     }
 }
 
-/// Text that was text before it became bytes.
+/// Bytes of a key, which were text before.
 fn encoded(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }
@@ -222,7 +225,7 @@ impl fmt::Debug for SessionKey {
     }
 }
 
-/// Sessions by key: the key's own hash is taken as it is.
+/// A hash map by session, which uses the hash that a key holds.
 pub type BySession<T> = HashMap<SessionKey, T, BuildHasherDefault<OwnHash>>;
 
 /// See [`BySession`].
@@ -235,7 +238,7 @@ impl Hasher for OwnHash {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // Keys write one number; anything else still hashes, if poorly.
+        // Keys write one number; anything else is hashed as well, if poorly.
         self.0 = bytes
             .iter()
             .fold(self.0, |sum, byte| sum.rotate_left(8) ^ u64::from(*byte));

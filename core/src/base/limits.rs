@@ -1,11 +1,12 @@
-//! Every bound that is not configurable, in one place, with what happens when it is reached.
+//! The bounds that are not configurable, each with what happens when it is reached.
+//!
+//! Bounds that only one file needs are in that file.
 
 use std::time::Duration;
 
 /// The largest session, names and values together, in bytes. A change that would pass it is refused (413).
 pub const SESSION_BYTES_MAX: usize = 4 << 20;
-/// The largest frame between nodes, in bytes. A longer one closes the link: it is no frame of ours. Room for one
-/// session that many nodes filled at the same time.
+/// The largest frame between nodes, in bytes. A longer one closes the link.
 pub const FRAME_MAX: usize = 64 << 20;
 /// The largest record that is sent in one piece, in bytes as [`crate::session::Record::size`] counts. A larger one is
 /// split by its attributes, so that whatever is sent fits into a frame. Room for two full sessions.

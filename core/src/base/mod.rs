@@ -1,4 +1,4 @@
-//! The floor: time, names, limits, units, back-off. Uses nothing of ours, and everything may use it.
+//! The ground floor: clocks, ids, limits, units, back-off. Every other room may use it; it uses none of them.
 
 pub mod backoff;
 pub mod clock;

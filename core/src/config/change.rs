@@ -1,5 +1,8 @@
-//! What a running daemon does with a changed file: for every key, whether it takes effect at once or at the next
-//! start. The structs are taken apart whole, so that no key can be added without this being decided.
+//! The changes of a configuration file under a running daemon: for every key, whether it takes effect at once or at
+//! the next start.
+//!
+//! The structs are destructured in full, so that no key can be added without that decision. Putting changes into
+//! effect belongs to the daemon.
 
 use super::{Config, ListenConfig, LogConfig, MembershipConfig, ReplicationConfig, SessionConfig, TlsConfig};
 

@@ -1,4 +1,4 @@
-//! `[listen]`: where other nodes, applications and people find this node.
+//! The table `[listen]`: the addresses at which other nodes, applications and people reach this node.
 
 use std::net::SocketAddr;
 use std::path::Path;

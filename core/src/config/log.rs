@@ -1,4 +1,4 @@
-//! `[log]`: how much is said on standard error.
+//! The table `[log]`: how much is logged, on standard error.
 
 use super::section::Section;
 

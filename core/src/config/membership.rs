@@ -1,4 +1,4 @@
-//! `[membership]`: whom to dial, and how soon a silent member is missed.
+//! The table `[membership]`: seeds and other sources of addresses, and the times of failure detection.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::section::Section;
 use crate::drivers::discovery::MulticastConfig;
 use crate::drivers::links::LookupConfig;
 
-/// How members are found and missed.
+/// How members are discovered, and their failures detected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MembershipConfig {
     /// Whom to dial first.
@@ -20,7 +20,7 @@ pub struct MembershipConfig {
     pub probe_interval: Duration,
     /// How long a member may be silent.
     pub drop_time: Duration,
-    /// How far a member's clock may be from this one's before that is said in the log.
+    /// By how much a member's clock may differ before the log warns of it.
     pub max_drift_warning: Duration,
 }
 

@@ -1,7 +1,8 @@
-//! The configuration file: read whole, checked whole, every problem reported at once with its key path.
+//! The configuration file: read and checked as a whole, every problem reported at once with its key path.
 //!
-//! [`section`] walks what was written and collects problems; [`resolve`] reads the file, and each table has a file
-//! of its own that alone knows its keys; [`change`] says which of them can change while the daemon runs. Nothing is bound, dialled or created here.
+//! [`section`] reads one table and collects problems, [`resolve`] reads the whole file, and each table has a file of its
+//! own, which alone knows its keys. [`change`] decides which keys take effect while the daemon runs. Binding, dialling
+//! and creating belong to the daemon.
 
 mod change;
 mod listen;
@@ -28,7 +29,7 @@ pub use session::SessionConfig;
 pub use tls::TlsConfig;
 pub use worker::WorkerConfig;
 
-/// One thing wrong with a configuration.
+/// One problem of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Where: `listen.cluster`, `worker[1].url`; empty for the file as a whole.
@@ -37,7 +38,7 @@ pub struct Problem {
     pub sentence: String,
 }
 
-/// Everything wrong with a configuration. The operator mends the file.
+/// Every problem of a configuration; the operator can correct the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 

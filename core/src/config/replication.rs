@@ -1,4 +1,4 @@
-//! `[replication]`: how changes reach other nodes.
+//! The table `[replication]`: how changes reach other nodes.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::session::AttributeFilter;
 pub struct ReplicationConfig {
     /// Which nodes hold a session.
     pub mode: Mode,
-    /// How many copies a change waits for when its caller does not say.
+    /// How many copies a change waits for where its caller names no level.
     pub ack: Level,
     /// The longest such wait.
     pub ack_timeout: Duration,
@@ -29,11 +29,11 @@ pub struct ReplicationConfig {
     pub donor_transfers: usize,
     /// How often tables are compared.
     pub repair_interval: Duration,
-    /// How long to wait for somebody who has the sessions.
+    /// How long to wait for a donor of the table.
     pub state_transfer_timeout: Duration,
-    /// How long the end of a session is remembered.
+    /// How long tombstones are kept.
     pub tombstone_life: Duration,
-    /// Which attributes are kept and told to other nodes.
+    /// Which attributes are stored and replicated.
     pub replicate: AttributeFilter,
     /// How far ahead of this node's clock a stamp may be.
     pub max_skew: Duration,

@@ -1,5 +1,6 @@
-//! From what was written to what the daemon needs: the whole file, table by table. Each table's keys, defaults and
-//! bounds stand in the file named like it.
+//! The resolved configuration: from the file as written to what the daemon needs, table by table.
+//!
+//! The keys, defaults and bounds of each table are in the file that is named like it.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,7 @@
-//! One table of the file, read key by key. Every key that is read is taken out; what is left over was never known.
+//! One table of the file, read key by key.
+//!
+//! Every key that is read is taken out, so what is left over is unknown and reported. What keys mean belongs to the
+//! tables' own files.
 
 use std::cell::RefCell;
 use std::rc::Rc;

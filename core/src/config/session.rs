@@ -1,4 +1,4 @@
-//! `[session]`: how long sessions live, and how many there may be.
+//! The table `[session]`: how long sessions live, and how many there may be.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct SessionConfig {
     pub max_active: Option<usize>,
     /// Whether stopping this node ends every session of the cluster.
     pub expire_on_shutdown: bool,
-    /// How often at most a session's use is told to other nodes.
+    /// The shortest time between two replicated touches of a session.
     pub touch_interval: Duration,
     /// How long the old id of a renamed session still finds it.
     pub rename_forward: Duration,

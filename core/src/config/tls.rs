@@ -1,4 +1,4 @@
-//! `[tls]`: the certificates, tried out as the daemon will use them.
+//! The table `[tls]`: the certificates, loaded as the daemon will use them, and how long links last.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use crate::base::id::NodeId;
 use crate::net::identity::CertifiedNode;
 use crate::net::tls::{Renewal, Tls, TlsFiles};
 
-/// The certificates, and how long a link may go without showing them again.
+/// The certificates, and how long a link may last without presenting them again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsConfig {
     /// Where they lie.
     pub files: TlsFiles,
-    /// How long links last before certificates are shown again.
+    /// How long links last before certificates are presented again.
     pub renewal: Renewal,
 }
 

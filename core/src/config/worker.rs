@@ -1,4 +1,4 @@
-//! `[[worker]]`: the application servers of this node.
+//! The tables `[[worker]]`: the application servers of this node.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

@@ -57,7 +57,7 @@ impl Daemon {
 
     /// New links use the certificates from now on, and links made with others are made again.
     fn adopt_certificates(&self, tls: Tls) {
-        let same = self.tls.borrow().shows_the_same_as(&tls);
+        let same = self.tls.borrow().has_same_credentials_as(&tls);
         self.tls.send_replace(tls);
         if !same {
             tracing::info!("certificates replaced; links made with the old ones are made again");

@@ -90,7 +90,7 @@ impl LinkAge {
     fn left(&mut self, now: Instant, wall: SystemTime) -> Result<Duration, Over> {
         let (same, renewal) = {
             let current = self.current.borrow_and_update();
-            (current.shows_the_same_as(&self.made_with), current.renewal)
+            (current.has_same_credentials_as(&self.made_with), current.renewal)
         };
         if same {
             self.replaced = None;

@@ -1,5 +1,7 @@
-//! Frames made smaller with zstd, where it helps. Every node can read them; whether it writes them is its
-//! configuration's choice.
+//! Compression of frames with zstd, where that makes them smaller.
+//!
+//! Every node reads compressed frames; whether it writes them is its configuration's choice. Where a compressed body
+//! lies in a frame is in [`super::frame`].
 
 use std::fmt;
 
@@ -31,25 +33,25 @@ impl Compression {
     }
 }
 
-/// A body with fewer bytes is left as it is: there is little to gain, and every call costs something.
+/// A body with fewer bytes is not compressed: there is little to gain.
 const LEAST: usize = 512;
-/// zstd's own measure of effort, of 1 to 22: a link must not cost more time than it saves.
+/// zstd's compression level, of 1 to 22: the fastest, because compressing must not take longer than it saves.
 const LEVEL: i32 = 1;
 
-/// Makes bodies of frames smaller.
-pub struct Shrink {
+/// Compresses bodies of frames.
+pub struct FrameCompressor {
     zstd: Option<Compressor<'static>>,
     scratch: Vec<u8>,
 }
 
-impl fmt::Debug for Shrink {
+impl fmt::Debug for FrameCompressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shrink").finish_non_exhaustive()
+        f.debug_struct("FrameCompressor").finish_non_exhaustive()
     }
 }
 
-impl Shrink {
-    /// For one link. Where zstd cannot be had, for want of memory, bodies stay as they are.
+impl FrameCompressor {
+    /// For one link. Where zstd cannot be set up, for want of memory, bodies stay as they are.
     #[must_use]
     pub fn new(compression: Compression) -> Self {
         let zstd = match compression {
@@ -62,10 +64,10 @@ impl Shrink {
         }
     }
 
-    /// The body made smaller; `None` when it is better left as it is.
-    pub fn shrink(&mut self, body: &[u8]) -> Option<&[u8]> {
+    /// The body compressed; `None` when that would not make it smaller.
+    pub fn compress(&mut self, body: &[u8]) -> Option<&[u8]> {
         let zstd = self.zstd.as_mut().filter(|_| body.len() >= LEAST)?;
-        // One that does not fit into fewer bytes is not wanted.
+        // A result that does not fit into fewer bytes is of no use.
         self.scratch.clear();
         self.scratch.reserve(body.len());
         let len = zstd.compress_to_buffer(body, &mut self.scratch).ok()?;
@@ -75,19 +77,22 @@ impl Shrink {
     }
 }
 
-/// The body that `shrunk` was made of, which has `len` bytes.
+/// Decompresses `compressed` into a body of `len` bytes.
 ///
 /// # Errors
-/// When it has not, or would pass [`FRAME_MAX`]: no more than that is ever made of however few bytes.
-pub fn grow(shrunk: &[u8], len: usize) -> Result<Bytes, FrameError> {
+/// When that is not its length, or above [`FRAME_MAX`]: no more memory is taken, however few bytes arrive.
+pub fn decompress(compressed: &[u8], len: usize) -> Result<Bytes, FrameError> {
     if len == 0 || len > FRAME_MAX {
         return Err(FrameError::Length(len));
     }
-    let grown = Decompressor::new().and_then(|mut zstd| zstd.decompress(shrunk, len));
-    match grown {
+    let decompressed = Decompressor::new().and_then(|mut zstd| zstd.decompress(compressed, len));
+    match decompressed {
         Ok(body) if body.len() == len => Ok(body.into()),
-        Ok(_) => Err(FrameError::Compressed("it has fewer bytes than announced".into())),
-        Err(error) => Err(FrameError::Compressed(error.to_string())),
+        Ok(body) => Err(FrameError::ShortBody {
+            found: body.len(),
+            announced: len,
+        }),
+        Err(error) => Err(FrameError::Compressed(error)),
     }
 }
 
@@ -96,8 +101,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_get_smaller_is_left_as_it_is() {
-        let mut shrink = Shrink::new(Compression::Zstd);
+    fn what_would_not_get_smaller_is_not_compressed() {
+        let mut compressor = FrameCompressor::new(Compression::Zstd);
         let mut state = 7_u64;
         let noise: Vec<u8> = (0..4096)
             .map(|_| {
@@ -107,22 +112,25 @@ mod tests {
                 (state >> 56) as u8
             })
             .collect();
-        assert_eq!(shrink.shrink(&noise), None);
-        assert_eq!(shrink.shrink(&[b'a'; LEAST - 1]), None);
-        assert!(shrink.shrink(&[b'a'; LEAST]).is_some());
-        assert_eq!(Shrink::new(Compression::None).shrink(&[b'a'; 4096]), None);
+        assert_eq!(compressor.compress(&noise), None);
+        assert_eq!(compressor.compress(&[b'a'; LEAST - 1]), None);
+        assert!(compressor.compress(&[b'a'; LEAST]).is_some());
+        assert_eq!(
+            FrameCompressor::new(Compression::None).compress(&[b'a'; 4096]),
+            None
+        );
     }
 
     #[test]
-    fn a_body_comes_back_as_it_was() {
-        let mut shrink = Shrink::new(Compression::Zstd);
+    fn bodies_round_trip() {
+        let mut compressor = FrameCompressor::new(Compression::Zstd);
         for len in [LEAST, 10_000, 1_000_000] {
             let body: Vec<u8> = (0..len).map(|n| (n / 7) as u8).collect();
-            let shrunk = shrink.shrink(&body).unwrap();
-            assert!(shrunk.len() < body.len());
-            assert_eq!(grow(shrunk, len).unwrap(), body);
-            assert!(grow(shrunk, len - 1).is_err(), "more than announced");
-            assert!(grow(shrunk, len + 1).is_err(), "fewer than announced");
+            let compressed = compressor.compress(&body).unwrap();
+            assert!(compressed.len() < body.len());
+            assert_eq!(decompress(compressed, len).unwrap(), body);
+            assert!(decompress(compressed, len - 1).is_err(), "more than announced");
+            assert!(decompress(compressed, len + 1).is_err(), "fewer than announced");
         }
     }
 
@@ -131,8 +139,8 @@ mod tests {
         let bomb = zstd::bulk::compress(&vec![0; FRAME_MAX + 1], LEVEL).unwrap();
         assert!(bomb.len() < 16 << 10, "{}", bomb.len());
         for len in [0, 1, FRAME_MAX, FRAME_MAX + 1, u32::MAX as usize] {
-            assert!(grow(&bomb, len).is_err(), "announced as {len}");
+            assert!(decompress(&bomb, len).is_err(), "announced as {len}");
         }
-        assert!(grow(b"no zstd at all", 100).is_err());
+        assert!(decompress(b"no zstd at all", 100).is_err());
     }
 }

@@ -1,27 +1,37 @@
-//! Frames: a length (u32, little-endian, not counting itself), then that many bytes. With the highest bit of the length
-//! set they are the length of the body (u32), then the body compressed.
+//! Frames: a length (u32, little-endian, not counting itself), then that many bytes.
+//!
+//! With the highest bit of the length set, the bytes are the length of the body (u32), then the body compressed with
+//! zstd. What a body means is in [`crate::replication::message`].
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::compress::{self, Shrink};
+use super::compress::{self, FrameCompressor};
 use crate::base::limits::FRAME_MAX;
 
 /// Set in the length of a frame whose body is compressed.
 const COMPRESSED: u32 = 1 << 31;
 
-/// Why no frame can be read any more. The link is closed.
+/// Why no further frame can be read. The link is closed; what was read before stands.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The peer announced a frame that is none.
-    #[error("a frame of {0} bytes where 1 to {FRAME_MAX} are allowed")]
+    /// The peer announced a frame that is empty or too long.
+    #[error("the peer announces a frame of {0} bytes where 1 to {FRAME_MAX} are allowed")]
     Length(usize),
-    /// The peer announced a compressed frame that is none.
-    #[error("a compressed frame that cannot be read: {0}")]
-    Compressed(String),
-    /// The connection ended in the middle of a frame.
+    /// The peer sent a compressed frame that zstd cannot read, or that is longer than announced.
+    #[error("the peer's compressed frame cannot be decompressed")]
+    Compressed(#[source] std::io::Error),
+    /// The peer sent a compressed frame that is shorter than announced.
+    #[error("the peer's compressed frame has {found} bytes where it announces {announced}")]
+    ShortBody {
+        /// How many bytes it has.
+        found: usize,
+        /// How many it announces.
+        announced: usize,
+    },
+    /// The connection ended inside a frame.
     #[error("the connection ended inside a frame")]
-    CutShort,
+    Truncated,
     /// The connection failed.
     #[error("reading from the peer: {0}")]
     Io(#[from] std::io::Error),
@@ -36,23 +46,23 @@ pub fn write(body: &[u8], into: &mut Vec<u8>) {
 /// A frame whose body is being appended to a buffer.
 #[derive(Debug)]
 #[must_use]
-pub struct Begun(usize);
+pub struct OpenFrame(usize);
 
-/// Begins a frame; whatever is appended until [`Begun::end`] is its body.
-pub fn begin(into: &mut Vec<u8>) -> Begun {
+/// Begins a frame; whatever is appended until [`OpenFrame::end`] is its body.
+pub fn begin(into: &mut Vec<u8>) -> OpenFrame {
     let begin = into.len();
     into.extend_from_slice(&[0; 4]);
-    Begun(begin)
+    OpenFrame(begin)
 }
 
-impl Begun {
-    /// The body is complete, and is made smaller where that can be. Says how many bytes it had.
-    pub fn end(self, shrink: &mut Shrink, into: &mut Vec<u8>) -> usize {
+impl OpenFrame {
+    /// The body is complete; compresses it where that makes it smaller. Returns how many bytes it had before.
+    pub fn end(self, compressor: &mut FrameCompressor, into: &mut Vec<u8>) -> usize {
         let body = into.get(self.0 + 4..).unwrap_or_default();
         let plain = body.len();
         let length = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let mut head = length(plain);
-        if let Some(smaller) = shrink.shrink(body) {
+        if let Some(smaller) = compressor.compress(body) {
             head = length(4 + smaller.len()) | COMPRESSED;
             into.truncate(self.0 + 4);
             into.extend_from_slice(&length(plain).to_le_bytes());
@@ -64,13 +74,13 @@ impl Begun {
         plain
     }
 
-    /// There is no such frame after all.
+    /// Takes the frame out of the buffer again.
     pub fn undo(self, into: &mut Vec<u8>) {
         into.truncate(self.0);
     }
 }
 
-/// Reads frames from a connection, as many as arrive at once.
+/// Reads frames from a connection.
 #[derive(Debug)]
 pub struct Frames<R> {
     from: R,
@@ -88,8 +98,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
     }
 
-    /// The next frame; `None` when the peer closed the connection between two. A length is believed only as far
-    /// as bytes arrive: the buffer grows with them, not with the claim. Cancel-safe.
+    /// The next frame; `None` when the peer closed the connection between two. The buffer grows with the bytes that
+    /// arrive, not with the length that is announced. Cancel-safe.
     ///
     /// # Errors
     /// See [`FrameError`].
@@ -99,7 +109,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 return Ok(Some(frame));
             }
             let read = match self.from.read_buf(&mut self.buffer).await {
-                // The process died, so TLS got no goodbye. Every message is a frame, so nothing was cut off.
+                // The process died, so TLS got no close_notify. Frames have lengths, so nothing was cut off unnoticed.
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => 0,
                 read => read?,
             };
@@ -107,7 +117,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 return if self.buffer.is_empty() {
                     Ok(None)
                 } else {
-                    Err(FrameError::CutShort)
+                    Err(FrameError::Truncated)
                 };
             }
         }
@@ -137,11 +147,11 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         if head & COMPRESSED == 0 {
             return Ok(Some(body));
         }
-        let Some((plain, shrunk)) = body.split_first_chunk::<4>() else {
+        let Some((plain, compressed)) = body.split_first_chunk::<4>() else {
             return Err(FrameError::Length(len));
         };
         let plain = usize::try_from(u32::from_le_bytes(*plain)).unwrap_or(usize::MAX);
-        compress::grow(shrunk, plain).map(Some)
+        compress::decompress(compressed, plain).map(Some)
     }
 }
 
@@ -151,8 +161,8 @@ mod tests {
     use crate::net::compress::Compression;
 
     #[tokio::test]
-    async fn compressed_frames_come_back_as_written_whatever_lies_between_them() {
-        let mut shrink = Shrink::new(Compression::Zstd);
+    async fn compressed_frames_round_trip_whatever_lies_between_them() {
+        let mut compressor = FrameCompressor::new(Compression::Zstd);
         let mut bytes = Vec::new();
         for (body, shrinks) in [
             (vec![7; 100_000], true),
@@ -161,7 +171,7 @@ mod tests {
         ] {
             let (begin, frame) = (bytes.len(), begin(&mut bytes));
             bytes.extend_from_slice(&body);
-            assert_eq!(frame.end(&mut shrink, &mut bytes), body.len());
+            assert_eq!(frame.end(&mut compressor, &mut bytes), body.len());
             assert_eq!(bytes.len() - begin < body.len(), shrinks);
         }
         assert_eq!(
@@ -171,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_compressed_frame_that_claims_more_than_a_frame_is_refused() {
+    async fn a_compressed_frame_that_announces_too_much_is_refused() {
         let bomb = zstd::bulk::compress(&vec![0; FRAME_MAX + 1], 1).unwrap();
         for claim in [FRAME_MAX as u32 + 1, FRAME_MAX as u32, u32::MAX] {
             let mut bytes = (u32::try_from(4 + bomb.len()).unwrap() | COMPRESSED)
@@ -195,13 +205,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn frames_come_back_as_written() {
+    async fn frames_round_trip() {
         let mut bytes = Vec::new();
         write(b"one", &mut bytes);
         begin(&mut bytes).undo(&mut bytes);
         let frame = begin(&mut bytes);
         bytes.extend_from_slice(&[7; 100_000]);
-        frame.end(&mut Shrink::new(Compression::None), &mut bytes);
+        frame.end(&mut FrameCompressor::new(Compression::None), &mut bytes);
         assert_eq!(
             read_all(&bytes).await.unwrap(),
             [b"one".to_vec(), vec![7; 100_000]]
@@ -214,7 +224,7 @@ mod tests {
         assert!(matches!(read_all(&[255; 8]).await, Err(FrameError::Length(_))));
         assert!(matches!(
             read_all(&[9, 0, 0, 0, 1]).await,
-            Err(FrameError::CutShort)
+            Err(FrameError::Truncated)
         ));
     }
 }

@@ -1,5 +1,7 @@
-//! The first frame on every link, in both directions: which run of which node is speaking, and where it listens.
-//! Everything in it must agree with the certificate; it adds only what a certificate cannot know.
+//! The hello: the first frame on every link, in both directions.
+//!
+//! It adds what a certificate cannot know: the node's incarnation, its address, the stream. Whether it agrees with the
+//! certificate, and what follows from the verdict, is checked by [`crate::drivers`].
 
 use std::net::SocketAddr;
 
@@ -12,41 +14,58 @@ const VERSION: u8 = 2;
 type Config = Configuration<LittleEndian, Varint, Limit<HELLO_MAX>>;
 const CONFIG: Config = bincode::config::standard().with_limit::<HELLO_MAX>();
 
-/// What a node says of itself when a link begins.
+/// A node's introduction when a link begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// Its name, which must be the one in its certificate.
+    /// Its id, which has to be the one in its certificate.
     pub node: String,
     /// Its domain; empty for none. Only nodes of one domain link.
     pub domain: String,
-    /// When this run of it began, in milliseconds since 1970.
+    /// Its incarnation: when it began, in milliseconds since 1970.
     pub incarnation: u64,
     /// Where other nodes reach it.
     pub addr: SocketAddr,
-    /// In an answer: the latest incarnation of the other side this node has heard of; 0 for none. A node that was
-    /// restarted with its clock set back learns by this that it must take a later one.
+    /// In an answer: the latest incarnation of the other side that this node knows of; 0 for none. A node that was
+    /// restarted with its clock set back learns by this that it has to take a later one.
     pub knows: u64,
-    /// Which of the links from this node to the other one it is, from 0.
+    /// The stream: which of the links from this node to the other one it is, from 0.
     pub stream: u8,
     /// In an answer: whether the other side may stay.
     pub verdict: Verdict,
 }
 
-/// How a node takes another one's hello.
+/// A node's verdict on another one's hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Verdict {
-    /// It may speak.
+    /// The link stands.
     Welcome,
-    /// The node at this address has the same name, was there before, and is alive.
+    /// The node at this address has the same id, was there before, and is alive.
     IdTaken(SocketAddr),
-    /// It is of another domain, which this one has nothing to say to.
+    /// It is of another domain; domains do not link to each other.
     OtherDomain,
 }
 
-/// Why the first frame is no hello. The link is closed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a hello of version {VERSION}: {0}")]
-pub struct HelloError(String);
+/// Why a hello cannot be read or written. The link is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HelloError {
+    /// The first frame is none of a limpet-core.
+    #[error("the peer's first frame is no hello: something else than limpet-core is there")]
+    NotLimpet,
+    /// The peer speaks another version.
+    #[error(
+        "the peer's hello is of version {found}, this node's of version {VERSION}: upgrade the older of the two"
+    )]
+    UnknownVersion {
+        /// The version it speaks.
+        found: u8,
+    },
+    /// The hello of this version cannot be decoded: a defect of the peer.
+    #[error("the peer's hello is cut short, longer than {HELLO_MAX} bytes or cannot be decoded")]
+    Undecodable,
+    /// This node's own names do not fit.
+    #[error("this node's hello is longer than {HELLO_MAX} bytes: shorten node.id or node.domain")]
+    TooLong,
+}
 
 #[derive(Encode, Decode)]
 struct Encoded {
@@ -65,7 +84,7 @@ impl Hello {
     /// The frame's body.
     ///
     /// # Errors
-    /// When names are too long to be sent.
+    /// [`HelloError::TooLong`].
     pub fn encode(&self) -> Result<Vec<u8>, HelloError> {
         let Self {
             node,
@@ -87,7 +106,11 @@ impl Hello {
             stream,
             verdict,
         };
-        bincode::encode_to_vec(encoded, CONFIG).map_err(|e| HelloError(e.to_string()))
+        let bytes = bincode::encode_to_vec(encoded, CONFIG).map_err(|_| HelloError::TooLong)?;
+        if bytes.len() > HELLO_MAX {
+            return Err(HelloError::TooLong);
+        }
+        Ok(bytes)
     }
 
     /// Reads a frame's body.
@@ -95,11 +118,14 @@ impl Hello {
     /// # Errors
     /// When it is anything but a hello of this version.
     pub fn decode(bytes: &[u8]) -> Result<Self, HelloError> {
-        let (encoded, _): (Encoded, usize) =
-            bincode::decode_from_slice(bytes, CONFIG).map_err(|e| HelloError(e.to_string()))?;
-        if encoded.magic != MAGIC || encoded.version != VERSION {
-            return Err(HelloError(format!("version {}", encoded.version)));
+        // Magic and version are read first: another version may have another layout.
+        match bytes.strip_prefix(&MAGIC).and_then(<[u8]>::first) {
+            Some(&VERSION) => {}
+            Some(&found) => return Err(HelloError::UnknownVersion { found }),
+            None => return Err(HelloError::NotLimpet),
         }
+        let (encoded, _): (Encoded, usize) =
+            bincode::decode_from_slice(bytes, CONFIG).map_err(|_| HelloError::Undecodable)?;
         let Encoded {
             node,
             domain,
@@ -138,11 +164,20 @@ mod tests {
             verdict: Verdict::IdTaken("[::1]:4001".parse().unwrap()),
         };
         let bytes = hello.encode().unwrap();
-        assert_eq!(Hello::decode(&bytes), Ok(hello));
+        assert_eq!(Hello::decode(&bytes), Ok(hello.clone()));
         for cut in 0..bytes.len() {
             assert!(Hello::decode(&bytes[..cut]).is_err(), "cut at {cut}");
         }
-        assert!(Hello::decode(b"GET / HTTP/1.1\r\n\r\n").is_err());
+        for (bytes, reason) in [
+            (&b"GET / HTTP/1.1\r\n\r\n"[..], HelloError::NotLimpet),
+            (b"limpet\x09", HelloError::UnknownVersion { found: 9 }),
+            (b"limpet\x02\x01", HelloError::Undecodable),
+        ] {
+            assert_eq!(Hello::decode(bytes), Err(reason));
+        }
+        let domain = "d".repeat(HELLO_MAX);
+        let too_long = Hello { domain, ..hello };
+        assert_eq!(too_long.encode(), Err(HelloError::TooLong));
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! What a node says outside of a link, vouched for by its certificate: signed with the certificate's key, which the
-//! cluster's CA signed. It proves who spoke, and nothing about when or to whom.
+//! Signatures of discovery hints, which are sent outside of TLS: made with the key of a node's certificate.
+//!
+//! A signature proves which node of the cluster made the hint, and nothing about when or for whom. What a hint says is
+//! in [`crate::membership`].
 
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ pub struct HintSignature {
     pub signature: Vec<u8>,
 }
 
-/// Signs as this node, and judges what others signed.
+/// Signs as this node, and verifies what others signed.
 #[derive(Debug)]
 pub struct HintSigner {
     certificate: CertificateDer<'static>,
@@ -33,7 +35,7 @@ pub struct HintSigner {
 }
 
 impl HintSigner {
-    /// Vouches with `certificate` and its `key`, and believes what `roots` signed.
+    /// Signs with `certificate` and its `key`, and trusts certificates that `roots` signed.
     ///
     /// # Errors
     /// When the key is of no kind that can sign.
@@ -62,22 +64,22 @@ impl HintSigner {
         })
     }
 
-    /// Who signed `message`; `None` unless it was somebody whose certificate the CA signed, whose time is not over.
+    /// The node that signed `message`; `None` unless its certificate is the CA's and not expired.
     #[must_use]
-    pub fn verify(&self, message: &[u8], vouched: &HintSignature) -> Option<CertifiedNode> {
-        let certificate = CertificateDer::from(vouched.certificate.as_slice());
+    pub fn verify(&self, message: &[u8], signed_hint: &HintSignature) -> Option<CertifiedNode> {
+        let certificate = CertificateDer::from(signed_hint.certificate.as_slice());
         let parsed = ParsedCertificate::try_from(&certificate).ok()?;
         let (roots, now) = (&self.roots, UnixTime::now());
         verify_server_cert_signed_by_trust_anchor(&parsed, roots, &[], now, self.algorithms.all).ok()?;
         let key = webpki::EndEntityCert::try_from(&certificate).ok()?;
-        let scheme = SignatureScheme::from(vouched.scheme);
+        let scheme = SignatureScheme::from(signed_hint.scheme);
         let (_, algorithms) = self
             .algorithms
             .mapping
             .iter()
             .find(|(known, _)| *known == scheme)?;
         let signed = |algorithm| {
-            key.verify_signature(algorithm, message, &vouched.signature)
+            key.verify_signature(algorithm, message, &signed_hint.signature)
                 .is_ok()
         };
         if !algorithms.iter().any(|algorithm| signed(*algorithm)) {
@@ -92,9 +94,9 @@ mod tests {
     use super::*;
     use crate::net::tls::{Tls, TlsFiles};
 
-    /// What `node` of a cluster `shop` with a CA of its own, called `ca`, would vouch with.
+    /// The signer of `node` of a cluster `shop` with a CA of its own, called `ca`.
     fn hint_signer(ca: &str, node: &str) -> Arc<HintSigner> {
-        let folder = std::env::temp_dir().join(format!("limpet-voucher-{ca}-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("limpet-hint-{ca}-{}", std::process::id()));
         if !folder.exists() {
             crate::pki::init(&folder, "shop").unwrap();
         }
@@ -112,9 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_proves_who_spoke_and_nothing_else_does() {
+    fn only_the_key_of_a_node_of_the_cluster_signs_for_it() {
         let folders = ["ours", "theirs"]
-            .map(|ca| std::env::temp_dir().join(format!("limpet-voucher-{ca}-{}", std::process::id())));
+            .map(|ca| std::env::temp_dir().join(format!("limpet-hint-{ca}-{}", std::process::id())));
         for folder in &folders {
             let _ = std::fs::remove_dir_all(folder); // left behind by a process of the same number
         }
@@ -127,11 +129,11 @@ mod tests {
             std::fs::remove_dir_all(folder).unwrap();
         }
 
-        let vouched = b.sign(b"here I am").unwrap();
-        let who = a.verify(b"here I am", &vouched).unwrap();
+        let signed_hint = b.sign(b"here I am").unwrap();
+        let who = a.verify(b"here I am", &signed_hint).unwrap();
         assert_eq!((who.cluster.as_str(), who.node.as_str()), ("shop", "b"));
         assert_eq!(
-            a.verify(b"there I am", &vouched),
+            a.verify(b"there I am", &signed_hint),
             None,
             "something else was signed"
         );
@@ -142,7 +144,7 @@ mod tests {
         );
         let stolen = HintSignature {
             certificate: a.sign(b"").unwrap().certificate,
-            ..vouched.clone()
+            ..signed_hint.clone()
         };
         assert_eq!(
             a.verify(b"here I am", &stolen),
@@ -152,13 +154,13 @@ mod tests {
         for scheme in [0, 0x0804, 0x0807, u16::MAX] {
             let other = HintSignature {
                 scheme,
-                ..vouched.clone()
+                ..signed_hint.clone()
             };
             assert_eq!(a.verify(b"here I am", &other), None, "another scheme");
         }
         let garbled = HintSignature {
-            certificate: vouched.certificate[1..].to_vec(),
-            ..vouched
+            certificate: signed_hint.certificate[1..].to_vec(),
+            ..signed_hint
         };
         assert_eq!(a.verify(b"here I am", &garbled), None);
     }

@@ -1,4 +1,6 @@
-//! Who a certificate says its holder is: the SAN URI `limpet://<cluster>/node/<id>`.
+//! The identity in a certificate: the SAN URI `limpet://<cluster>/node/<id>`.
+//!
+//! Whether the certificate is the CA's and its time is not over is checked before, by [`super::tls`].
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,20 +17,23 @@ pub struct CertifiedNode {
     pub node: String,
 }
 
-/// Why a certificate that its CA vouches for still is nobody here.
+/// Why a certificate that the CA signed does not name a node of this cluster. The link is refused; whoever issued the
+/// certificate can correct it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// No certificate was shown.
-    #[error("the peer shows no certificate")]
+    /// No certificate was presented.
+    #[error("the peer presented no certificate")]
     NoCertificate,
-    /// Not readable.
-    #[error("the peer's certificate cannot be read")]
+    /// It is no X.509 certificate.
+    #[error("the certificate is no readable X.509 certificate")]
     Unreadable,
-    /// Not issued by `limpet-core pki issue`, or by something that names nodes as it does.
-    #[error("the certificate names no node: a SAN URI limpet://<cluster>/node/<id> is missing")]
+    /// It names no node.
+    #[error(
+        "the certificate names no node: a SAN URI limpet://<cluster>/node/<id> is missing; issue one with `limpet-core pki issue`"
+    )]
     NoName,
-    /// Of another cluster.
-    #[error("the certificate is of cluster {found}, this is {expected}")]
+    /// It is of another cluster.
+    #[error("the certificate is of cluster {found}, and this is cluster {expected}")]
     OtherCluster {
         /// The certificate's cluster.
         found: String,
@@ -93,15 +98,15 @@ pub fn of_cluster(
     }
 }
 
-/// When the first of `certificates` that ends does. `None` when there are none, or one that cannot be read.
+/// When the first of `certificates` expires. `None` when there are none, or one that cannot be read.
 #[must_use]
 pub fn not_after(certificates: &[CertificateDer<'_>]) -> Option<SystemTime> {
-    let deadlines = certificates.iter().map(|certificate| {
+    let expiries = certificates.iter().map(|certificate| {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let seconds = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
         UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
     });
-    deadlines.min().flatten()
+    expiries.min().flatten()
 }
 
 #[cfg(test)]

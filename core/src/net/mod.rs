@@ -1,5 +1,6 @@
-//! Connections between nodes: mutual TLS 1.3, who the other side is, and frames. Knows no session and no member:
-//! what it carries are bytes.
+//! Connections between nodes: mutual TLS 1.3, the identity in a certificate, the hello, and frames of bytes.
+//!
+//! What the frames mean belongs to [`crate::replication`]; making and keeping connections to [`crate::drivers`].
 
 pub mod compress;
 pub mod frame;

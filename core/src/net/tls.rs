@@ -1,5 +1,6 @@
-//! Mutual TLS 1.3 between nodes. The CA vouches for a certificate, its validity is checked by rustls, and who the
-//! holder is stands in [`super::identity`]: host names and addresses play no part, so a node may move.
+//! Mutual TLS 1.3 between nodes: both sides present a certificate that the cluster's CA signed and that is not expired.
+//!
+//! Which node a certificate is for is in [`super::identity`]. Host names and addresses play no part, so a node may move.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use rustls::{
 use super::hint_signature::HintSigner;
 use super::identity::{self, CertifiedNode};
 
-/// The name clients put into the handshake; it selects nothing.
+/// The server name in the handshake; it selects nothing.
 pub const SERVER_NAME: &str = "limpet";
 
 /// Where the certificates lie.
@@ -40,14 +41,14 @@ pub struct Tls {
     pub server: Arc<ServerConfig>,
     /// For links this node makes.
     pub client: Arc<ClientConfig>,
-    /// For what is said outside of links.
+    /// For discovery hints.
     pub hint_signer: Arc<HintSigner>,
     /// How long links made with it last.
     pub renewal: Renewal,
-    shown: Arc<Shown>,
+    credentials: Arc<Credentials>,
 }
 
-/// When links are made again, so that both sides show their certificates again.
+/// When links are made again, so that both sides present their certificates again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renewal {
     /// Within this time after certificates were replaced.
@@ -65,14 +66,14 @@ impl Default for Renewal {
     }
 }
 
-/// What one node shows another, and judges it by.
+/// What one node presents to another, and verifies it with.
 #[derive(Debug, PartialEq, Eq)]
-struct Shown {
+struct Credentials {
     authorities: Vec<CertificateDer<'static>>,
     chain: Vec<CertificateDer<'static>>,
 }
 
-/// What is wrong with a file, and under which key it is configured. The operator can put it right.
+/// What is wrong with a file, and the key under `[tls]` that names it. The operator can correct it; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct TlsError {
@@ -153,7 +154,7 @@ impl Tls {
             client: Arc::new(client),
             hint_signer: Arc::new(hint_signer),
             renewal: Renewal::default(),
-            shown: Arc::new(Shown { authorities, chain }),
+            credentials: Arc::new(Credentials { authorities, chain }),
         })
     }
 
@@ -164,10 +165,10 @@ impl Tls {
         self
     }
 
-    /// Whether links made with `other` would show and accept the same certificates.
+    /// Whether links made with `other` would present and accept the same certificates.
     #[must_use]
-    pub fn shows_the_same_as(&self, other: &Self) -> bool {
-        self.shown == other.shown
+    pub fn has_same_credentials_as(&self, other: &Self) -> bool {
+        self.credentials == other.credentials
     }
 }
 
@@ -175,8 +176,8 @@ fn algorithms(provider: &CryptoProvider) -> WebPkiSupportedAlgorithms {
     provider.signature_verification_algorithms
 }
 
-/// Accepts a server whose certificate the CA signed and whose time is not over, whatever it is called: who it is
-/// gets decided by its SAN URI, after the handshake.
+/// Accepts a server with any certificate of the CA that is not expired. Which node it is is checked after the handshake,
+/// by its SAN URI.
 #[derive(Debug)]
 struct AnyNodeOfTheCa {
     roots: RootCertStore,

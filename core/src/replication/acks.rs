@@ -1,7 +1,10 @@
-//! Who waits for how many copies. The count never says too many: a peer counts once it has acknowledged every slot
-//! that carries a part of the change, and not before. Of changes that different nodes hold, the least counts.
+//! Callers that wait for copies of a change, and what completes their waits.
 //!
-//! An acknowledgement costs what it settles, however many others wait.
+//! The count is never too high: a peer counts once it has acknowledged every position that carries a part of the
+//! change, and not before. Of changes that different nodes hold, the lowest count holds. An acknowledgement costs as
+//! much as it completes, however many others wait.
+//!
+//! Where changes lie is in [`super::write_set`]; answering the callers belongs to [`crate::drivers`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap}; // HashMap: looked up only, so its order is never seen
 use std::time::Duration;
@@ -52,23 +55,23 @@ impl Level {
     }
 }
 
-/// Duplicates a waiting caller.
+/// Numbers a waiting caller.
 pub type Waiter = u64;
 
-/// How a change stands with a node.
+/// What became of a change on its way to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryStatus {
-    /// It has not acknowledged it.
+    /// The node has not acknowledged it.
     Pending,
-    /// It has it.
+    /// The node has it.
     Held,
-    /// It was dropped on the way, or refused: it will not be acknowledged.
+    /// It was dropped on the way, or refused: it will never be acknowledged.
     Lost,
     /// The node is no member any more.
     Gone,
 }
 
-/// How far the changes are that one set of nodes is to hold.
+/// How many nodes of one set have the changes that all of them are to hold.
 #[derive(Debug)]
 struct Progress {
     copies: usize,
@@ -92,8 +95,8 @@ impl Wait {
         self.groups.iter().map(|group| group.copies).min().unwrap_or(1)
     }
 
-    /// `node` has acknowledged `place`.
-    fn settle(&mut self, node: &NodeId, position: StreamPosition) {
+    /// `node` has acknowledged `position`.
+    fn note_held(&mut self, node: &NodeId, position: StreamPosition) {
         for group in &mut self.groups {
             let before = group.missing.len();
             group.missing.retain_mut(|holder| {
@@ -106,8 +109,8 @@ impl Wait {
         }
     }
 
-    /// `place` will never be acknowledged by `node`.
-    fn lose(&mut self, node: &NodeId, position: StreamPosition) {
+    /// `node` will never acknowledge `position`.
+    fn note_lost(&mut self, node: &NodeId, position: StreamPosition) {
         let holders = self.groups.iter_mut().flat_map(|group| &mut group.missing);
         for holder in holders.filter(|holder| holder.node == *node) {
             let before = holder.positions.len();
@@ -117,19 +120,20 @@ impl Wait {
     }
 }
 
-/// Every waiting caller.
+/// All waiting callers.
 #[derive(Debug, Default)]
 pub struct Acks {
     waits: BTreeMap<Waiter, Wait>,
-    /// Who waits for which slot of which stream.
+    /// Who waits for which position. Looked up by key alone: the order of the map, which differs from process to
+    /// process, reaches no output.
     by_position: HashMap<(NodeId, StreamId), BTreeSet<(Sequence, Waiter)>>,
     by_deadline: BTreeSet<(Duration, Waiter)>,
     next: Waiter,
 }
 
 impl Acks {
-    /// A caller waits for `level` copies of the changes at `slots` until `deadline`; `standing` says how each stands
-    /// by now, because some of it may have been settled since the change was made.
+    /// A caller waits until `deadline` for `level` copies of the changes in `write_set`. `delivery_status` says what has
+    /// become of each position since the change was made.
     ///
     /// # Errors
     /// The number of copies, when there is nothing to wait for.
@@ -163,7 +167,7 @@ impl Acks {
         Ok(self.next)
     }
 
-    /// `peer` has everything of `stream` up to `slot`. Returns who is done, with the count.
+    /// `peer` has everything of `stream` up to `sequence`. Returns the waits that are over, with their counts.
     pub fn acknowledged(
         &mut self,
         peer: &NodeId,
@@ -175,19 +179,19 @@ impl Acks {
             let Some(wait) = self.waits.get_mut(&waiter) else {
                 continue;
             };
-            wait.settle(peer, StreamPosition { stream, sequence });
+            wait.note_held(peer, StreamPosition { stream, sequence });
             if wait.is_done() {
-                done.extend(self.end(waiter));
+                done.extend(self.finish(waiter));
             }
         }
         done
     }
 
-    /// What was on its way to `peer` on `stream` up to `slot` was dropped, or refused by it: it will never count.
+    /// Everything on its way to `peer` on `stream` up to `sequence` was dropped, or refused: it will never count.
     pub fn dropped(&mut self, peer: &NodeId, stream: StreamId, sequence: Sequence) {
         for (sequence, waiter) in self.take_positions(peer, stream, sequence) {
             if let Some(wait) = self.waits.get_mut(&waiter) {
-                wait.lose(peer, StreamPosition { stream, sequence });
+                wait.note_lost(peer, StreamPosition { stream, sequence });
             }
         }
     }
@@ -197,7 +201,7 @@ impl Acks {
         StreamId::first(STREAMS_MAX.into()).for_each(|stream| self.dropped(peer, stream, Sequence::MAX));
     }
 
-    /// `peer` is no member any more: nobody waits for it. Returns who is done.
+    /// `peer` is no member any more: nobody waits for it. Returns the waits that are over, with their counts.
     pub fn gone(&mut self, peer: &NodeId) -> Vec<(Waiter, usize)> {
         self.by_position.retain(|(node, _), _| node != peer);
         let mut done = Vec::new();
@@ -209,17 +213,19 @@ impl Acks {
                 done.push(*waiter);
             }
         }
-        done.into_iter().filter_map(|waiter| self.end(waiter)).collect()
+        done.into_iter()
+            .filter_map(|waiter| self.finish(waiter))
+            .collect()
     }
 
-    /// Returns who has waited long enough, with the count that is true now.
+    /// Returns the waits whose deadline has come, with the counts of now.
     pub fn expired(&mut self, now: Duration) -> Vec<(Waiter, usize)> {
         let mut due = Vec::new();
         while let Some((deadline, waiter)) = self.by_deadline.first().copied()
             && deadline <= now
         {
             self.by_deadline.pop_first();
-            due.extend(self.end(waiter));
+            due.extend(self.finish(waiter));
         }
         due
     }
@@ -236,7 +242,7 @@ impl Acks {
         self.waits.is_empty()
     }
 
-    /// Takes who waits for slots of `stream` up to `slot` out of the index.
+    /// Removes the waits for positions of `stream` up to `sequence` from the index.
     fn take_positions(
         &mut self,
         peer: &NodeId,
@@ -256,8 +262,8 @@ impl Acks {
         taken
     }
 
-    /// Ends a wait, and forgets what it still waited for.
-    fn end(&mut self, waiter: Waiter) -> Option<(Waiter, usize)> {
+    /// Ends a wait, and removes what it still waited for from the index.
+    fn finish(&mut self, waiter: Waiter) -> Option<(Waiter, usize)> {
         let wait = self.waits.remove(&waiter)?;
         self.by_deadline.remove(&(wait.deadline, waiter));
         for (node, StreamPosition { stream, sequence }) in positions(&wait) {
@@ -297,7 +303,7 @@ fn progress(
     Progress { copies, missing }
 }
 
-/// Every place a caller waits for.
+/// Every position that a wait still waits for.
 fn positions(wait: &Wait) -> impl Iterator<Item = (&NodeId, StreamPosition)> {
     let holders = wait.groups.iter().flat_map(|group| &group.missing);
     holders.flat_map(|holder| holder.positions.iter().map(|position| (&holder.node, *position)))

@@ -1,4 +1,7 @@
-//! What two tables differ in: one number per bucket, compared.
+//! Digests for anti-entropy: sets of buckets, what two tables differ in, and one digest of a whole table.
+//!
+//! Where a Merkle tree has levels, there are two here: one summary, and one digest per bucket. The digests themselves
+//! are made by [`crate::store`], and compared by [`crate::engine`].
 
 use crate::base::id::BUCKETS;
 
@@ -12,7 +15,7 @@ impl Buckets {
     /// Every bucket.
     pub const ALL: Self = Self([u64::MAX; BUCKETS / 64]);
 
-    /// The buckets whose digests differ. A list that is too short differs in what it lacks.
+    /// The buckets whose digests differ. A missing digest differs.
     pub fn differing(mine: impl Iterator<Item = u64>, theirs: &[u64]) -> Self {
         let mut set = Self::NONE;
         for (index, digest) in mine.take(BUCKETS).enumerate() {
@@ -95,7 +98,7 @@ impl Buckets {
     }
 }
 
-/// One number for all of these, in their order.
+/// One digest for all of these, in their order.
 #[must_use]
 pub fn summary(digests: &[u64]) -> u64 {
     digests.iter().fold(0xcbf2_9ce4_8422_2325, |sum, digest| {

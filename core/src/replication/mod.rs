@@ -1,11 +1,13 @@
-//! How changes reach the other nodes, as pure values: what waits for whom, what was acknowledged, what is missing.
+//! Replication as pure values: outboxes and acknowledgements, placement, state transfer, digests, messages and their
+//! bytes.
 //!
 //! ```text
-//! local change ─► outbox of every peer's stream ─► batch ─► link          (net, elsewhere)
-//!                             ▲                                   │
-//!                        settled by ◄─────────── ack ◄────────────┘
+//! change ─► outbox of each peer's stream ─► batch ─► link
+//!                        ▲                            │
+//!               removed by an ack ◄───────────────────┘
 //! ```
-//! Deliberately absent: sockets, tasks, timers, and the table itself.
+//! Decisions that need all of these together belong to [`crate::engine`], the table to [`crate::store`], sockets and
+//! timers to [`crate::drivers`].
 
 pub mod acks;
 pub mod digest;

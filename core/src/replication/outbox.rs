@@ -1,9 +1,10 @@
-//! What one link to a peer still has to carry: coalescing, in order per session.
+//! The outbox of one stream to a peer: the changes that the peer has not acknowledged, in order.
 //!
-//! A change takes a *slot*; slots are sent in rising order. A change to a session whose slot has not been sent yet
-//! joins it, so a slow peer costs one slot per session, not one per change. What was sent stays until the peer
-//! acknowledges it, and is sent again after a reconnect; joining twice does nothing.
-//! Deliberately absent: the bound, which all links to a peer share; see [`super::streams`].
+//! A change takes a [`Sequence`]; changes are sent in rising order. A change of a session whose last one has not been
+//! sent is joined into that, so a slow peer costs one entry per session, not one per change. What was sent stays until
+//! it is acknowledged and is sent again after a reconnect; joining a change twice does nothing.
+//!
+//! The bound of bytes, which all streams to a peer share, is in [`super::streams`].
 
 use std::collections::VecDeque;
 
@@ -20,38 +21,37 @@ struct Pending {
     size: usize,
 }
 
-/// About how many bytes a change costs.
+/// About how many bytes of memory a change takes.
 pub(super) fn size(key: &SessionKey, delta: &Record) -> usize {
     delta.size() + key.id_len()
 }
 
-/// About how many bytes a change is spelled in: what it says, and moments and lengths.
+/// About how many bytes a change takes on the wire: its contents, and stamps and lengths.
 fn encoded_size(pending: &Pending) -> usize {
     pending.key.id_len() + pending.delta.content_bytes() + 32
 }
 
-/// Room for how many changes is kept while there are none. What a peer that was slow for a moment has left behind goes
-/// back.
+/// For how many changes memory is kept while none wait. What a peer that was slow for a moment took is given back.
 const SPARE: usize = 1024;
 
 /// See the module page.
 #[derive(Debug)]
 pub struct Outbox {
-    /// First what was sent without an answer, then what waits; slots follow each other without a gap.
+    /// First what was sent and not acknowledged, then what waits. Sequences have no gaps.
     pending: VecDeque<Pending>,
     /// How many of them were sent.
     sent: usize,
-    /// The slots of those that were never sent; of several of one session, the youngest.
+    /// The sequence of each session's change that was never sent; of several, the last one.
     by_key: BySession<Sequence>,
     next: Sequence,
     acked: Sequence,
-    /// WriteSet below were dropped.
+    /// Changes below it were dropped.
     floor: Sequence,
     bytes: usize,
 }
 
 impl Outbox {
-    /// An outbox that numbers its slots from `first` on.
+    /// An empty outbox whose first change takes `first`.
     #[must_use]
     pub fn new(first: Sequence) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl Outbox {
         if pending.delta.lifecycle.renamed_from.is_some()
             && delta.lifecycle.deleted > pending.delta.lifecycle.deleted
         {
-            return None; // the end of the new id must not take with it that the old one is over
+            return None; // joined, the tombstone of the new id would remove that the old id is over
         }
         pending.delta.join(delta);
         let size = size(key, &pending.delta);
@@ -118,7 +118,7 @@ impl Outbox {
         Some(sequence)
     }
 
-    /// Forgets everything that was not acknowledged; says how many changes that is.
+    /// Drops everything that was not acknowledged; returns how many changes that is.
     pub fn drop_all(&mut self) -> u64 {
         let dropped = self.pending.len() as u64;
         self.pending = VecDeque::new();
@@ -129,8 +129,8 @@ impl Outbox {
         dropped
     }
 
-    /// The next batch of about `bytes` bytes as they are sent, in order, and the slot its acknowledgement will name. It
-    /// counts as sent.
+    /// The next batch, of about `bytes` bytes on the wire, in order, and the sequence that acknowledges it. It counts as
+    /// sent.
     pub fn batch(
         &mut self,
         bytes: usize,
@@ -156,7 +156,7 @@ impl Outbox {
         Some((last, batch.map(|pending| (&pending.key, &pending.delta))))
     }
 
-    /// The peer has received every slot up to `slot`. A number it cannot know is ignored.
+    /// The peer has received everything up to `sequence`. One that it cannot know is ignored.
     pub fn acknowledge(&mut self, sequence: Sequence) {
         if sequence >= self.next || sequence < self.floor {
             return;
@@ -173,25 +173,25 @@ impl Outbox {
         }
     }
 
-    /// The link is new: what was sent without an answer is to be sent again, before anything else. Nothing more joins
-    /// it: the answer to what was said on the link before may still come.
+    /// The link is new: what was not acknowledged is sent again, before anything else. Nothing more is joined into it,
+    /// because the acknowledgement of its first sending may still arrive.
     pub const fn rewind(&mut self) {
         self.sent = 0;
     }
 
-    /// Whether no slot below `next` waits for its acknowledgement any more.
+    /// Whether nothing below `next` waits for its acknowledgement.
     #[must_use]
     pub fn is_acknowledged_below(&self, next: Sequence) -> bool {
         self.pending.front().is_none_or(|oldest| oldest.sequence >= next)
     }
 
-    /// WriteSet below this one were dropped, and no acknowledgement means them.
+    /// Changes below this sequence were dropped; no acknowledgement counts for them.
     #[must_use]
     pub const fn floor(&self) -> Sequence {
         self.floor
     }
 
-    /// Every slot from the floor up to this one is known to be received.
+    /// Everything from the floor up to this sequence was received.
     #[must_use]
     pub const fn acked(&self) -> Sequence {
         self.acked
@@ -203,13 +203,13 @@ impl Outbox {
         self.sent < self.pending.len()
     }
 
-    /// Bytes waiting or sent without an answer.
+    /// Bytes that wait or were not acknowledged.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many changes wait or were sent without an answer, and their bytes, counted again.
+    /// How many changes wait or were not acknowledged, and their bytes, counted anew.
     #[must_use]
     pub fn recount(&self) -> (usize, usize) {
         self.pending.iter().fold((0, 0), |(count, bytes), pending| {
@@ -217,7 +217,7 @@ impl Outbox {
         })
     }
 
-    /// The slot the next change takes.
+    /// The sequence that the next change takes.
     #[must_use]
     pub const fn next(&self) -> Sequence {
         self.next
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_to_one_session_share_a_slot_until_it_is_sent() {
+    fn changes_of_one_session_share_a_sequence_until_it_is_sent() {
         let mut outbox = Outbox::new(Sequence::new(1));
         let first = outbox.push(&key("S1"), write(1, 8));
         assert_eq!(outbox.push(&key("S1"), write(2, 8)), first);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_acknowledgement_of_what_is_sent_again_is_none_of_a_later_change() {
+    fn a_late_acknowledgement_does_not_count_for_a_later_change() {
         let mut outbox = Outbox::new(Sequence::new(1));
         let first = outbox.push(&key("S1"), write(1, 8));
         batch(&mut outbox, usize::MAX).unwrap();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_of_a_slot_never_given_is_ignored() {
+    fn an_acknowledgement_of_a_sequence_never_given_is_ignored() {
         let mut outbox = Outbox::new(Sequence::new(1));
         outbox.push(&key("S1"), write(1, 8));
         outbox.acknowledge(Sequence::new(99));

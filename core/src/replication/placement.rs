@@ -1,6 +1,10 @@
-//! Which nodes hold a session in `backup` mode: the primary, which is the node of the worker it is bound to, and the
-//! `copies` others that score best for it (rendezvous hashing, [`limpet_wire::placement`]); without a primary, one
-//! more of those. Every node that knows the same members and workers says the same, without asking anybody.
+//! Placement in `backup` mode: which nodes hold a session.
+//!
+//! They are the primary, which is the node of the worker the session is bound to, and the `copies` other nodes with the
+//! highest scores for it (rendezvous hashing, [`limpet_wire::placement`]); without a primary, one more of those. Nodes
+//! with the same view of members and workers come to the same answer without asking each other.
+//!
+//! Moving sessions when the view changes belongs to [`crate::engine`].
 
 use std::collections::BTreeMap;
 
@@ -11,13 +15,13 @@ use crate::base::id::{NodeId, SessionKey};
 /// The most copies a session may have beside its primary.
 pub const COPIES_MAX: usize = 8;
 
-/// The members and workers that placement follows from, as they are known at one time.
+/// The members and workers that placement depends on, as they are known at one time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {
     /// Nodes that hold sessions, ordered by name, this one included.
     ready: Vec<NodeId>,
-    /// Nodes that will: they are receiving what they are to hold.
-    coming: Vec<NodeId>,
+    /// Nodes that will: they are still receiving the sessions they are to hold.
+    joining: Vec<NodeId>,
     /// The node of each worker, by route.
     owners: BTreeMap<String, NodeId>,
     copies: usize,
@@ -45,16 +49,16 @@ impl View {
     #[must_use]
     pub fn new(
         mut ready: Vec<NodeId>,
-        mut coming: Vec<NodeId>,
+        mut joining: Vec<NodeId>,
         owners: BTreeMap<String, NodeId>,
         copies: usize,
     ) -> Self {
         ready.sort_unstable();
-        coming.sort_unstable();
+        joining.sort_unstable();
         let copies = copies.min(COPIES_MAX);
         Self {
             ready,
-            coming,
+            joining,
             owners,
             copies,
         }
@@ -66,10 +70,10 @@ impl View {
         self.choose(key, route, self.ready.iter())
     }
 
-    /// The nodes that will hold the session once those that are coming have come.
+    /// The nodes that will hold the session once those that are joining are ready.
     #[must_use]
     pub fn holders_to_be(&self, key: &SessionKey, route: Option<&str>) -> Holders<'_> {
-        self.choose(key, route, self.ready.iter().chain(&self.coming))
+        self.choose(key, route, self.ready.iter().chain(&self.joining))
     }
 
     /// The nodes that hold sessions.
@@ -83,14 +87,14 @@ impl View {
         self.ready.binary_search(node).is_ok()
     }
 
-    /// Whether anybody is coming.
+    /// Whether any node is joining.
     #[must_use]
     pub fn has_joining(&self) -> bool {
-        !self.coming.is_empty()
+        !self.joining.is_empty()
     }
 
     /// The nodes to ask for a session of which nothing is known, likeliest first: those that hold it whatever it is
-    /// bound to, then `spare` more, which held it before somebody came.
+    /// bound to, then `spare` more, which may have held it before a node joined.
     #[must_use]
     pub fn likely(&self, key: &SessionKey, spare: usize) -> Vec<NodeId> {
         let scores = Scores::of(key.app(), key.id());

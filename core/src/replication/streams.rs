@@ -1,8 +1,10 @@
-//! Everything one peer still has to be told: an outbox for each link to it, and one bound for all of them.
+//! The outboxes of one peer: one for each stream to it, and one bound of bytes for all of them.
 //!
-//! A session's changes always take the same link, its *stream*, so their order is kept; changes of other sessions do
-//! not wait for them. Past the bound everything is dropped and the peer is *behind*: it is then repaired from the
-//! table. Since when it may have missed something is known, for what a table's digest does not tell.
+//! Changes of a session always take the same stream, so their order is kept; those of other sessions do not wait for
+//! them. Past the bound everything is dropped (an *overflow*), and the peer is repaired from the table. Touches are no
+//! part of the digests that repair compares, so the outboxes also know up to which moment everything was acknowledged.
+//!
+//! Repair itself is in [`crate::engine`].
 
 use super::outbox::{self, Outbox};
 use super::position::{Sequence, StreamId, StreamPosition};
@@ -26,14 +28,14 @@ pub fn stream_of(key: &SessionKey, streams: usize) -> StreamId {
 pub struct Outboxes {
     streams: Vec<Outbox>,
     bytes_max: usize,
-    /// Since when changes were dropped, if they were.
+    /// Set by an overflow: everything pushed before this moment had been acknowledged.
     overflow_since_ms: Option<u64>,
     dropped: u64,
     mark: Option<Mark>,
     acknowledged_until_ms: u64,
 }
 
-/// Where each stream was at some time.
+/// The next sequence of each stream at some moment.
 #[derive(Debug)]
 struct Mark {
     at_ms: u64,
@@ -41,7 +43,7 @@ struct Mark {
 }
 
 impl Outboxes {
-    /// Outboxes of `streams` links that hold up to `bytes_max` bytes together and number their slots from `first` on.
+    /// Outboxes of `streams` streams that hold up to `bytes_max` bytes together; each begins at the sequence `first`.
     #[must_use]
     pub fn new(streams: usize, bytes_max: usize, first: Sequence) -> Self {
         Self {
@@ -71,7 +73,7 @@ impl Outboxes {
         self.streams.get_mut(stream.index())
     }
 
-    /// Adds a change; returns the place whose acknowledgement means the peer has it, or `None` if the bound was
+    /// Adds a change; returns the position whose acknowledgement means that the peer has it, or `None` if the bound was
     /// passed and everything was dropped.
     pub fn push(&mut self, key: &SessionKey, delta: Record) -> Option<StreamPosition> {
         let stream = stream_of(key, self.streams.len());
@@ -89,14 +91,13 @@ impl Outboxes {
         self.overflow_since_ms = self.overflow_since_ms.or(Some(self.acknowledged_until_ms));
     }
 
-    /// Whether there is room for a change that can as well be told later: half of the bound is left to those that
-    /// cannot.
+    /// Whether there is room for a change that can wait: half of the bound is kept for those that cannot.
     #[must_use]
     pub fn has_room_for(&self, key: &SessionKey, delta: &Record) -> bool {
         self.bytes() + outbox::size(key, delta) <= self.bytes_max / 2
     }
 
-    /// It is `now_ms`. Called from time to time, so that [`Self::acknowledged_until_ms`] follows.
+    /// It is `now_ms`. To be called from time to time, so that [`Self::acknowledged_until_ms`] advances.
     pub fn advance_time(&mut self, now_ms: u64) {
         let streams = &self.streams;
         let is_acknowledged_below = |mark: &Mark| {
@@ -107,25 +108,25 @@ impl Outboxes {
         };
         if self.mark.as_ref().is_none_or(is_acknowledged_below) {
             let next = streams.iter().map(Outbox::next).collect();
-            if let Some(told) = self.mark.replace(Mark { at_ms: now_ms, next }) {
-                self.acknowledged_until_ms = told.at_ms;
+            if let Some(mark) = self.mark.replace(Mark { at_ms: now_ms, next }) {
+                self.acknowledged_until_ms = mark.at_ms;
             }
         }
     }
 
-    /// Everything pushed until then was acknowledged or dropped.
+    /// Everything pushed before this moment was acknowledged or dropped.
     #[must_use]
     pub const fn acknowledged_until_ms(&self) -> u64 {
         self.acknowledged_until_ms
     }
 
-    /// Bytes waiting or sent without an answer.
+    /// Bytes that wait or were not acknowledged.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.streams.iter().map(Outbox::bytes).sum()
     }
 
-    /// How many changes wait or were sent without an answer, and their bytes, counted again.
+    /// How many changes wait or were not acknowledged, and their bytes, counted anew.
     #[must_use]
     pub fn recount(&self) -> (usize, usize) {
         let all = self.streams.iter().map(Outbox::recount);
@@ -138,7 +139,7 @@ impl Outboxes {
         self.streams.iter().any(Outbox::has_waiting)
     }
 
-    /// Later than every slot given so far.
+    /// Later than every sequence given so far.
     #[must_use]
     pub fn next(&self) -> Sequence {
         self.streams.iter().map(Outbox::next).max().unwrap_or_default()
@@ -150,7 +151,8 @@ impl Outboxes {
         self.dropped
     }
 
-    /// Whether changes were dropped since this was last asked: everything pushed until then had been acknowledged.
+    /// Takes note of an overflow since this was last called: everything pushed before the returned moment had been
+    /// acknowledged.
     pub const fn take_overflow(&mut self) -> Option<u64> {
         self.overflow_since_ms.take()
     }
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn past_their_bound_they_are_empty_and_behind_once() {
+    fn past_the_bound_everything_is_dropped_and_the_overflow_shows_once() {
         let mut outboxes = Outboxes::new(2, 1000, Sequence::new(1));
         for n in 0..4 {
             outboxes.push(&key(&format!("S{n}")), write(1, 200));
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn they_know_since_when_something_may_have_been_missed() {
+    fn the_moment_up_to_which_all_was_acknowledged_is_known() {
         let mut outboxes = Outboxes::new(2, 1000, Sequence::new(1));
         outboxes.advance_time(10);
         outboxes.advance_time(20);
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn one_change_larger_than_the_bound_does_not_wedge_them() {
+    fn one_change_larger_than_the_bound_blocks_nothing() {
         let mut outboxes = Outboxes::new(1, 1000, Sequence::new(1));
         assert_eq!(outboxes.push(&key("big"), write(1, 2000)), None);
         assert!(outboxes.push(&key("small"), write(2, 10)).is_some());
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_is_shared_by_all_lanes() {
+    fn the_bound_is_shared_by_all_streams() {
         for streams in [1, 2, 16] {
             let mut outboxes = Outboxes::new(streams, 100_000, Sequence::new(1));
             for n in 0..2000 {
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_keeps_its_lane_and_all_lanes_are_used() {
+    fn a_session_keeps_its_stream_and_all_streams_are_used() {
         let mut outboxes = Outboxes::new(16, 1 << 20, Sequence::new(1));
         let mut used = BTreeSet::new();
         for n in 0..200 {

@@ -1,14 +1,15 @@
-//! Getting parts of the table from other nodes, seen from the node that receives them.
+//! State transfer from the receiver's side: the parts of the table that it wants, and which donor each is requested of.
 //!
-//! What is wanted is cut into ranges of buckets. Each range is asked of one donor, one chunk at a time, and the
-//! receiver says where to go on; the donor remembers nothing of it. So the receiver's own speed is the flow control,
-//! several donors send at the same time, and a donor that is lost, silent or busy is replaced at the same place.
+//! What is wanted is cut into ranges of buckets. Each range is requested of one donor, one chunk at a time, and the
+//! receiver says where to go on; the donor keeps no state. So the receiver's own speed is the flow control, several
+//! donors send at the same time, and a donor that is lost, silent or busy is replaced at the same place.
 //!
 //! ```text
-//! want ─► start: asked of a donor ─► chunk: go on, or done
+//! want ─► start: requested of a donor ─► chunk: next request, or done
 //!           ▲              │
 //!           └─ lost, silent, busy
 //! ```
+//! Making chunks, and what is wanted when, belong to [`crate::engine`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,22 +18,22 @@ use super::digest::Buckets;
 use crate::base::id::{BUCKETS, NodeId, SessionKey};
 use crate::base::limits::{CHUNK_BYTES, PULL_TIMEOUT, PULLS_PER_DONOR};
 
-/// Into how many ranges a whole table is cut, so that several donors share the work however fast each is.
+/// Into how many ranges a whole table is cut, so that several donors share the work in proportion to their speed.
 const RANGES: usize = 8;
-/// How many donors one range is asked of at most, at the same place, before one of them has answered.
+/// The most donors that one range is requested of at the same place before one of them has answered.
 const ASKED_MAX: usize = 4;
-/// After how long an answer will not come any more.
-const NEVER: Duration = Duration::from_secs(20);
+/// After how long a request is given up, and its donor may be asked again.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(20);
 /// How large the first chunk of a range may be, in bytes. Quick answers make the next larger, slow ones smaller, so
 /// that even over a slow link each arrives in time.
 const CHUNK_FIRST: usize = 64 << 10;
 const CHUNK_LEAST: usize = 16 << 10;
-/// What is a quick answer, and what is a slow one.
+/// Answers up to `QUICK` double the size of the next chunk; answers past `SLOW` quarter it.
 const QUICK: Duration = Duration::from_millis(250);
 const SLOW: Duration = Duration::from_secs(1);
-/// How long a busy donor is left alone: this, and up to as much again, so that those who were sent away do not all
+/// How long a busy donor is left alone: this, and up to as much again, so that the receivers it sent away do not all
 /// come back at once.
-const REST: Duration = Duration::from_millis(100);
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where a transfer goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,7 +62,7 @@ pub struct Pull {
 pub enum Source {
     /// Any node that has the whole table.
     Any,
-    /// This one: it is what it holds that is wanted.
+    /// This node: what it holds is wanted.
     Only(NodeId),
 }
 
@@ -74,7 +75,7 @@ impl Source {
     }
 }
 
-/// A part of the table that is wanted, and how far it is here.
+/// A part of the table that is wanted, and how much of it has arrived.
 #[derive(Debug)]
 struct Range {
     source: Source,
@@ -82,11 +83,11 @@ struct Range {
     cursor: Cursor,
     /// About how many bytes to ask for next.
     bytes: usize,
-    /// Who was asked for what comes at the cursor, and has not answered. Usually one.
+    /// The donors that were asked for what follows the cursor and have not answered. Usually one.
     asked: Vec<Asked>,
 }
 
-/// A request nobody has answered yet.
+/// A request without an answer yet.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
     donor: NodeId,
@@ -107,7 +108,7 @@ pub struct Transfers {
 }
 
 impl Transfers {
-    /// Nothing is wanted. Requests are numbered from `seed` on, which is another for every run of a node.
+    /// Nothing is wanted. Requests are numbered from `seed` on, which is another for every incarnation of a node.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self {
@@ -143,8 +144,8 @@ impl Transfers {
         }
     }
 
-    /// Asks donors for what nobody was asked for, or was and is late; the least burdened first. Returns what to say to
-    /// whom.
+    /// Requests of donors what nobody was asked for, or somebody was who is late; the donor with the fewest requests
+    /// first. Returns the requests to send.
     pub fn start(&mut self, donors: &[NodeId], now: Duration) -> Vec<(NodeId, Pull)> {
         self.resting.retain(|_, until| *until > now);
         let mut burdens: BTreeMap<&NodeId, usize> = donors.iter().map(|donor| (donor, 0)).collect();
@@ -177,7 +178,7 @@ impl Transfers {
         self.ranges.iter().position(|range| range.asked.iter().any(is_it))
     }
 
-    /// Whether a chunk from `donor` for `request` is one that is waited for.
+    /// Whether a chunk from `donor` for `request` is expected.
     #[must_use]
     pub fn expects(&self, donor: &NodeId, request: u64) -> bool {
         self.find(donor, request).is_some()
@@ -214,7 +215,7 @@ impl Transfers {
         Some(range.ask(donor, &mut self.next_request, now))
     }
 
-    /// `donor` has too much to do: others, or itself a little later, are asked for what it was asked for.
+    /// `donor` is busy: others, or itself a little later, are asked instead.
     pub fn busy(&mut self, donor: &NodeId, request: u64, now: Duration) {
         let Some(range) = self
             .find(donor, request)
@@ -223,12 +224,11 @@ impl Transfers {
             return;
         };
         range.asked.retain(|asked| asked.request != request);
-        let jitter = REST.mul_f64(fraction(request));
-        self.resting.insert(donor.clone(), now + REST + jitter);
+        let jitter = BUSY_PAUSE.mul_f64(fraction(request));
+        self.resting.insert(donor.clone(), now + BUSY_PAUSE + jitter);
     }
 
-    /// `donor` is gone: what it was asked for is asked of others. What only it could send is given up; returns
-    /// whether there was such.
+    /// `donor` is gone: others are asked instead. What only it could send is given up; returns whether there was such.
     pub fn lost(&mut self, donor: &NodeId) -> bool {
         self.resting.remove(donor);
         for range in &mut self.ranges {
@@ -252,7 +252,7 @@ impl Transfers {
     pub fn take_silent(&mut self, now: Duration) -> BTreeSet<NodeId> {
         let mut silent = BTreeSet::new();
         for range in &mut self.ranges {
-            range.asked.retain(|asked| asked.since + NEVER > now);
+            range.asked.retain(|asked| asked.since + GIVEN_UP_AFTER > now);
             for asked in &mut range.asked {
                 if !asked.late && asked.since + PULL_TIMEOUT <= now {
                     asked.late = true;

@@ -1,15 +1,17 @@
-//! Where a change lies in the outboxes of the nodes that are to hold it; several changes as one.
+//! The write set of one or several changes: the nodes that are to hold them, and their positions in those nodes'
+//! outboxes.
 //!
-//! A caller may make several changes at once and wait for all of them. They may lie on several streams, and (where not
-//! every node holds every session) with several sets of nodes. A node holds the whole only when it has acknowledged
-//! every slot of it.
+//! A caller may make several changes and wait for all of them. They may take several streams and, where not every node
+//! holds every session, have several sets of holders. A node holds the whole once it has acknowledged every position.
+//!
+//! Waiting is in [`super::acks`].
 
 use smallvec::SmallVec;
 
 use super::position::StreamPosition;
 use crate::base::id::NodeId;
 
-/// The nodes that are to hold the same changes. Few: there is one list for every change that is made.
+/// The nodes that are to hold the same changes. Few, and kept inline: there is one list for every change.
 pub type Holders = SmallVec<[Holder; 2]>;
 
 /// One node that is to hold changes.
@@ -17,14 +19,14 @@ pub type Holders = SmallVec<[Holder; 2]>;
 pub struct Holder {
     /// The node.
     pub node: NodeId,
-    /// What it must acknowledge: at most one slot per stream, the last one.
+    /// What it has to acknowledge: the last position of each stream.
     pub positions: SmallVec<[StreamPosition; 1]>,
-    /// Whether something was dropped on the way to it: then it never counts.
+    /// Whether something was dropped on the way to it. It then never counts.
     pub lost: bool,
 }
 
 impl Holder {
-    /// The node `node`, for a change at `place`; `None` where it was dropped.
+    /// `node`, for a change at `position`; `None` where it was dropped.
     fn of(node: NodeId, position: Option<StreamPosition>) -> Self {
         Self {
             node,
@@ -33,7 +35,8 @@ impl Holder {
         }
     }
 
-    /// One more change. WriteSet rise, so of one stream the greater one stands for both; a dropped change stays dropped.
+    /// Adds a change. Acknowledgements are cumulative, so of one stream the later position stands for both. A dropped
+    /// change stays dropped.
     fn add(&mut self, position: Option<StreamPosition>) {
         let Some(position) = position else {
             self.lost = true;
@@ -56,11 +59,11 @@ impl Holder {
     }
 }
 
-/// Where changes lie, by the set of nodes that are to hold them.
+/// See the module page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WriteSet {
     groups: SmallVec<[Holders; 1]>,
-    /// Whether this node keeps some of them only until others have them; it is no copy then.
+    /// Whether this node holds some of them only until others do. It is then no copy.
     in_transit: bool,
 }
 
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_on_two_lanes_keep_a_slot_of_each() {
+    fn changes_on_two_streams_keep_a_position_on_each() {
         let mut all = WriteSet::of([(node("b"), Some(at(0, 10)))]);
         all.merge(WriteSet::of([(node("b"), Some(at(1, 3)))]));
         all.merge(WriteSet::of([(node("b"), Some(at(0, 12)))]));
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_that_are_added_lie_where_merged_ones_do() {
+    fn adding_changes_equals_merging_them() {
         let positions = [Some(at(0, 10)), Some(at(1, 3)), None, Some(at(0, 12))];
         let (mut added, mut merged) = (WriteSet::default(), WriteSet::default());
         for position in positions {

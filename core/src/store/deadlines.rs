@@ -1,7 +1,9 @@
-//! What to look at when: a heap of deadlines that are only ever hints.
+//! A queue of deadlines: which session to look at when. Its entries are hints.
 //!
-//! A session's deadline moves with every use; moving it in a heap would cost every request. So an entry stays
-//! where it is, and whoever pops it asks the session again and, if it was used meanwhile, puts it back.
+//! A session's deadline moves with every touch, and moving it in a heap would cost every request. So an entry stays
+//! where it is, and the caller that pops it looks at the session and, if it was touched meanwhile, adds it again.
+//!
+//! What a deadline means belongs to [`crate::engine`].
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,8 +1,9 @@
-//! The session table in memory.
+//! The session table in memory: [`BUCKETS`] buckets, by a hash of the key that is the same on every node.
 //!
-//! Sessions lie in [`BUCKETS`] buckets by a hash of their key that is the same on every node. A bucket knows the
-//! digest of what it holds, so two nodes find out what differs by comparing [`BUCKETS`] numbers, and a state
-//! transfer walks buckets in order and can be resumed at any key by any donor.
+//! Each bucket has the digest of its live sessions, so two nodes find out what differs by comparing [`BUCKETS`]
+//! numbers, and a state transfer reads buckets in order and can go on at any key with any donor.
+//!
+//! What is stored, and for how long, belongs to [`crate::engine`].
 
 use std::collections::HashSet; // looked up only, so its order is never seen
 use std::sync::Arc;
@@ -26,7 +27,7 @@ struct Entry {
 /// A part of the table.
 #[derive(Debug, Default)]
 pub struct Bucket {
-    /// Boxed, because a table has room for more than it holds.
+    /// Boxed, because a hash table has room for more than it holds.
     entries: HashTable<Box<Entry>>,
     digest: u64,
     alive: usize,
@@ -34,7 +35,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The sum of the digests of its live sessions.
+    /// The exclusive or of the digests of its live sessions.
     #[must_use]
     pub const fn digest(&self) -> u64 {
         self.digest
@@ -58,7 +59,7 @@ impl Bucket {
         self.bytes
     }
 
-    /// Its records, in no particular order.
+    /// Its records, in an order that differs from process to process.
     pub fn iter(&self) -> impl Iterator<Item = (&SessionKey, &Record)> {
         self.entries.iter().map(|entry| (&entry.key, &entry.record))
     }
@@ -73,7 +74,7 @@ impl Bucket {
         Some(&mut entry.record)
     }
 
-    /// The record of `key`, made if there is none; says whether it was.
+    /// The record of `key`, created if there is none; returns whether it was.
     fn get_or_make(&mut self, key: &SessionKey) -> (bool, &mut Record) {
         let position = self.entries.entry(
             key.own_hash(),
@@ -129,7 +130,8 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Memory {
     buckets: Vec<Bucket>,
-    /// Duplicates of attributes and routes that sessions share.
+    /// Names of attributes and routes, each allocated once for all sessions. Never iterated, so its order reaches no
+    /// output.
     names: HashSet<Arc<str>>,
     alive: usize,
     records: usize,
@@ -148,7 +150,7 @@ impl Default for Memory {
     }
 }
 
-/// The one `name` that sessions share. Past [`NAMES_MAX`] each has its own.
+/// The allocation of `name` that sessions share. Past [`NAMES_MAX`] names each session has its own.
 fn shared(names: &mut HashSet<Arc<str>>, name: &Arc<str>) -> Arc<str> {
     if let Some(known) = names.get(name) {
         return known.clone();
@@ -166,8 +168,8 @@ impl Memory {
         self.buckets.get(key.bucket())?.get(key)
     }
 
-    /// Brings the records of `keys` near the processor. What is looked up in a row waits for memory all together; what
-    /// is changed one after the other, each for itself.
+    /// Loads the records of `keys` into the processor's caches. Lookups in a row wait for memory together; changes one
+    /// after the other wait each for itself.
     pub fn prefetch<'a>(&self, keys: impl Iterator<Item = &'a SessionKey>) {
         let alive = keys.filter(|key| self.get(key).is_some_and(Record::is_alive));
         std::hint::black_box(alive.count());
@@ -207,7 +209,7 @@ impl Memory {
         }
     }
 
-    /// Forgets a tombstone. A session that is alive stays.
+    /// Removes a tombstone. A session that is alive stays.
     pub fn forget(&mut self, key: &SessionKey) {
         let Some(bucket) = self.buckets.get_mut(key.bucket()) else {
             return;
@@ -220,7 +222,7 @@ impl Memory {
         }
     }
 
-    /// Forgets what a session held that was found idle. See [`Record::drop_expired_contents`].
+    /// See [`Record::drop_expired_contents`].
     pub fn drop_expired_contents(&mut self, key: &SessionKey) {
         let Some(bucket) = self.buckets.get_mut(key.bucket()) else {
             return;
@@ -234,7 +236,7 @@ impl Memory {
         }
     }
 
-    /// Removes a record, whatever it is: other nodes hold it.
+    /// Removes a record of any kind: other nodes hold it.
     pub fn remove(&mut self, key: &SessionKey) {
         if let Some(bucket) = self.buckets.get_mut(key.bucket())
             && let Some(record) = bucket.remove_if(key, |_| true)
@@ -272,13 +274,13 @@ impl Memory {
         self.records - self.alive
     }
 
-    /// About how many bytes the records cost.
+    /// About how many bytes of memory the records take.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Every record, in no particular order.
+    /// Every record, in an order that differs from process to process.
     pub fn iter(&self) -> impl Iterator<Item = (&SessionKey, &Record)> {
         self.buckets.iter().flat_map(Bucket::iter)
     }
@@ -321,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_lost_everything_equals_an_empty_one() {
+    fn a_table_whose_sessions_all_ended_equals_an_empty_one() {
         let mut table = Memory::default();
         for n in 0..50 {
             table.join(&key(n), &write(n as u64 + 1), IdleLimit::Forever);

@@ -20,7 +20,7 @@ use crate::drivers::link_age::{LinkAge, Side};
 use crate::drivers::node::{LinkSignal, Node};
 use crate::engine::Peer;
 use crate::membership::Identity;
-use crate::net::compress::{Compression, Shrink};
+use crate::net::compress::{Compression, FrameCompressor};
 use crate::net::frame::{self, Frames};
 use crate::net::hello::{Hello, Verdict};
 use crate::net::identity;
@@ -249,7 +249,7 @@ where
     W: tokio::io::AsyncWrite + Unpin,
 {
     let (mut buffer, mut changes) = (Vec::new(), Vec::new());
-    let (mut shrink, traffic) = (Shrink::new(compression), node.traffic.of(peer));
+    let (mut shrink, traffic) = (FrameCompressor::new(compression), node.traffic.of(peer));
     loop {
         // Whatever is ready to run may have more to say; this costs no wait when nothing is.
         tokio::task::yield_now().await;

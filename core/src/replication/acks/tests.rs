@@ -1,4 +1,4 @@
-//! What is counted, and what never is.
+//! What counts as a copy, and what never does.
 
 use super::*;
 
@@ -61,7 +61,7 @@ fn each_level_waits_for_its_count_of_five_nodes() {
 }
 
 #[test]
-fn an_older_slot_is_no_copy() {
+fn an_earlier_sequence_is_no_copy() {
     let mut acks = Acks::default();
     acks.wait(Level::All, LATER, write_set(1), pending).unwrap();
     assert_eq!(acknowledge(&mut acks, "b", at(0, 9)), []);
@@ -69,7 +69,7 @@ fn an_older_slot_is_no_copy() {
 }
 
 #[test]
-fn another_lanes_slot_is_no_copy() {
+fn a_sequence_of_another_stream_is_no_copy() {
     let mut acks = Acks::default();
     let waiter = acks.wait(Level::All, LATER, write_set(1), pending).unwrap();
     assert_eq!(acknowledge(&mut acks, "b", at(1, 1000)), []);
@@ -77,7 +77,7 @@ fn another_lanes_slot_is_no_copy() {
 }
 
 #[test]
-fn a_node_counts_once_it_has_the_parts_on_every_lane() {
+fn a_node_counts_once_it_has_the_parts_on_every_stream() {
     let mut both = WriteSet::of([(node("b"), Some(at(0, 10)))]);
     both.merge(WriteSet::of([(node("b"), Some(at(3, 4)))]));
     for [first, second] in [[at(0, 10), at(3, 4)], [at(3, 4), at(0, 10)]] {
@@ -89,7 +89,7 @@ fn a_node_counts_once_it_has_the_parts_on_every_lane() {
 }
 
 #[test]
-fn a_part_lost_on_one_lane_makes_the_whole_no_copy() {
+fn a_part_lost_on_one_stream_makes_the_whole_no_copy() {
     let mut both = WriteSet::of([(node("b"), Some(at(0, 10)))]);
     both.merge(WriteSet::of([(node("b"), Some(at(3, 4)))]));
     let mut acks = Acks::default();
@@ -101,7 +101,7 @@ fn a_part_lost_on_one_lane_makes_the_whole_no_copy() {
 }
 
 #[test]
-fn of_changes_held_by_different_nodes_the_least_counts() {
+fn of_changes_held_by_different_nodes_the_lowest_count_holds() {
     let mut both = WriteSet::of([(node("b"), Some(at(0, 10)))]);
     both.merge(WriteSet::of([(node("c"), Some(at(0, 10)))]));
     let mut acks = Acks::default();
@@ -111,7 +111,7 @@ fn of_changes_held_by_different_nodes_the_least_counts() {
 }
 
 #[test]
-fn what_was_settled_before_anybody_waited_is_settled() {
+fn what_was_acknowledged_before_the_wait_counts() {
     let delivery_status = |node: &NodeId, position: Option<StreamPosition>| match (node.as_str(), position) {
         ("b", Some(_)) => DeliveryStatus::Held,
         ("c", None) => DeliveryStatus::Gone,
@@ -158,7 +158,7 @@ fn a_change_that_was_refused_is_no_copy_though_later_ones_are() {
 }
 
 #[test]
-fn callers_that_share_a_slot_are_all_answered() {
+fn callers_that_wait_for_one_sequence_are_all_answered() {
     let mut acks = Acks::default();
     let first = acks.wait(Level::One, LATER, write_set(2), pending).unwrap();
     let second = acks.wait(Level::All, LATER, write_set(2), pending).unwrap();

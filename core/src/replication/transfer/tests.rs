@@ -53,8 +53,8 @@ fn an_answer_that_was_lost_with_its_link_is_asked_for_again() {
         transfers.start(&donors, PULL_TIMEOUT).is_empty(),
         "it may still come"
     );
-    transfers.take_silent(NEVER);
-    assert_eq!(transfers.start(&donors, NEVER).len(), 1);
+    transfers.take_silent(GIVEN_UP_AFTER);
+    assert_eq!(transfers.start(&donors, GIVEN_UP_AFTER).len(), 1);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn another_donor_goes_on_where_the_first_stopped() {
 }
 
 #[test]
-fn another_is_asked_beside_a_silent_donor_and_whoever_answers_first_is_heard() {
+fn another_donor_is_asked_beside_a_silent_one_and_the_first_answer_counts() {
     for first in 0..2 {
         let mut transfers = Transfers::new(7);
         transfers.want(Source::Any, Buckets::ALL);
@@ -147,8 +147,8 @@ fn a_busy_donor_is_asked_again_a_little_later() {
     let a = [node("a")];
     let (_, pull) = transfers.start(&a, Duration::ZERO).remove(0);
     transfers.busy(&a[0], pull.request, Duration::ZERO);
-    assert_eq!(transfers.start(&a, REST), []);
-    assert_eq!(transfers.start(&a, REST * 2).len(), 1);
+    assert_eq!(transfers.start(&a, BUSY_PAUSE), []);
+    assert_eq!(transfers.start(&a, BUSY_PAUSE * 2).len(), 1);
 }
 
 #[test]
