@@ -75,7 +75,7 @@ async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
     let cases: &[(&str, Vec<u8>, &[&str])] = &[
         ("no hello", frame(b"GET / HTTP/1.1\r\n\r\n"), &["hello"]),
         ("a hello of another version", hello("c", 99, 0), &["hello"]),
-        ("a lane too many", hello("c", VERSION, 16), &["numbered 16"]),
+        ("a stream too many", hello("c", VERSION, 16), &["numbered 16"]),
         (
             "a hello in another node's name",
             hello("b", VERSION, 0),
@@ -87,22 +87,22 @@ async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
         (
             "an unknown type",
             after(&frame(&[VERSION, 0, 250, 0, 0])),
-            &["malformed"],
+            &["variant 250"],
         ),
         (
             "a message cut short",
             after(&frame(&[VERSION, 1])),
-            &["malformed"],
+            &["ends inside a field"],
         ),
         (
             "a message of no kind",
             after(&frame(&[VERSION, 250])),
-            &["malformed"],
+            &["kind 250"],
         ),
         (
             "a list that claims 2^60 entries",
             after(&frame(&lying_list())),
-            &["malformed"],
+            &["more than its length can hold"],
         ),
     ];
     for (what, bytes, words) in cases {
