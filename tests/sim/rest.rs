@@ -46,7 +46,7 @@ pub fn is_converged(world: &World) -> Result<(), String> {
                 ));
             }
             let in_core = |node: &&NodeId| world.core.iter().any(|other| world.hosts[*other].id == **node);
-            if let Some(node) = engine.untold_tombstones().find(in_core) {
+            if let Some(node) = engine.nodes_owed_tombstones().find(in_core) {
                 return Err(format!("n{index} has to tell {node} of an end"));
             }
             continue;

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Duplicates of our namespaces begin so; the process that made them follows.
+/// Names of our namespaces begin so; the process that made them follows.
 const PREFIX: &str = "limpet-";
 /// Where `ip netns` keeps them.
 const NAMESPACES: &str = "/var/run/netns";

@@ -87,15 +87,15 @@ pub struct Engine {
     backup: backup::Backup,
     members: Members,
     peers: BTreeMap<NodeId, Peer>,
-    inbound: BTreeMap<NodeId, BTreeMap<StreamId, peer::Heard>>,
+    inbound: BTreeMap<NodeId, BTreeMap<StreamId, peer::Inbound>>,
     ids: Ids,
     intake: peers::intake::Intake,
     acks: Acks,
-    /// Where changes lie that are made together. See [`Engine::gather`].
+    /// The write set of the changes that [`Engine::gather`] is combining.
     gathered: Option<WriteSet>,
     joining: joining::Joining,
     transfers: Transfers,
-    /// Who pulls from this node, and since when each was last heard to.
+    /// The nodes that pull from this one, and when each last asked.
     serving: BTreeMap<NodeId, Duration>,
     repair: repair::Schedule,
     workers: Workers,
@@ -118,7 +118,7 @@ impl Engine {
         engine
     }
 
-    /// The same before anything is derived.
+    /// Like [`Self::new`], without the derived state.
     fn begin(config: EngineConfig, members: Members, now: Now) -> Self {
         let skew_max_ms = u64::try_from(config.clocks.max_skew.as_millis()).unwrap_or(u64::MAX);
         Self {
@@ -166,7 +166,7 @@ impl Engine {
         self.config.rename_forward = rename_forward;
     }
 
-    /// What there is to do since this was last asked.
+    /// Takes the outputs collected since the last call.
     pub fn take_outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
     }

@@ -1,13 +1,15 @@
 //! Backup mode: sessions held by the primary and some other nodes instead of by every node.
 //!
-//! [`placement`] says who holds what, [`handoff`] and [`handoff_pulls`] move sessions to their replicas (hinted handoff,
-//! Dynamo section 4.6), [`fetch`] reads a session from another node.
+//! [`placement`] says who holds what, [`handoff`] and [`handoff_pulls`] move sessions to their holders (hinted handoff,
+//! Dynamo section 4.6), [`tombstones`] sees to it that every holder learns of a deletion, [`fetch`] reads a session from
+//! another node.
 //! Ranking nodes by rendezvous hashing belongs to [`crate::replication::placement`].
 
 pub mod fetch;
 pub(in crate::engine) mod handoff;
 pub(in crate::engine) mod handoff_pulls;
 pub(in crate::engine) mod placement;
+pub(in crate::engine) mod tombstones;
 
 use crate::base::clock::Now;
 use crate::engine::Mode;
@@ -19,6 +21,7 @@ pub(in crate::engine) struct Backup {
     pub(in crate::engine) placement: Option<placement::Placement>,
     pub(in crate::engine) handoff: handoff::Handoff,
     pub(in crate::engine) handoff_pulls: handoff_pulls::HandoffPulls,
+    pub(in crate::engine) tombstones: tombstones::Tombstones,
     pub(in crate::engine) fetches: fetch::Fetches,
 }
 
@@ -32,6 +35,7 @@ impl Backup {
             },
             handoff: handoff::Handoff::default(),
             handoff_pulls: handoff_pulls::HandoffPulls::default(),
+            tombstones: tombstones::Tombstones::default(),
             fetches: fetch::Fetches::default(),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! In `delta` mode the answer is everything. In `backup` mode it follows from the members and workers this node
 //! knows, a [`View`]; the digests that two nodes compare count only what both hold. When the view changes they are
-//! made anew, a few buckets at a time, what this node holds and should not is handed over ([`crate::engine::backup::handoff`]), and
+//! made anew, a few buckets at a time, what this node holds and should not is handed over ([`super::handoff`]), and
 //! nodes that have come back are told which sessions have ended meanwhile.
 
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub(in crate::engine) struct Placement {
     missed: Missed,
 }
 
-/// Who may have missed the end of a session. Moments are in milliseconds since 1970.
+/// Who may have missed a tombstone. Moments are in milliseconds since 1970.
 #[derive(Debug, Default)]
 struct Missed {
     /// Nodes that are not in the view any more, and since when; of more than [`MEMBERS_MAX`] the first.
@@ -52,7 +52,7 @@ struct Missed {
 }
 
 impl Missed {
-    /// The earliest end somebody may have missed.
+    /// The time of the earliest tombstone that a node may have missed.
     fn since_ms(&self) -> u64 {
         self.came_ms.values().copied().fold(self.recent_ms, u64::min)
     }
@@ -183,7 +183,7 @@ impl Placement {
 }
 
 impl Engine {
-    /// Whether `node` is to hold the session, now or once it is ready. The end of a session is everybody's.
+    /// Whether `node` is to hold the session, now or once it is ready. A tombstone goes to every node.
     pub(in crate::engine) fn is_shared(&self, node: &NodeId, key: &SessionKey, record: &Record) -> bool {
         let Some(placement) = self.backup.placement.as_ref().filter(|_| !key.is_reserved()) else {
             return true;
@@ -245,7 +245,7 @@ impl Engine {
         })
     }
 
-    /// Whether digests can be told: they are not being made anew.
+    /// Whether digests are up to date.
     pub(in crate::engine) fn has_digests(&self) -> bool {
         self.backup
             .placement
@@ -287,7 +287,7 @@ impl Engine {
             let holders = placement.view().holders(key, before.route.as_deref());
             if !holders.contains(&self.config.node) {
                 let holders: Vec<_> = holders.iter().cloned().collect();
-                self.backup.handoff.add_tombstone(key.clone(), holders);
+                self.backup.tombstones.add(key.clone(), holders);
             }
         }
     }
@@ -378,10 +378,8 @@ impl Engine {
                         let missed = |node: &&NodeId| {
                             *node != own && placement.missed.may_be(node, &before, key, over_ms)
                         };
-                        let untold_tombstones = holders.iter().filter(missed).cloned();
-                        self.backup
-                            .handoff
-                            .add_tombstone(key.clone(), untold_tombstones.collect());
+                        let owed = holders.iter().filter(missed).cloned();
+                        self.backup.tombstones.add(key.clone(), owed.collect());
                     }
                     continue;
                 }

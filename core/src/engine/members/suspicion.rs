@@ -1,10 +1,10 @@
 //! Suspicion of a member that refuses connections, or that is linked and sends nothing.
 //!
-//! The first nearly always is a process that ended, the second one that stands still. But something between two nodes
-//! may refuse connections in a member's name, or hold back what it sends. So up to three other members are asked with
-//! a probe request, as SWIM does with indirect probes. A process that ended has closed its links to them as well; one
-//! that stands still sends nothing to them either. When one of them answers that the member is alive, the suspicion is
-//! cleared; when all deny it, or too little time is left to wait, the failure is confirmed.
+//! A refused connection nearly always means that the process has ended, silence that it has stopped. But something
+//! between two nodes may refuse connections in a member's name, or hold back its packets. So up to three other members
+//! get a probe request, as in SWIM's indirect probes. A node that is linked to a member that refuses waits 100 ms before
+//! it answers *alive*, because a process that ends closes its links. One answer *alive* clears the suspicion. The failure
+//! is confirmed when all deny it, when 150 ms have passed, or when there is nobody to ask.
 //!
 //! This value keeps the suspicions of this node, and the probe requests of others that it has yet to answer. What a
 //! confirmed failure means is decided by [`super::Members`].

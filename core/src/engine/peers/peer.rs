@@ -1,5 +1,6 @@
-//! One other node as a place to send to: its links, what waits for it, and what was heard of it. What happens on links
-//! is in [`crate::engine::peers`].
+//! A peer: one other node as a place to send to, with its links, its outboxes and what was received from it.
+//!
+//! What happens when links come and go and messages arrive is in [`crate::engine::peers`].
 
 use std::collections::VecDeque;
 
@@ -10,18 +11,18 @@ use crate::replication::position::{Sequence, StreamId, StreamPosition};
 use crate::replication::streams::{CONTROL, Outboxes};
 use crate::replication::transfer::Pull;
 
-/// What was heard of a node on one stream, and is to be acknowledged to it.
+/// What was received from a node on one stream, and is to be acknowledged.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Heard {
+pub(in crate::engine) struct Inbound {
     pub(in crate::engine) on: u64,
     pub(in crate::engine) sequence: Sequence,
     pub(in crate::engine) refused: Sequence,
-    /// Whether it is to be told what was received.
+    /// Whether an acknowledgement is due.
     pub(in crate::engine) ack_due: bool,
 }
 
-impl Heard {
-    /// What its sender is to be told of the stream, if it was not told yet.
+impl Inbound {
+    /// The acknowledgement of the stream, if one is due.
     pub(in crate::engine) fn take_ack(&mut self, stream: StreamId) -> Option<Message> {
         let (sequence, refused) = (self.sequence, self.refused);
         std::mem::take(&mut self.ack_due).then_some(Message::Ack {
@@ -32,11 +33,11 @@ impl Heard {
     }
 }
 
-/// One link to a peer, as this node speaks on it.
+/// One link to a peer, on which this node sends.
 #[derive(Debug, Clone, Default)]
 pub(in crate::engine) struct Link {
     pub(in crate::engine) up: bool,
-    /// Up to this slot of the stream the peer refused something.
+    /// Up to this sequence the peer refused something.
     pub(in crate::engine) refused: Sequence,
 }
 
@@ -45,7 +46,7 @@ pub(in crate::engine) struct Link {
 pub struct Peer {
     /// One per stream.
     pub(in crate::engine) links: Vec<Link>,
-    /// Whether it has told what it is since its link came up.
+    /// Whether it has announced itself since its link came up.
     pub(in crate::engine) announced: bool,
     pub(in crate::engine) control: VecDeque<Message>,
     /// The chunks it asked for.

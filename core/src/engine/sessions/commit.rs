@@ -1,9 +1,11 @@
-//! The commit of a change: joined into the table and put into the outbox of every replica, as one transaction.
+//! The commit of a change: joined into the table and put into the outboxes of its targets, in one call. A target that keeps
+//! the session counts as a copy.
 //!
 //! ```text
 //! commit ─► join (table, events, expiry, placement digests) ─► targets ─► outboxes ─► write set
 //! ```
-//! The write set says where the change lies; [`Engine::wait_for`] waits for its acknowledgements.
+//! The write set holds the positions of the change in those outboxes; [`Engine::wait_for`] waits for their
+//! acknowledgements.
 //! What a change is belongs to [`super::write`]; sending to [`crate::engine::peers`].
 
 use std::time::Duration;
@@ -22,11 +24,12 @@ use crate::replication::position::{StreamId, StreamPosition};
 use crate::replication::write_set::WriteSet;
 use crate::session::{Record, Stamp};
 
-/// How many outputs are looked through for one that says the same.
+/// How many outputs are searched for an equal one.
 const OUTPUTS_SEEN: usize = 8;
 
 impl Engine {
-    /// Waits for copies of a change. `Err` holds the count when there is nothing to wait for.
+    /// Waits for copies of a change. `Err` holds the count when there is nothing to wait for, or 1 when [`WAITERS_MAX`]
+    /// callers wait already.
     ///
     /// # Errors
     /// The number of copies.
@@ -78,7 +81,7 @@ impl Engine {
         self.commit_from(key, &before, delta, stamp, now)
     }
 
-    /// The same for a session that was at `before`.
+    /// Like [`Self::commit`], for a session whose location was `before`.
     pub(in crate::engine) fn commit_from(
         &mut self,
         key: &SessionKey,
@@ -89,9 +92,9 @@ impl Engine {
     ) -> Written {
         self.join(key, &delta, now);
         let targets = self.targets(key, before);
-        let passing = targets.as_ref().is_some_and(|targets| !targets.stays_here);
+        let in_transit = targets.as_ref().is_some_and(|targets| !targets.stays_here);
         let roster = self.members.roster();
-        let told = self.peers.iter_mut().filter_map(|(node, peer)| {
+        let reached = self.peers.iter_mut().filter_map(|(node, peer)| {
             let stays = match &targets {
                 None => true,
                 Some(targets) => targets.stays_at(node)?, // or else it holds no copy
@@ -99,15 +102,14 @@ impl Engine {
             let member = roster
                 .get(node)
                 .is_some_and(|member| member.active && !member.leaving);
-            // What a peer misses that is neither, it will ask for. Only members are copies; a peer that is merely
-            // linked may not be one yet, and one that holds the session only until a better placed one does will not
-            // be one any more.
+            // A peer that is neither repairs itself later. Only members count as copies: a peer that is merely linked
+            // may not be a member yet, and one that will hand the session off is no copy for long.
             (member || peer.is_linked()).then_some((node, peer, member && stays))
         });
-        let (mut told, mut delta) = (told.peekable(), delta);
+        let (mut reached, mut delta) = (reached.peekable(), delta);
         let mut positions = SmallVec::<[_; 2]>::new();
-        while let Some((node, peer, is_copy)) = told.next() {
-            let own = if told.peek().is_some() {
+        while let Some((node, peer, is_copy)) = reached.next() {
+            let own = if reached.peek().is_some() {
                 delta.clone()
             } else {
                 std::mem::take(&mut delta)
@@ -128,7 +130,7 @@ impl Engine {
         self.gathered
             .as_mut()
             .unwrap_or(&mut write_set)
-            .add(&positions, passing);
+            .add(&positions, in_transit);
         Written {
             key: key.clone(),
             version: stamp,
@@ -136,7 +138,7 @@ impl Engine {
         }
     }
 
-    /// Makes several changes and says where all of them lie; what each of them says of that by itself is nothing.
+    /// Makes several changes and returns one write set for all. The write set of each single change is empty.
     pub fn gather(&mut self, changes: impl FnOnce(&mut Self)) -> WriteSet {
         self.gathered = Some(WriteSet::default());
         changes(self);
@@ -162,7 +164,7 @@ impl Engine {
         position
     }
 
-    /// The same for what can as well be told later: only where there is room for it.
+    /// Like [`Self::push`], for what can wait: only where there is room for it.
     pub(in crate::engine) fn push_if_room(
         &mut self,
         node: &NodeId,
@@ -180,12 +182,12 @@ impl Engine {
         let known = self.before_change(key);
         let change = self.table.join(key, delta, self.config.max_inactive);
         if let Some(origin) = &delta.lifecycle.renamed_from {
-            // Even if the new id is over by now, and this says nothing of it any more.
+            // Applies even if the new id has ended already.
             self.end_old_id(key, origin, now);
         }
         if !change.changed {
             if change.new {
-                self.table.forget(key); // it said nothing
+                self.table.forget(key); // the delta had no effect
             }
             return;
         }
@@ -210,11 +212,11 @@ impl Engine {
     }
 }
 
-/// Says that changes wait for `node`, unless that was said a moment ago: one report is many changes.
+/// Emits [`Output::Changes`] unless an equal one is among the last outputs: one report is many changes.
 fn signal_changes(outputs: &mut Vec<Output>, node: &NodeId, stream: StreamId) {
-    let sent_batch =
+    let is_equal =
         |output: &Output| matches!(output, Output::Changes(other, on) if on == &stream && other == node);
-    if !outputs.iter().rev().take(OUTPUTS_SEEN).any(sent_batch) {
+    if !outputs.iter().rev().take(OUTPUTS_SEEN).any(is_equal) {
         outputs.push(Output::Changes(node.clone(), stream));
     }
 }

@@ -1,8 +1,8 @@
-//! How other nodes hear that a session was used: late and together, and once more where it may have been missed.
+//! Replication of touches: at most one per interval and session, and again to nodes that may have missed some.
 //!
-//! Uses are no part of what tables are compared by: there, every request would make a difference. So repair does not
-//! bring them. A node that was lost, or whose outbox overflowed, is told every use since the last that it is known to
-//! have heard of, bucket after bucket, as its outbox has room.
+//! Digests leave touches out, because otherwise every request would make two tables differ. So repair does not bring them.
+//! A node that was lost, or whose outbox overflowed, is sent every touch since the last that it is known to have, bucket
+//! after bucket, as its outbox has room. What a touch means for the end of a session is in [`super::expiry`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,21 +26,21 @@ const FLUSHED_PER_TICK: usize = 1000;
 /// Which sessions' touch was sent to other nodes lately, so that the next is sent later, and who missed some.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Touches {
-    told: BySession<Told>,
+    sent: BySession<SentTouch>,
     again: Deadlines,
     missed: MissedTouches,
 }
 
-/// A use that was told. Moments are in milliseconds since 1970.
+/// A touch that was sent. Moments are in milliseconds since 1970.
 #[derive(Debug)]
-struct Told {
+struct SentTouch {
     at_ms: u64,
-    /// When the next is told. Any other deadline of the session means nothing any more.
+    /// When the next is sent. Any other deadline of the session is out of date.
     next_ms: u64,
 }
 
-/// How long after a use the next is told: `interval`, or a third of the session's idle lifetime if that is less, so that
-/// every node knows of it in time.
+/// How long after a touch the next is sent: `interval`, or a third of the session's idle lifetime if that is less, so that
+/// every node has it in time.
 fn wait_ms(idle: Option<IdleLimit>, interval: Duration) -> u64 {
     let interval = ms(interval);
     match idle {
@@ -50,14 +50,14 @@ fn wait_ms(idle: Option<IdleLimit>, interval: Duration) -> u64 {
 }
 
 impl Touches {
-    /// Whether a use of `key` need not be told now.
-    pub(in crate::engine) fn is_told_later(&self, key: &SessionKey) -> bool {
-        self.told.contains_key(key)
+    /// Whether a touch of `key` can be sent later.
+    pub(in crate::engine) fn is_deferred(&self, key: &SessionKey) -> bool {
+        self.sent.contains_key(key)
     }
 
-    /// The idle lifetime of `key` may have changed: if the wait for telling its use is too long now, it becomes shorter.
+    /// The idle lifetime of `key` may have changed: if the wait before its next touch is sent is too long now, it becomes shorter.
     pub(in crate::engine) fn hurry(&mut self, key: &SessionKey, idle: Option<IdleLimit>, interval: Duration) {
-        if let Some(told) = self.told.get_mut(key) {
+        if let Some(told) = self.sent.get_mut(key) {
             let next_ms = told.at_ms.saturating_add(wait_ms(idle, interval));
             if next_ms < told.next_ms {
                 told.next_ms = next_ms;
@@ -66,8 +66,8 @@ impl Touches {
         }
     }
 
-    /// The use of `key` at `at_ms` is being told. The next is told a while later.
-    pub(in crate::engine) fn told(
+    /// The touch of `key` at `at_ms` is being sent. The next is sent a while later.
+    pub(in crate::engine) fn note_sent(
         &mut self,
         key: SessionKey,
         idle: Option<IdleLimit>,
@@ -76,15 +76,15 @@ impl Touches {
     ) {
         let next_ms = at_ms.saturating_add(wait_ms(idle, interval));
         self.again.add(next_ms, key.clone());
-        self.told.insert(key, Told { at_ms, next_ms });
+        self.sent.insert(key, SentTouch { at_ms, next_ms });
     }
 
-    /// The next session whose use may be told, and when its last one was that is told.
+    /// The next session whose touch is due, and the time of the touch that was sent last.
     fn pop_due(&mut self, now_ms: u64) -> Option<(SessionKey, u64)> {
         loop {
             let (key, _) = self.again.pop_due(now_ms)?;
-            if self.told.get(&key).is_some_and(|told| told.next_ms <= now_ms)
-                && let Some(told) = self.told.remove(&key)
+            if self.sent.get(&key).is_some_and(|told| told.next_ms <= now_ms)
+                && let Some(told) = self.sent.remove(&key)
             {
                 return Some((key, told.at_ms));
             }
@@ -92,25 +92,25 @@ impl Touches {
     }
 }
 
-/// Uses a node may not have heard of.
+/// Touches a node may have missed.
 #[derive(Debug)]
 struct Missed {
     since_ms: u64,
-    /// Where telling it goes on.
+    /// Where sending them goes on.
     cursor: Cursor,
 }
 
-/// Who may not have heard of which uses. One entry for each node that was ever lost and is not told yet; of more than
+/// The nodes that may have missed touches. One entry for each that was ever lost and was not sent them yet; of more than
 /// [`MEMBERS_MAX`] only members.
 #[derive(Debug, Default)]
 struct MissedTouches {
     by: BTreeMap<NodeId, Missed>,
-    /// Who was told last.
+    /// The node that was sent some last.
     last: Option<NodeId>,
 }
 
 impl Engine {
-    /// Tells the uses that were held back long enough.
+    /// Sends the touches that were held back long enough.
     pub(in crate::engine) fn flush_touches(&mut self, now: Now) {
         for flushed in 0.. {
             if flushed == FLUSHED_PER_TICK {
@@ -130,7 +130,7 @@ impl Engine {
                 continue;
             };
             let (idle, version) = (record.max_inactive.as_ref().map(|r| r.value), record.version());
-            self.touches.told(
+            self.touches.note_sent(
                 key.clone(),
                 idle,
                 self.config.touch_interval,

@@ -138,7 +138,7 @@ impl Engine {
         let life = record.life().ok_or(Refused::NotFound)?;
         let at_ms = self.touch_ms(known, now);
         let delta = Record::touch_only(Touch { life, at_ms });
-        if self.touches.is_told_later(&key) {
+        if self.touches.is_deferred(&key) {
             self.join(&key, &delta, now);
             return Ok(Written {
                 key: key.into_owned(),
@@ -147,7 +147,7 @@ impl Engine {
             });
         }
         let interval = self.config.touch_interval;
-        self.touches.told(
+        self.touches.note_sent(
             key.clone().into_owned(),
             idle,
             interval,

@@ -1,7 +1,7 @@
 //! How the end of a session reaches all who hold it, whoever made it and whoever was cut off meanwhile.
 
 use super::*;
-use crate::engine::backup::handoff;
+use crate::engine::backup::tombstones;
 
 #[test]
 fn a_session_deleted_while_a_holder_was_cut_off_ends_there_too() {
@@ -164,14 +164,14 @@ fn many_ends_are_told_a_few_at_a_time() {
         let over = Record::tombstone(crate::session::Stamp::at(now.wall_ms));
         let key = key(&format!("S{n}"));
         engine.join(&key, &over, now);
-        engine.backup.handoff.add_tombstone(key, vec![others[1].clone()]);
+        engine.backup.tombstones.add(key, vec![others[1].clone()]);
     }
     let (mut waiting, mut ticks) = (0, 0);
     while waiting < 3000 && ticks < 10 {
         engine.tick(now);
         ticks += 1;
         let told = engine.peers()[&others[1]].outboxes().recount().0;
-        assert!(told - waiting <= handoff::TOMBSTONES_PER_TICK);
+        assert!(told - waiting <= tombstones::TOMBSTONES_PER_TICK);
         waiting = told;
     }
     for _ in 0..200 {

@@ -1,0 +1,145 @@
+//! Tombstones owed to holders, in `backup` mode: the ends of sessions that their holders may not have been sent.
+//!
+//! Every holder of a session gets its tombstone, also one that was unreachable when the session ended, and also when the
+//! session ended on a node that is none of its holders. A tombstone is owed until the holder acknowledged it. Who the
+//! holders are is decided by [`super::placement`].
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::time::Duration;
+
+use crate::base::clock::Now;
+use crate::base::id::{NodeId, SessionKey};
+use crate::engine::Engine;
+use crate::replication::acks::DeliveryStatus;
+use crate::replication::position::StreamPosition;
+use crate::session::{Record, Stamp};
+
+/// How many tombstones one tick looks at, sent or still to be acknowledged.
+pub(in crate::engine) const TOMBSTONES_PER_TICK: usize = 1024;
+/// How long after all were looked at they are looked at again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// See the module page. At most one entry per session of the table.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Tombstones {
+    /// The holders that have not acknowledged the tombstone, and its position in the outbox of each it was sent to.
+    owed: BTreeMap<SessionKey, BTreeMap<NodeId, Option<StreamPosition>>>,
+    next: Duration,
+    /// The tombstone looked at last, while there are more.
+    after: Option<SessionKey>,
+    /// Whether some were not sent for want of room in an outbox.
+    wait_for_room: bool,
+}
+
+impl Tombstones {
+    /// `holders` are owed the tombstone of `key`.
+    pub(in crate::engine) fn add(&mut self, key: SessionKey, holders: Vec<NodeId>) {
+        if holders.is_empty() {
+            return;
+        }
+        let owed = self.owed.entry(key).or_default();
+        for node in holders {
+            owed.entry(node).or_insert(None);
+        }
+    }
+}
+
+impl Engine {
+    /// The nodes that are owed a tombstone.
+    pub fn nodes_owed_tombstones(&self) -> impl Iterator<Item = &NodeId> {
+        self.backup.tombstones.owed.values().flat_map(BTreeMap::keys)
+    }
+
+    /// The sessions whose tombstones these changes bring, as far as they are not known here.
+    pub(in crate::engine) fn tombstones_in(&self, changes: &[(SessionKey, Record)]) -> Vec<SessionKey> {
+        if self.backup.placement.is_none() {
+            return Vec::new();
+        }
+        let named = changes.iter().flat_map(|(key, record)| {
+            let deleted = (record.lifecycle.deleted, key.clone());
+            let old = record.lifecycle.renamed_from.as_ref().and_then(|origin| {
+                let old = SessionKey::received(key.app(), &origin.value)?;
+                Some((origin.stamp, old))
+            });
+            (!record.is_alive()).then_some(deleted).into_iter().chain(old)
+        });
+        let unknown = named.filter(|(deleted_at, key)| {
+            let known = self
+                .table
+                .get(key)
+                .map_or(Stamp::ZERO, |record| record.lifecycle.deleted);
+            *deleted_at > known
+        });
+        unknown.map(|(_, key)| key).collect()
+    }
+
+    /// `from` sent the tombstones of these sessions. A node that is none of their holders forwards them: it got them
+    /// because it holds the session under another id, or because `from` sees fewer nodes.
+    pub(in crate::engine) fn forward_tombstones(&mut self, from: &NodeId, ended: Vec<SessionKey>) {
+        let Some(placement) = &self.backup.placement else {
+            return;
+        };
+        for key in ended {
+            let holders = placement.view().holders(&key, None);
+            if !holders.contains(&self.config.node) {
+                let others = holders.iter().filter(|node| *node != from);
+                let others: Vec<_> = others.cloned().collect();
+                self.backup.tombstones.add(key, others);
+            }
+        }
+    }
+
+    /// Sends owed tombstones to the holders that can be reached: the change itself may have been dropped with a member
+    /// that was down. They may be many: some each tick, in turn.
+    pub(in crate::engine) fn send_tombstones(&mut self, now: Now) {
+        if self.backup.tombstones.owed.is_empty() || now.mono < self.backup.tombstones.next {
+            return;
+        }
+        let after = self.backup.tombstones.after.take();
+        let after = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let some = self.backup.tombstones.owed.range((after, Bound::Unbounded));
+        let some: Vec<_> = some
+            .take(TOMBSTONES_PER_TICK)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &some {
+            self.send_tombstone(key);
+        }
+        if some.len() == TOMBSTONES_PER_TICK {
+            self.backup.tombstones.after = some.last().cloned();
+        } else if !std::mem::take(&mut self.backup.tombstones.wait_for_room) {
+            self.backup.tombstones.next = now.mono + PAUSE;
+        }
+    }
+
+    fn send_tombstone(&mut self, key: &SessionKey) {
+        let Some(mut holders) = self.backup.tombstones.owed.remove(key) else {
+            return;
+        };
+        let ended = self.table.get(key).filter(|record| !record.is_alive());
+        let Some(record) = ended.map(Record::lifecycle_and_route) else {
+            return; // begun again, or forgotten
+        };
+        let view = self.backup.placement.as_ref().map(|placement| placement.view());
+        // A node that is gone is owed it again when it comes back (see [`super::placement`]).
+        holders.retain(|node, _| view.is_some_and(|view| view.is_ready(node)));
+        holders.retain(|node, sent| {
+            let delivery_status =
+                sent.and_then(|position| Some(self.peers.get(node)?.delivery_status(position)));
+            match delivery_status {
+                Some(DeliveryStatus::Held) => return false,
+                Some(DeliveryStatus::Pending) => return true,
+                _ => *sent = None,
+            }
+            if self.can_answer(node) {
+                *sent = self.push_if_room(node, key, &record);
+                self.backup.tombstones.wait_for_room |= sent.is_none();
+            }
+            true
+        });
+        if !holders.is_empty() {
+            self.backup.tombstones.owed.insert(key.clone(), holders);
+        }
+    }
+}
