@@ -103,7 +103,8 @@ impl Engine {
         }
     }
 
-    /// The link of `stream` to `node` is down. `refused`: its address refuses connections, so its process is gone. With
+    /// The link of `stream` to `node` is down. `refused`: its address refuses connections, so its process has most
+    /// likely ended. With
     /// stream 0 all others count as down as well, and are to be closed.
     pub fn link_down(&mut self, node: &NodeId, stream: StreamId, refused: bool, now: Now) {
         self.end_link(node, stream, refused, now);
@@ -152,7 +153,8 @@ impl Engine {
         }
     }
 
-    /// Forgets what was to be sent to `node`: repair brings it, and uses are told again. Its slots are never given again.
+    /// Forgets what was to be sent to `node`: repair brings it, and touches are sent again. Its sequences are
+    /// never given again.
     fn remove_peer(&mut self, node: &NodeId) -> Option<Peer> {
         let peer = self.peers.remove(node)?;
         self.ids.retire_sequences(peer.outboxes.next());
@@ -237,7 +239,7 @@ impl Engine {
     }
 
     /// The next batch of changes for `node` on its link of `stream`: appends it to `into`, encoded as
-    /// [`Message::Deltas`]. They are many, and so are spelled from where they lie.
+    /// [`Message::Deltas`]. They are many, so they are encoded in place.
     pub fn next_changes(&mut self, node: &NodeId, stream: StreamId, into: &mut Vec<u8>) -> Option<SentBatch> {
         let peer = self.peers.get_mut(node).filter(|peer| peer.is_up(stream))?;
         let outbox = peer.outboxes.stream_mut(stream)?;
@@ -285,7 +287,7 @@ impl Engine {
         inbound.on = on.number;
         self.members.note_heard(node, now);
         if message.changes_sessions() && !self.members.trusts(node, now) {
-            return false; // what it says is to be said again once it may be believed
+            return false; // it is sent again once the node is trusted
         }
         match message {
             Message::Gossip(bytes) => {
@@ -348,7 +350,7 @@ impl Engine {
         }
     }
 
-    /// `node` has received `stream` up to `slot`, and refused something up to `refused`.
+    /// `node` has received `stream` up to `sequence`, and refused something up to `refused`.
     fn on_ack(&mut self, node: &NodeId, stream: StreamId, sequence: Sequence, refused: Sequence) {
         let Some(peer) = self.peers.get_mut(node) else {
             return;
@@ -357,14 +359,14 @@ impl Engine {
             peer.outboxes.stream_mut(stream),
             peer.links.get_mut(stream.index()),
         ) else {
-            return; // a stream of an earlier run of this node
+            return; // a stream of an earlier incarnation of this node
         };
-        // A slot that was never given is one of an earlier run, whose clock was ahead.
+        // A sequence that was never given is one of an earlier incarnation, whose clock was ahead.
         if refused > outbox.acked() && refused < outbox.next() {
             link.refused = refused;
             self.acks.dropped(node, stream, refused);
         }
-        // Whatever dropped them, and whether it said so or not.
+        // Includes what was dropped without a refusal.
         self.acks.dropped(node, stream, outbox.floor().previous());
         outbox.acknowledge(sequence);
         let done = self.acks.acknowledged(node, stream, outbox.acked());

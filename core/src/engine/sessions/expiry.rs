@@ -1,8 +1,9 @@
-//! How sessions end by themselves. How other nodes hear of their use is in [`crate::engine::sessions::touches`].
+//! Expiry: the end of sessions that were not touched for their idle lifetime, and of tombstones that every replica has.
 //!
 //! A session past its idle lifetime is not served from that moment on. A moment later, so that a touch under way
-//! still counts, one node says so to all: the one whose worker it is bound to, or else the best placed one. Should
-//! that node be gone, every other one does it itself a little later.
+//! still counts, one node sends the expiry to all: the one whose worker it is bound to, or else the best placed one.
+//! Should that node be gone, every other one does it itself a little later. How touches reach other nodes is in
+//! [`super::touches`]; an expiry that a later touch contradicts is refuted in [`super::refute`].
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ const LOOK_AGAIN_MS: u64 = 3_600_000;
 const LINGER: Duration = Duration::from_secs(60);
 /// The least time before a session that has just ended is looked at again.
 const LOOK_LATER_MS: u64 = 1000;
-/// How many ends one tick handles; the rest waits for the next.
+/// How many deadlines one tick handles; the rest waits for the next.
 const EXPIRIES_PER_TICK: usize = 1000;
 /// How many sessions one call of [`Engine::delete_some`] deletes.
 const DELETED_PER_CALL: usize = 1000;
@@ -101,7 +102,7 @@ impl Engine {
         }
     }
 
-    /// Whether this node is the one to say that the session is over.
+    /// Whether this node is the one to send the expiry of the session.
     fn is_expiry_owner(&self, key: &SessionKey, record: &Record) -> bool {
         let ready = |node: &str| {
             node == self.config.node.as_str()
@@ -164,7 +165,7 @@ impl Engine {
             }
             let Some(last) = record.last_touch else {
                 if now.mono < self.expiry.forgets_from {
-                    // Whoever has not heard of it is told by comparing tables, which a node does that is ready.
+                    // A node that lacks it gets it by repair, which needs a ready node.
                     if lasting {
                         self.expiry.deadlines.add(idle_ms + LOOK_LATER_MS, key);
                     }

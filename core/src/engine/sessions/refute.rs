@@ -36,14 +36,14 @@ impl Engine {
         if !self.clock_drift_ms(node).is_none_or(near) {
             return;
         }
-        let last_touch = Touch {
+        let touch = Touch {
             life: ended.life,
             at_ms: self
                 .touch_ms(self.table.get(key), now)
                 .max(ended.at_ms.saturating_add(1)),
         };
         let version = self.table.get(key).map(Record::version).unwrap_or_default();
-        self.commit(key, Record::touch_only(last_touch), version, now);
+        self.commit(key, Record::touch_only(touch), version, now);
         if let Some(record) = self.table.get(key).cloned() {
             self.push(node, key, &record);
         }

@@ -1,4 +1,4 @@
-//! Getting the whole table before the node is ready.
+//! Joining: getting the whole table before the node is ready.
 //!
 //! ```text
 //! waiting ─► fetching (from every donor at once) ─► checking (with every member) ─► ready
@@ -6,8 +6,10 @@
 //! Other members may have changed something just before they linked to this node and just after a donor had sent that
 //! bucket; so every member that can be reached is compared with before the node calls itself ready.
 //!
-//! None of this waits for ever: a node that gets nothing for `state_transfer_timeout` is ready with what it has, says so
-//! and counts whom it did without.
+//! When nobody has the table, the first node by name begins with an empty one. A node that has to refuse a part of it,
+//! because its clock is wrong, starts over. None of this waits for ever: a node that made no progress for
+//! `state_transfer_timeout` becomes ready with what it has, says so, and counts the members it skipped. Which ranges are
+//! asked of whom is kept by [`crate::replication::transfer`]; answering is in [`super::donor`].
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,7 +29,7 @@ const JOIN_AGAIN: Duration = Duration::from_secs(1);
 /// How long a joining node waits for members it has no link to. After that it is ready without having compared
 /// tables with them; what they alone know is repaired when they are linked.
 const CHECK_PATIENCE: Duration = Duration::from_secs(2);
-/// How often a joining node tells its peers what it is.
+/// The interval of a joining node's announcements.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
 /// How often a member that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -78,7 +80,7 @@ pub(in crate::engine) struct Check {
     /// Members that were compared with.
     compared: BTreeSet<NodeId>,
     /// Until when members without a link are waited for.
-    patience: Duration,
+    unlinked_until: Duration,
     ask_again: Duration,
 }
 
@@ -92,7 +94,7 @@ impl Engine {
             return;
         }
         if now.mono >= self.joining.next_announce {
-            // Whoever heard the last one before it knew of this node did not hear it.
+            // A peer that did not know this node yet ignored the last announcement.
             self.joining.next_announce = now.mono + ANNOUNCE_AGAIN;
             self.announce();
         }
@@ -122,8 +124,8 @@ impl Engine {
         }
     }
 
-    /// What a joining node gets, and from whom: the table from anybody, or, where every node has another part of it,
-    /// each one's. The members' comparison after it finds what this left out.
+    /// Wants the whole table from any donor (`delta`), or each donor's part (`backup`). The check after it finds what this
+    /// left out.
     fn want_table(&mut self, donors: Vec<NodeId>, begins: bool) {
         match self.config.mode {
             Mode::Delta if begins => self.transfers.want_all(),
@@ -138,8 +140,7 @@ impl Engine {
         }
     }
 
-    /// Nobody has the table: is this node the one to begin with an empty one? It is if nobody else is there, or all are
-    /// joining as well and it is the first of them by name.
+    /// Becomes ready with an empty table if this node is alone, or the first by name of nodes that are all joining.
     fn start_as_first(&mut self, now: Now) {
         let comes_after = |node: &NodeId, member: &Member| {
             let announced = self.peers.get(node).is_some_and(|peer| peer.announced);
@@ -251,7 +252,7 @@ impl Engine {
         self.joining.step = Step::Checking(Check {
             members,
             compared: BTreeSet::new(),
-            patience: now.mono + CHECK_PATIENCE,
+            unlinked_until: now.mono + CHECK_PATIENCE,
             ask_again: now.mono,
         });
         self.check_next(now);
@@ -309,7 +310,7 @@ impl Engine {
                 .get(node)
                 .is_some_and(|member| member.active && !member.leaving)
         });
-        // Somebody may have come since: who knows what changed before its link to this node was up?
+        // A member may have come since, and changed something before its link was up.
         for (node, member) in roster.active() {
             let came = member.linked && member.ready && !check.compared.contains(node);
             if came && check.members.insert(node.clone()) {
@@ -340,7 +341,7 @@ impl Engine {
             .filter(|node| !joining(node))
             .cloned()
             .collect();
-        if !without.is_empty() && now.mono < check.patience {
+        if !without.is_empty() && now.mono < check.unlinked_until {
             return;
         }
         if !without.is_empty() {
