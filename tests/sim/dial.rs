@@ -1,202 +1,299 @@
-//! What the daemon's link tasks do until there is a link, in virtual time: dial members and seeds, shake hands, try
-//! again. What goes over links is [`crate::links`]'s.
+//! Connections being made, in virtual time: what the daemon's dialler and handshake do with sockets. Whom to dial and when
+//! is decided by each node's link keeper, and who is admitted by the core's admission, as in the daemon. What goes over
+//! a link once it is up is [`crate::links`]'s.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use limpet_core::engine::{InboundLink, Peer};
-use limpet_core::membership::Identity;
+use limpet_core::drivers::links::LinkError;
+use limpet_core::drivers::links::admission::{self, Judgement, hello_of};
+use limpet_core::drivers::links::keeper::{Dial, KeeperOutput, Outcome};
+use limpet_core::engine::InboundLink;
+use limpet_core::net::hello::{Hello, Verdict};
 use limpet_core::replication::position::StreamId;
-use limpet_core::replication::streams::CONTROL;
 
-use crate::host::{For, Keeper, addr_of, index_of, name_of};
+use crate::host::{addr_of, index_of, name_of};
 use crate::network::{Conn, Pass};
-use crate::world::{Attempt, Event, World};
+use crate::report::Rare;
+use crate::world::{Event, World};
 
 const CONNECT_TIMEOUT_US: u64 = 2_000_000;
 const HANDSHAKE_TIMEOUT_US: u64 = 5_000_000;
+/// How long a process whose id another one claims may take to answer.
+const ANSWER_TIMEOUT_US: u64 = 1_000_000;
+/// Every node's.
+const DOMAIN: &str = "";
+
+/// An attempt that a node's keeper decided on.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    pub from: usize,
+    pub epoch: u32,
+    pub to: usize,
+    pub dial: Dial,
+}
+
+/// A hello on its way, or being judged by the node it came to.
+#[derive(Debug, Clone)]
+pub struct Greeting {
+    pub attempt: Attempt,
+    pub hello: Hello,
+    /// Of an answer: which process gave it, and as what it listens to the link.
+    pub answer: Option<(u32, InboundLink)>,
+}
+
+impl Greeting {
+    /// Who judges the hello, and whose it is.
+    fn sides(&self) -> (usize, usize) {
+        match self.answer {
+            None => (self.attempt.to, self.attempt.from),
+            Some(_) => (self.attempt.from, self.attempt.to),
+        }
+    }
+}
 
 impl World {
-    /// The engine wants a link to `to`.
-    pub fn keep(&mut self, from: usize, to: usize) {
-        let host = &mut self.hosts[from];
-        if from == to || host.keepers.contains_key(&(to, For::Member)) {
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.now)
+    }
+
+    /// The engine of `index` wants a link to `to`.
+    pub fn want_link(&mut self, index: usize, to: usize) {
+        let now = self.elapsed();
+        if let Some(keeper) = &mut self.hosts[index].keeper {
+            keeper.on_wanted(addr_of(to), now);
+            self.wake_keeper(index, self.now);
+        }
+    }
+
+    /// The keeper of `index` is to act at `at`.
+    pub fn wake_keeper(&mut self, index: usize, at: u64) {
+        let host = &mut self.hosts[index];
+        if host.keeper_due.is_none_or(|due| at < due) {
+            host.keeper_due = Some(at);
+            let epoch = host.epoch;
+            self.after(at - self.now, Event::Keep(index, epoch));
+        }
+    }
+
+    /// The keeper of `index` begins what is due.
+    pub fn keep(&mut self, index: usize) {
+        let (at, now) = (self.now, self.elapsed());
+        let host = &mut self.hosts[index];
+        if host.keeper_due.is_none_or(|due| due > at) {
+            return; // it was woken before, and waits for something later
+        }
+        host.keeper_due = None;
+        let clocks = host.now(at);
+        let (Some(engine), Some(keeper)) = (&host.engine, &mut host.keeper) else {
             return;
-        }
-        host.keepers.insert((to, For::Member), Keeper::default());
-        self.step(from, to, For::Member, 0);
+        };
+        let outputs = keeper.tick(&(engine, clocks), now, self.draw.fraction());
+        let wake = keeper.next_wake().as_micros() as u64;
+        self.wake_keeper(index, wake.max(at));
+        self.carry_out_links(index, outputs);
     }
 
-    /// Which links are missing?
-    pub fn look(&mut self, index: usize) {
-        let wanted = self
-            .call(index, |engine, now| engine.wanted_links(now))
-            .unwrap_or_default();
-        for addr in wanted {
-            self.keep(index, index_of(addr));
-        }
-    }
-
-    pub fn step(&mut self, from: usize, to: usize, reason: For, after: u64) {
-        let epoch = self.hosts[from].epoch;
-        self.after(
-            after,
-            Event::Dial {
-                from,
-                epoch,
-                to,
-                reason,
-            },
-        );
-    }
-
-    pub fn back_off(&mut self, from: usize, to: usize, reason: For) {
-        let random = self.draw.fraction();
-        if let Some(keeper) = self.hosts[from].keepers.get_mut(&(to, reason)) {
-            keeper.busy = false;
-            let delay = keeper.backoff.step(random);
-            self.step(from, to, reason, delay.as_micros() as u64);
+    fn carry_out_links(&mut self, index: usize, outputs: Vec<KeeperOutput>) {
+        for output in outputs {
+            match output {
+                KeeperOutput::Dial(dial) => self.dial(index, dial),
+                KeeperOutput::Resolve { seed, name } => {
+                    if let Some(keeper) = &mut self.hosts[index].keeper {
+                        keeper.on_resolved(seed, vec![name.parse().expect("an address")]);
+                    }
+                    self.wake_keeper(index, self.now);
+                }
+                KeeperOutput::Close(attempt) => {
+                    if let Some(Some(id)) = self.hosts[index].attempts.remove(&attempt) {
+                        self.drop_conn(id);
+                    }
+                }
+                KeeperOutput::LinkDown(peer, stream) => {
+                    self.call(index, |engine, now| engine.link_down(&peer, stream, false, now));
+                }
+                KeeperOutput::Unreachable { addr, refused } => {
+                    self.call(index, |engine, now| engine.unreachable(addr, refused, now));
+                }
+                KeeperOutput::SeedTried(name) => {
+                    self.call(index, |engine, now| engine.seed_tried(&name, now));
+                }
+            }
         }
     }
 
-    fn seed_tried(&mut self, from: usize, to: usize) {
-        if self.hosts[from].tried.insert(to) {
-            self.call(from, |engine, now| {
-                engine.seed_tried(&addr_of(to).to_string(), now)
-            });
-        }
-    }
-
-    /// A keeper's next step.
-    pub fn dial(&mut self, from: usize, to: usize, reason: For) {
+    fn dial(&mut self, from: usize, dial: Dial) {
+        let to = index_of(dial.addr);
         let host = &mut self.hosts[from];
         let Some(engine) = &host.engine else { return };
-        let stream = reason.stream();
-        let linked = engine
-            .roster()
-            .iter()
-            .any(|(_, member)| member.linked && member.identity.addr == addr_of(to));
-        let leaving = engine.is_leaving();
-        let taken = host.dialling.contains_key(&(to, stream));
-        match reason {
-            For::Member if linked || leaving || taken => {
-                host.keepers.remove(&(to, reason));
-                return;
-            }
-            For::Seed if linked || taken => {
-                self.seed_tried(from, to);
-                self.back_off(from, to, reason);
-                return;
-            }
-            For::StreamId(_) if taken || !host.keepers.contains_key(&(to, reason)) => return,
-            _ => {}
-        }
-        self.attempts += 1;
+        let hello = hello_of(engine.identity(), DOMAIN, 0, dial.stream, Verdict::Welcome);
+        host.attempts.insert(dial.attempt, None);
+        let epoch = host.epoch;
+        self.trace.count(self.now, "dial", from, to, dial.attempt);
         let attempt = Attempt {
-            id: self.attempts,
             from,
-            epoch: host.epoch,
+            epoch,
             to,
-            reason,
+            dial,
         };
-        host.dialling.insert((to, stream), attempt.id);
-        self.trace.count(self.now, "dial", from, to, attempt.id);
         let delay = self.net.delay(from, to);
-        let (after, refused) = match self.net.dial_way(from, to) {
-            Pass::Drop => (CONNECT_TIMEOUT_US, false),
-            Pass::Reject => (delay, true),
-            Pass::Open if self.hosts[to].engine.is_none() => (delay, true),
+        let (after, outcome) = match self.net.dial_way(from, to) {
+            Pass::Drop => (CONNECT_TIMEOUT_US, Outcome::Failed),
+            Pass::Reject => (delay, Outcome::Refused),
+            Pass::Open if self.hosts[to].engine.is_none() => (delay, Outcome::Refused),
             Pass::Open => {
                 // TCP, TLS and the hello: three ways there, two back.
                 let there = 3 * delay + 2 * self.net.delay(to, from);
-                self.after(there, Event::Greet(attempt));
-                (HANDSHAKE_TIMEOUT_US, false)
+                let greeting = Greeting {
+                    attempt: attempt.clone(),
+                    hello,
+                    answer: None,
+                };
+                self.after(there, Event::Greet(Box::new(greeting)));
+                (HANDSHAKE_TIMEOUT_US, Outcome::Failed)
             }
         };
-        self.after(after, Event::DialFailed { attempt, refused });
+        self.after(after, Event::DialEnded(Box::new(attempt), outcome));
     }
 
     /// A hello arrives at the node that was dialled.
-    pub fn greet(&mut self, attempt: Attempt) {
-        let Attempt { from, to, reason, .. } = attempt;
-        let refused = false;
+    pub fn greet(&mut self, greeting: Box<Greeting>) {
+        let Attempt { from, to, .. } = greeting.attempt;
         if self.net.dial_way(from, to) != Pass::Open {
             return; // the dialler's patience ends
         }
         if self.hosts[to].engine.is_none() {
-            self.after(0, Event::DialFailed { attempt, refused }); // gone in the middle of a handshake
+            // Gone in the middle of a handshake.
+            let ended = Event::DialEnded(Box::new(greeting.attempt), Outcome::Failed);
+            self.after(0, ended);
+        } else if self.hosts[to].paused {
+            self.hosts[to].deferred.push_back(Event::Greet(greeting));
+        } else {
+            self.judge(greeting);
+        }
+    }
+
+    /// The answer to a hello arrives at the node that dialled.
+    pub fn answered(&mut self, greeting: Box<Greeting>) {
+        let Attempt { from, to, .. } = greeting.attempt;
+        if !self.is_pending(&greeting.attempt) {
             return;
         }
-        if self.hosts[to].paused {
-            self.hosts[to].deferred.push_back(Event::Greet(attempt));
-            return;
-        }
-        let delay = self.net.delay(to, from);
-        let (dialler, addr) = (name_of(from), addr_of(from));
-        let elsewhere = self
-            .call(to, |engine, _| engine.linked_elsewhere(&dialler, addr))
-            .flatten();
-        if elsewhere.is_some() {
-            self.after(delay, Event::DialFailed { attempt, refused });
-            return;
-        }
-        let answer = self.call(to, |engine, _| {
-            let knows = engine.latest_incarnation(&dialler);
-            let identity = engine.identity().clone();
-            (knows, identity, engine.on_hello(&dialler, reason.stream(), addr))
+        let heeded = self.call(from, |engine, now| {
+            admission::heed(engine, &greeting.hello, &name_of(to), now)
         });
-        let Some((knows, identity, on)) = answer else {
-            return;
+        match heeded {
+            Some(Err(error)) => self.dial_ended(&greeting.attempt, error.outcome()),
+            _ => self.judge(greeting),
+        }
+    }
+
+    fn judge(&mut self, greeting: Box<Greeting>) {
+        let (judge, other) = greeting.sides();
+        let (peer, hello) = (name_of(other), &greeting.hello);
+        let judgement = self.call(judge, |engine, _| {
+            let linked_at = engine.linked_elsewhere(&peer, hello.addr);
+            admission::judge(engine.identity(), DOMAIN, hello, linked_at)
+        });
+        match judgement {
+            None => {}
+            Some(Judgement::Given(verdict)) => self.judged(greeting, verdict),
+            Some(Judgement::Probe(holder)) => {
+                let (at, epoch) = (index_of(holder), self.hosts[judge].epoch);
+                let path = self.net.dial_way(judge, at);
+                let is_there = addr_of(at) == holder && self.hosts[at].engine.is_some();
+                let alive = path == Pass::Open && is_there && !self.hosts[at].paused;
+                let after = match path {
+                    Pass::Drop => ANSWER_TIMEOUT_US,
+                    Pass::Open if is_there && !alive => ANSWER_TIMEOUT_US,
+                    Pass::Open if alive => 3 * (self.net.delay(judge, at) + self.net.delay(at, judge)),
+                    Pass::Open | Pass::Reject => self.net.delay(judge, at),
+                };
+                let probed = Event::Probed {
+                    judge,
+                    epoch,
+                    holder,
+                    alive,
+                    greeting,
+                };
+                self.after(after, probed);
+            }
+        }
+    }
+
+    /// It is known whether the other process of a peer's id is alive.
+    pub fn probed(&mut self, holder: std::net::SocketAddr, alive: bool, greeting: Box<Greeting>) {
+        let (judge, other) = greeting.sides();
+        let verdict = self.call(judge, |engine, now| {
+            admission::on_probed(engine, &name_of(other), holder, alive, now)
+        });
+        if let Some(verdict) = verdict {
+            self.judged(greeting, verdict);
+        }
+    }
+
+    fn judged(&mut self, greeting: Box<Greeting>, verdict: Verdict) {
+        match greeting.answer {
+            None => self.answer(*greeting, verdict),
+            Some((epoch, on)) => self.conclude(&greeting, epoch, on, verdict),
+        }
+    }
+
+    /// The node that was dialled answers.
+    fn answer(&mut self, greeting: Greeting, verdict: Verdict) {
+        let Greeting { attempt, hello, .. } = greeting;
+        let Attempt { from, to, .. } = attempt;
+        let dialler = name_of(from);
+        let answer = self.call(to, |engine, now| {
+            let stream = StreamId::new(hello.stream);
+            let knows = engine.latest_incarnation(&dialler);
+            let answer = hello_of(engine.identity(), DOMAIN, knows, stream, verdict);
+            let admitted = admission::enforce(engine, &hello, &dialler, verdict, now).is_ok();
+            let on = admitted.then(|| engine.on_hello(&dialler, stream, hello.addr));
+            (answer, on.unwrap_or_default())
+        });
+        let Some((hello, on)) = answer else { return };
+        let answer = Some((self.hosts[to].epoch, on));
+        let greeting = Greeting {
+            attempt,
+            hello,
+            answer,
         };
-        let epoch = self.hosts[to].epoch;
-        self.after(
-            delay,
-            Event::Shaken {
-                attempt,
-                epoch,
-                identity: Box::new(identity),
-                knows,
-                on,
-            },
-        );
+        let delay = self.net.delay(to, from);
+        self.after(delay, Event::Answered(Box::new(greeting)));
     }
 
-    fn is_pending(&self, attempt: Attempt) -> bool {
-        let position = (attempt.to, attempt.reason.stream());
-        self.hosts[attempt.from].dialling.get(&position) == Some(&attempt.id)
+    fn is_pending(&self, attempt: &Attempt) -> bool {
+        self.hosts[attempt.from].attempts.get(&attempt.dial.attempt) == Some(&None)
     }
 
-    /// The handshake is done: there is a link.
-    pub fn shaken(&mut self, attempt: Attempt, epoch: u32, identity: Identity, knows: u64, on: InboundLink) {
-        let Attempt { from, to, reason, .. } = attempt;
-        let stream = reason.stream();
+    /// The handshake is done: there is a link, unless the node that dialled has something against it.
+    fn conclude(&mut self, greeting: &Greeting, epoch: u32, on: InboundLink, verdict: Verdict) {
+        let Greeting { attempt, hello, .. } = greeting;
+        let Attempt { from, to, dial, .. } = attempt;
+        let (from, to, stream) = (*from, *to, dial.stream);
         if !self.is_pending(attempt) {
             return;
         }
-        if self.call(from, |engine, now| engine.outpace(knows, now)) == Some(true) {
-            self.reached.note(crate::report::Rare::Outpaced);
-            self.dial_failed(attempt, false);
-            return;
-        }
         let peer = name_of(to);
-        let linked = self
-            .call(from, |engine, _| {
-                engine.peers().get(&peer).is_some_and(Peer::is_linked)
-            })
-            .unwrap_or(false);
-        if stream == CONTROL && linked {
-            self.hosts[from].dialling.remove(&(to, stream));
-            if reason == For::Seed {
-                self.back_off(from, to, reason);
-            } else {
-                self.hosts[from].keepers.remove(&(to, reason));
+        let made = self.engine(from, |engine, now| {
+            admission::enforce(engine, hello, &peer, verdict, now)?;
+            admission::link_up(engine, dial, hello, &peer, now)
+        });
+        let Some((made, outputs)) = made else { return };
+        if let Err(error) = made {
+            self.carry_out_all(from, outputs);
+            if matches!(error, LinkError::Outpaced) {
+                self.reached.note(Rare::Outpaced);
             }
-            return;
+            return self.dial_ended(attempt, error.outcome());
         }
         let conn = Conn {
             from,
             to,
             from_epoch: self.hosts[from].epoch,
             to_epoch: epoch,
+            attempt: dial.attempt,
             stream,
             on,
             flights: VecDeque::new(),
@@ -211,21 +308,16 @@ impl World {
         };
         let id = self.net.open(conn);
         self.trace.count(self.now, "link up", from, to, id);
-        self.hosts[from].links.insert((to, stream), id);
         self.numbers.links += 1;
-        self.hosts[from].keepers.entry((to, reason)).or_default().busy = true;
-        self.call(from, |engine, now| engine.link_up(&peer, identity, stream, now));
-        if reason == For::Seed {
-            self.seed_tried(from, to);
+        let now = self.elapsed();
+        let host = &mut self.hosts[from];
+        host.links.insert((to, stream), id);
+        host.attempts.insert(dial.attempt, Some(id));
+        if let Some(keeper) = &mut host.keeper {
+            keeper.on_up(dial.attempt, peer, now);
         }
-        if stream == CONTROL {
-            for other in StreamId::first(self.plan.options.links).skip(1) {
-                self.hosts[from]
-                    .keepers
-                    .insert((to, For::StreamId(other)), Keeper::default());
-                self.step(from, to, For::StreamId(other), 0);
-            }
-        }
+        self.wake_keeper(from, self.now);
+        self.carry_out_all(from, outputs);
         if self.hosts[to].epoch != epoch || self.hosts[to].engine.is_none() {
             let delay = self.net.delay(to, from);
             self.after(delay, Event::Broken(id)); // the process that answered is gone
@@ -233,32 +325,25 @@ impl World {
         self.wake_conn(id);
     }
 
-    /// An attempt came to nothing.
-    pub fn dial_failed(&mut self, attempt: Attempt, refused: bool) {
-        let Attempt { from, to, reason, .. } = attempt;
-        let position = (to, reason.stream());
-        if !self.is_pending(attempt) || self.hosts[from].links.contains_key(&position) {
-            return;
+    /// An attempt came to nothing, if it still is one.
+    pub fn dial_ended(&mut self, attempt: &Attempt, outcome: Outcome) {
+        if self.is_pending(attempt) {
+            let Attempt { from, to, .. } = *attempt;
+            let refused = u64::from(outcome == Outcome::Refused);
+            self.trace.count(self.now, "no link", from, to, refused);
+            self.attempt_ended(from, attempt.dial.attempt, outcome);
         }
-        self.hosts[from].dialling.remove(&position);
-        self.trace
-            .count(self.now, "no link", from, to, u64::from(refused));
-        if let For::StreamId(_) = reason {
-            return self.back_off(from, to, reason);
-        }
-        let wanted = self
-            .call(from, |engine, now| {
-                engine.unreachable(addr_of(to), refused, now);
-                engine.wanted_links(now).contains(&addr_of(to))
-            })
-            .unwrap_or(false);
-        if reason == For::Seed && refused {
-            self.seed_tried(from, to);
-        }
-        if wanted || reason == For::Seed {
-            self.back_off(from, to, reason);
-        } else {
-            self.hosts[from].keepers.remove(&(to, reason));
+    }
+
+    /// An attempt of `index`, or its link, ended: the keeper decides what follows.
+    pub fn attempt_ended(&mut self, index: usize, attempt: u64, outcome: Outcome) {
+        let now = self.elapsed();
+        let host = &mut self.hosts[index];
+        host.attempts.remove(&attempt);
+        if let Some(keeper) = &mut host.keeper {
+            let outputs = keeper.on_end(attempt, outcome, now);
+            self.carry_out_links(index, outputs);
+            self.wake_keeper(index, self.now);
         }
     }
 }

@@ -1,64 +1,23 @@
-//! One simulated process and the machine it runs on: an engine, its clocks, and what its link tasks are doing.
-//! Which of it happens when is the world's.
+//! One simulated process and the machine it runs on: an engine, a link keeper, their clocks, and the connections that
+//! were made. What happens when is the world's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use limpet_core::base::backoff::Backoff;
 use limpet_core::base::clock::Now;
 use limpet_core::base::id::NodeId;
+use limpet_core::drivers::links::keeper::{AttemptId, KeeperConfig, LinkKeeper};
 use limpet_core::engine::workers::token_keys::Entropy;
 use limpet_core::engine::{ClockLimits, Engine, EngineConfig};
 use limpet_core::replication::message::DeclaredWorker;
 use limpet_core::replication::position::StreamId;
-use limpet_core::replication::streams::CONTROL;
 
 use crate::clock::WallClock;
 use crate::history::Run;
 use crate::network::ConnId;
 use crate::plan::Plan;
 use crate::world::Event;
-
-const BACKOFF_LEAST: Duration = Duration::from_millis(50);
-const BACKOFF_MOST: Duration = Duration::from_secs(2);
-
-/// What a link is kept for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum For {
-    /// Its address is a seed's: for ever.
-    Seed,
-    /// The engine wants it.
-    Member,
-    /// Another stream of a link that stands.
-    StreamId(StreamId),
-}
-
-impl For {
-    pub fn stream(self) -> StreamId {
-        match self {
-            Self::Seed | Self::Member => CONTROL,
-            Self::StreamId(stream) => stream,
-        }
-    }
-}
-
-/// Somebody who keeps a link to an address.
-#[derive(Debug)]
-pub struct Keeper {
-    pub backoff: Backoff,
-    /// Whether it is busy with an attempt, or has a link.
-    pub busy: bool,
-}
-
-impl Default for Keeper {
-    fn default() -> Self {
-        Self {
-            backoff: Backoff::new(BACKOFF_LEAST, BACKOFF_MOST),
-            busy: false,
-        }
-    }
-}
 
 /// See the module page.
 #[derive(Debug)]
@@ -81,12 +40,12 @@ pub struct Host {
     pub deferred: VecDeque<Event>,
     /// Its own links, by peer and stream.
     pub links: BTreeMap<(usize, StreamId), ConnId>,
-    /// Who keeps links.
-    pub keepers: BTreeMap<(usize, For), Keeper>,
-    /// Seeds that were tried already.
-    pub tried: BTreeSet<usize>,
-    /// Attempts under way or links that stand, by target and stream.
-    pub dialling: BTreeMap<(usize, StreamId), u64>,
+    /// Decides whom to dial, as in the daemon.
+    pub keeper: Option<LinkKeeper>,
+    /// When the keeper acts next.
+    pub keeper_due: Option<u64>,
+    /// The keeper's attempts: without a connection while they are under way.
+    pub attempts: BTreeMap<AttemptId, Option<ConnId>>,
     pub was_ready: bool,
     pub ready_at: u64,
     pub paused_at: u64,
@@ -142,9 +101,9 @@ impl Host {
             clock: WallClock::default(),
             deferred: VecDeque::new(),
             links: BTreeMap::new(),
-            keepers: BTreeMap::new(),
-            tried: BTreeSet::new(),
-            dialling: BTreeMap::new(),
+            keeper: None,
+            keeper_due: None,
+            attempts: BTreeMap::new(),
             was_ready: false,
             ready_at: 0,
             paused_at: 0,
@@ -167,16 +126,19 @@ impl Host {
         self.began = at_us;
         self.began_memory = at_us;
         self.started_over = 0;
-        self.keepers = seeds
-            .iter()
-            .map(|seed| ((*seed, For::Seed), Keeper::default()))
-            .collect();
+        let seeds: Vec<String> = seeds.iter().map(|seed| addr_of(*seed).to_string()).collect();
+        let keeper = KeeperConfig {
+            seeds: seeds.clone(),
+            lookup: None,
+            streams: plan.options.links as u8,
+        };
+        self.keeper = Some(LinkKeeper::new(keeper, Duration::from_micros(at_us)));
         let config = EngineConfig {
             node: self.id.clone(),
             cluster: "shop".into(),
             addr: addr_of(self.index),
             swim: plan.options.swim,
-            seeds: seeds.iter().map(|seed| addr_of(*seed).to_string()).collect(),
+            seeds: seeds.into_iter().collect(),
             clocks: ClockLimits {
                 max_skew: Duration::from_secs(60),
                 max_drift_warning: Duration::from_secs(10),
@@ -212,9 +174,9 @@ impl Host {
         self.paused = false;
         self.deferred.clear();
         self.links.clear();
-        self.keepers.clear();
-        self.tried.clear();
-        self.dialling.clear();
+        self.keeper = None;
+        self.keeper_due = None;
+        self.attempts.clear();
         self.was_ready = false;
         self.donor = None;
         self.last_stamp = limpet_core::session::Stamp::ZERO;

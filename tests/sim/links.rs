@@ -1,17 +1,15 @@
-//! What the daemon's link tasks do once there is a link, in virtual time: write what waits, read what arrives, find out
-//! that it is gone. How it came up is [`crate::dial`]'s.
+//! Links that are up, in virtual time: what waits is written, what arrives is read, and the end of the connection found
+//! out. How a link comes up is [`crate::dial`]'s, and what follows from its end the link keeper's.
 
+use limpet_core::drivers::links::keeper::Outcome;
 use limpet_core::engine::InboundLink;
 use limpet_core::replication::message::{self, Message};
 use limpet_core::replication::position::StreamId;
-use limpet_core::replication::streams::{CONTROL, STREAMS_MAX};
 
-use crate::host::{For, name_of};
+use crate::host::name_of;
 use crate::network::{ConnId, Flight, SOCKET_BYTES};
 use crate::world::{Event, World};
 
-/// How long a link must have been up for its end to be looked into at once.
-const LASTED_US: u64 = 1_000_000;
 /// How long after a packet that vanished the kernel sends it again, at the least and at the most.
 const AGAIN_US: (u64, u64) = (1_000, 400_000);
 
@@ -240,61 +238,34 @@ impl World {
 
     /// The dialler finds out that its connection is gone.
     pub fn broken(&mut self, id: ConnId) {
+        let Some(conn) = self.net.conns.get(&id).filter(|conn| conn.up) else {
+            return;
+        };
+        let (from, to, epoch, attempt) = (conn.from, conn.to, conn.from_epoch, conn.attempt);
+        let host = &mut self.hosts[from];
+        if host.epoch == epoch && host.paused {
+            host.deferred.push_back(Event::Broken(id));
+            return;
+        }
+        let alive = host.epoch == epoch && host.engine.is_some();
+        self.drop_conn(id);
+        if alive {
+            self.trace.count(self.now, "link down", from, to, id);
+            self.attempt_ended(from, attempt, Outcome::Closed { renew: false });
+        }
+    }
+
+    /// The dialler's end of a connection is closed.
+    pub fn drop_conn(&mut self, id: ConnId) {
         let Some(conn) = self.net.conns.get(&id) else {
             return;
         };
-        let (from, to, stream, epoch, born) = (conn.from, conn.to, conn.stream, conn.from_epoch, conn.born);
-        if !conn.up {
-            return;
-        }
-        if self.hosts[from].epoch == epoch && self.hosts[from].paused {
-            self.hosts[from].deferred.push_back(Event::Broken(id));
-            return;
-        }
+        let (from, key) = (conn.from, (conn.to, conn.stream));
         self.net.cut_short(id);
         self.schedule_delivery(id);
-        if self.hosts[from].epoch != epoch || self.hosts[from].engine.is_none() {
-            return;
-        }
-        self.trace.count(self.now, "link down", from, to, id);
-        let streams = match stream {
-            CONTROL => StreamId::first(STREAMS_MAX.into()).rev().collect(),
-            other => vec![other],
-        };
-        for other in streams {
-            // The other streams end with the first, before the engine hears of it.
-            self.hosts[from].dialling.remove(&(to, other));
-            let gone = self.hosts[from].links.remove(&(to, other));
-            if other != stream {
-                self.hosts[from].keepers.remove(&(to, For::StreamId(other)));
-                if let Some(gone) = gone {
-                    self.net.cut_short(gone);
-                    self.schedule_delivery(gone);
-                }
-            }
-        }
-        let peer = name_of(to);
-        self.call(from, |engine, now| engine.link_down(&peer, stream, false, now));
-        let lasted = self.now - born >= LASTED_US;
-        let reasons = match stream {
-            CONTROL => vec![For::Seed, For::Member],
-            other => vec![For::StreamId(other)],
-        };
-        for reason in reasons {
-            let Some(keeper) = self.hosts[from].keepers.get_mut(&(to, reason)) else {
-                continue;
-            };
-            if !std::mem::take(&mut keeper.busy) {
-                continue;
-            }
-            if lasted {
-                keeper.backoff.reset();
-            }
-            if lasted && stream == CONTROL {
-                self.step(from, to, reason, 0);
-            } else {
-                self.back_off(from, to, reason);
-            }
+        let links = &mut self.hosts[from].links;
+        if links.get(&key) == Some(&id) {
+            links.remove(&key);
         }
     }
 }

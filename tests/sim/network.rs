@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use limpet_core::drivers::links::keeper::AttemptId;
 use limpet_core::engine::InboundLink;
 use limpet_core::replication::position::StreamId;
 
@@ -50,6 +51,8 @@ pub struct Conn {
     pub to: usize,
     pub from_epoch: u32,
     pub to_epoch: u32,
+    /// The attempt of the dialler's keeper that made it.
+    pub attempt: AttemptId,
     pub stream: StreamId,
     pub on: InboundLink,
     pub flights: VecDeque<Flight>,

@@ -4,16 +4,19 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
+use limpet_core::base::clock::Now;
+use limpet_core::drivers::links::keeper::Outcome;
 use limpet_core::drivers::node::TICK;
 use limpet_core::engine::{Engine, Output};
-use limpet_core::membership::{Identity, Timer};
+use limpet_core::membership::Timer;
 
 use crate::check;
 use crate::client::Client;
+use crate::dial::{Attempt, Greeting};
 use crate::draw::Draw;
 use crate::faults::{Act, Faults};
 use crate::history::History;
-use crate::host::{self, For, Host};
+use crate::host::{self, Host};
 use crate::network::{ConnId, Network, Pass};
 use crate::plan::Plan;
 use crate::report::{Numbers, Rare, Reached};
@@ -26,27 +29,22 @@ pub enum Event {
     Tick(usize, u32),
     /// A timer of membership.
     Timer(usize, u32, Box<Timer>),
-    /// A node looks whether links are missing.
-    Look(usize, u32),
-    /// A keeper of a link takes its next step.
-    Dial {
-        from: usize,
-        epoch: u32,
-        to: usize,
-        reason: For,
-    },
+    /// A node's link keeper acts.
+    Keep(usize, u32),
     /// A dialler's hello arrives.
-    Greet(Attempt),
+    Greet(Box<Greeting>),
     /// The answer to it arrives.
-    Shaken {
-        attempt: Attempt,
+    Answered(Box<Greeting>),
+    /// Somebody who judges a hello knows whether the process at `holder` is alive.
+    Probed {
+        judge: usize,
         epoch: u32,
-        identity: Box<Identity>,
-        knows: u64,
-        on: limpet_core::engine::InboundLink,
+        holder: std::net::SocketAddr,
+        alive: bool,
+        greeting: Box<Greeting>,
     },
     /// An attempt came to nothing.
-    DialFailed { attempt: Attempt, refused: bool },
+    DialEnded(Box<Attempt>, Outcome),
     /// A connection's writer runs.
     Write(ConnId),
     /// The head of a connection arrives.
@@ -63,16 +61,6 @@ pub enum Event {
     Fault,
     /// What went wrong goes on, or ends; of this generation of faults.
     Act(u32, Act),
-}
-
-/// One try to make a link.
-#[derive(Debug, Clone, Copy)]
-pub struct Attempt {
-    pub id: u64,
-    pub from: usize,
-    pub epoch: u32,
-    pub to: usize,
-    pub reason: For,
 }
 
 struct Due {
@@ -119,7 +107,6 @@ pub struct World {
     pub numbers: Numbers,
     /// Draws for drivers: backoff, phases.
     pub draw: Draw,
-    pub attempts: u64,
     /// Who waits for copies: the client, by node, run and waiter.
     pub waiters: HashMap<(usize, u32, u64), (usize, u64)>,
     /// Whether every message is printed.
@@ -147,7 +134,6 @@ impl World {
             reached: Reached::default(),
             numbers: Numbers::default(),
             draw: Draw::of(seed, "drivers"),
-            attempts: 0,
             waiters: HashMap::new(),
             tells: std::env::var_os("LIMPET_SIM_TELL").is_some(),
             failure: None,
@@ -218,13 +204,12 @@ impl World {
     /// stopped.
     fn owner(event: &Event) -> Option<(usize, u32)> {
         match event {
-            Event::Tick(host, epoch) | Event::Timer(host, epoch, _) | Event::Look(host, epoch) => {
+            Event::Tick(host, epoch) | Event::Timer(host, epoch, _) | Event::Keep(host, epoch) => {
                 Some((*host, *epoch))
             }
-            Event::Dial { from, epoch, .. } => Some((*from, *epoch)),
-            Event::Shaken { attempt, .. } | Event::DialFailed { attempt, .. } => {
-                Some((attempt.from, attempt.epoch))
-            }
+            Event::Probed { judge, epoch, .. } => Some((*judge, *epoch)),
+            Event::Answered(greeting) => Some((greeting.attempt.from, greeting.attempt.epoch)),
+            Event::DialEnded(attempt, _) => Some((attempt.from, attempt.epoch)),
             _ => None,
         }
     }
@@ -250,20 +235,16 @@ impl World {
             Event::Timer(index, _, timer) => {
                 self.call(index, |engine, now| engine.fire(*timer, now));
             }
-            Event::Look(index, epoch) => {
-                self.look(index);
-                self.after(1_000_000, Event::Look(index, epoch));
-            }
-            Event::Dial { from, to, reason, .. } => self.dial(from, to, reason),
-            Event::Greet(attempt) => self.greet(attempt),
-            Event::Shaken {
-                attempt,
-                epoch,
-                identity,
-                knows,
-                on,
-            } => self.shaken(attempt, epoch, *identity, knows, on),
-            Event::DialFailed { attempt, refused } => self.dial_failed(attempt, refused),
+            Event::Keep(index, _) => self.keep(index),
+            Event::Greet(greeting) => self.greet(greeting),
+            Event::Answered(greeting) => self.answered(greeting),
+            Event::Probed {
+                holder,
+                alive,
+                greeting,
+                ..
+            } => self.probed(holder, alive, greeting),
+            Event::DialEnded(attempt, outcome) => self.dial_ended(&attempt, outcome),
             Event::Write(id) => self.write(id),
             Event::Deliver(id) => self.deliver(id),
             Event::Broken(id) => self.broken(id),
@@ -284,11 +265,18 @@ impl World {
     }
 
     /// One call of a node's engine, and what follows from it. `None` when no process runs there.
-    pub fn call<T>(
+    pub fn call<T>(&mut self, index: usize, call: impl FnOnce(&mut Engine, Now) -> T) -> Option<T> {
+        let (result, outputs) = self.engine(index, call)?;
+        self.carry_out_all(index, outputs);
+        Some(result)
+    }
+
+    /// One call of a node's engine, and what it asks for. `None` when no process runs there.
+    pub fn engine<T>(
         &mut self,
         index: usize,
-        call: impl FnOnce(&mut Engine, limpet_core::base::clock::Now) -> T,
-    ) -> Option<T> {
+        call: impl FnOnce(&mut Engine, Now) -> T,
+    ) -> Option<(T, Vec<Output>)> {
         let host = &mut self.hosts[index];
         let now = host.now(self.now);
         let engine = host.engine.as_mut()?;
@@ -299,16 +287,20 @@ impl World {
             host.was_ready = false;
             self.started_over(index);
         }
+        Some((result, outputs))
+    }
+
+    /// Does what a node's engine asked for.
+    pub fn carry_out_all(&mut self, index: usize, outputs: Vec<Output>) {
         outputs
             .into_iter()
             .for_each(|output| self.carry_out(index, output));
-        Some(result)
     }
 
     fn carry_out(&mut self, index: usize, output: Output) {
         let epoch = self.hosts[index].epoch;
         match output {
-            Output::Dial(addr) => self.keep(index, host::index_of(addr)),
+            Output::Dial(addr) => self.want_link(index, host::index_of(addr)),
             Output::Wake(node, stream) | Output::Changes(node, stream) => {
                 self.wake(index, host::called(&node), stream)
             }
@@ -344,20 +336,9 @@ impl World {
         self.hosts[index].start(&plan, &seeds, now);
         let epoch = self.hosts[index].epoch;
         self.call(index, |_, _| ());
-        for seed in seeds {
-            self.after(
-                0,
-                Event::Dial {
-                    from: index,
-                    epoch,
-                    to: seed,
-                    reason: For::Seed,
-                },
-            );
-        }
+        self.wake_keeper(index, now);
         let phase = self.draw.below(TICK.as_micros() as u64);
         self.after(phase, Event::Tick(index, epoch));
-        self.after(phase, Event::Look(index, epoch));
     }
 
     /// The process of node `index` is killed; `dark`: its machine is off as well, and nobody says so.

@@ -3,7 +3,7 @@
 //! Every caller locks, makes one pure call, unlocks, and carries out the outputs: no lock is ever held across an
 //! await, and nothing the engine asks for can run before the call that asked has returned.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -63,7 +63,6 @@ pub struct Node {
     waiters: Mutex<HashMap<Waiter, oneshot::Sender<usize>>>,
     fetches: Mutex<HashMap<FetchId, oneshot::Sender<bool>>>,
     links: Mutex<HashMap<(NodeId, StreamId), Arc<LinkSignal>>>,
-    dialling: Mutex<HashSet<SocketAddr>>,
     commands: mpsc::UnboundedSender<LinkCommand>,
     timers: mpsc::UnboundedSender<(Duration, Timer)>,
     table: watch::Sender<TableVersion>,
@@ -100,7 +99,6 @@ impl Node {
             waiters: Mutex::new(HashMap::new()),
             fetches: Mutex::new(HashMap::new()),
             links: Mutex::new(HashMap::new()),
-            dialling: Mutex::new(HashSet::new()),
             commands,
             timers,
             table,
@@ -276,16 +274,6 @@ impl Node {
         Ok(receivers)
     }
 
-    /// Reserves `addr` for one task that dials it and keeps the link; `None` while another does.
-    pub fn begin_dial(self: &Arc<Self>, addr: SocketAddr) -> Option<Dialling> {
-        lock(&self.dialling, "the list of addresses being dialled")
-            .insert(addr)
-            .then(|| Dialling {
-                node: self.clone(),
-                addr,
-            })
-    }
-
     /// A link to `node` is up; its writer listens to the signal, and is reached by it until the registration is
     /// dropped.
     pub fn register_link(self: &Arc<Self>, node: &NodeId, stream: StreamId) -> Registered {
@@ -370,19 +358,6 @@ impl Drop for Registered {
         if current.is_some_and(|current| Arc::ptr_eq(current, &self.signal)) {
             links.remove(&self.position);
         }
-    }
-}
-
-/// Somebody dials an address, until this is dropped.
-#[derive(Debug)]
-pub struct Dialling {
-    node: Arc<Node>,
-    addr: SocketAddr,
-}
-
-impl Drop for Dialling {
-    fn drop(&mut self) {
-        lock(&self.node.dialling, "the list of addresses being dialled").remove(&self.addr);
     }
 }
 

@@ -1,26 +1,165 @@
-//! How a link begins: socket options, and the hello each side says and judges. What follows is in [`super::stream`] and
-//! [`super::accept`].
+//! The handshake: how a link begins on the wire. Socket options, TLS, certificates, and the hello each end writes and
+//! reads. What a hello is worth is decided by [`super::admission`].
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, server};
 
-use super::{LinkConfig, LinkError, outgoing};
+use super::LinkConfig;
+use super::admission::{self, Judgement, hello_of};
+use super::error::{LinkError, Misconfigured, NetworkError, PeerMisbehaved};
 use crate::base::id::NodeId;
+use crate::base::limits::HANDSHAKE_TIMEOUT;
+use crate::drivers::link_age::{LinkAge, Side};
 use crate::drivers::node::Node;
+use crate::engine::InboundLink;
 use crate::net::frame::{self, Frames};
 use crate::net::hello::{Hello, Verdict};
+use crate::net::identity;
+use crate::net::tls::SERVER_NAME;
 use crate::replication::position::StreamId;
-use crate::replication::streams::STREAMS_MAX;
+use crate::replication::streams::CONTROL;
 
-/// How long what was sent may stay unacknowledged by the other side's kernel, and how long a silent connection is
-/// kept without asking, before it counts as broken: a cut that drops packets must not hold a link for minutes.
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long sent bytes may stay unacknowledged by the other kernel, and how long a silent connection is kept without a
+/// question, before it counts as broken: a partition that drops packets must not hold a link for minutes.
 const SILENCE: Duration = Duration::from_secs(6);
+/// How long a process whose id another one claims may take to show that it is alive.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A connection this node made, on which hellos were exchanged and nothing else.
+pub(super) struct Outbound {
+    pub(super) peer: NodeId,
+    /// What the peer answered.
+    pub(super) hello: Hello,
+    pub(super) frames: Frames<ReadHalf<TlsStream<TcpStream>>>,
+    pub(super) write: WriteHalf<TlsStream<TcpStream>>,
+    pub(super) link_age: LinkAge,
+}
+
+/// A connection another node made, whose peer was welcomed.
+pub(super) struct Inbound {
+    pub(super) peer: NodeId,
+    pub(super) link: InboundLink,
+    pub(super) frames: Frames<ReadHalf<server::TlsStream<TcpStream>>>,
+    /// Nothing more is written on it, but dropping it would close the connection.
+    pub(super) write: WriteHalf<server::TlsStream<TcpStream>>,
+    pub(super) link_age: LinkAge,
+}
+
+/// Connects to `addr` and exchanges hellos.
+pub(super) async fn connect(
+    node: &Arc<Node>,
+    config: &LinkConfig,
+    addr: SocketAddr,
+    stream: StreamId,
+) -> Result<Outbound, LinkError> {
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await;
+    let tcp = connecting
+        .map_err(|_| NetworkError::Timeout(CONNECT_TIMEOUT))?
+        .map_err(NetworkError::Connect)?;
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, exchange(node, config, tcp, stream))
+        .await
+        .map_err(|_| NetworkError::Timeout(HANDSHAKE_TIMEOUT))?
+}
+
+async fn exchange(
+    node: &Arc<Node>,
+    config: &LinkConfig,
+    tcp: TcpStream,
+    stream: StreamId,
+) -> Result<Outbound, LinkError> {
+    prepare(&tcp).map_err(NetworkError::Broken)?;
+    let tls = config.tls.borrow().clone();
+    let name = ServerName::try_from(SERVER_NAME)
+        .map_err(|error| Misconfigured::Tls(std::io::Error::other(error)))?;
+    let tls_stream = TlsConnector::from(tls.client.clone())
+        .connect(name, tcp)
+        .await
+        .map_err(LinkError::tls)?;
+    let shown = tls_stream.get_ref().1.peer_certificates();
+    let certified = identity::of_cluster(shown, &config.cluster)?;
+    let link_age = LinkAge::begin(Side::Made, config.tls.clone(), tls, shown);
+    let (read, mut write) = tokio::io::split(tls_stream);
+    write_hello(node, config, &mut write, 0, stream, Verdict::Welcome).await?;
+    let mut frames = Frames::new(read);
+    let hello = read_hello(&mut frames).await?;
+    let peer = admission::check(&hello, &certified.node)?;
+    Ok(Outbound {
+        peer,
+        hello,
+        frames,
+        write,
+        link_age,
+    })
+}
+
+/// Answers the node that made the connection `tcp`, and admits it or says why not.
+pub(super) async fn accept(
+    node: &Arc<Node>,
+    config: &LinkConfig,
+    tcp: TcpStream,
+) -> Result<Inbound, LinkError> {
+    prepare(&tcp).map_err(NetworkError::Broken)?;
+    let tls = config.tls.borrow().clone();
+    let tls_stream = TlsAcceptor::from(tls.server.clone())
+        .accept(tcp)
+        .await
+        .map_err(LinkError::tls)?;
+    let shown = tls_stream.get_ref().1.peer_certificates();
+    let certified = identity::of_cluster(shown, &config.cluster)?;
+    let link_age = LinkAge::begin(Side::Accepted, config.tls.clone(), tls, shown);
+    let (read, mut write) = tokio::io::split(tls_stream);
+    let mut frames = Frames::new(read);
+    let hello = read_hello(&mut frames).await?;
+    let peer = admission::check(&hello, &certified.node)?;
+    let verdict = judge(node, config, &hello, &peer).await;
+    let knows = node.with(|engine, _| engine.latest_incarnation(&peer));
+    let stream = StreamId::new(hello.stream);
+    write_hello(node, config, &mut write, knows, stream, verdict).await?;
+    let link = node.with(|engine, now| {
+        admission::enforce(engine, &hello, &peer, verdict, now)?;
+        Ok::<_, LinkError>(engine.on_hello(&peer, stream, hello.addr))
+    })?;
+    Ok(Inbound {
+        peer,
+        link,
+        frames,
+        write,
+        link_age,
+    })
+}
+
+/// This node's verdict on `peer`. Probes the process that holds its id, if there is another.
+pub(super) async fn judge(node: &Arc<Node>, config: &LinkConfig, hello: &Hello, peer: &NodeId) -> Verdict {
+    let judgement = node.with(|engine, _| {
+        let linked_at = engine.linked_elsewhere(peer, hello.addr);
+        admission::judge(engine.identity(), &config.domain, hello, linked_at)
+    });
+    match judgement {
+        Judgement::Given(verdict) => verdict,
+        Judgement::Probe(holder) => {
+            let alive = is_alive(node, config, holder, peer).await;
+            node.with(|engine, now| admission::on_probed(engine, peer, holder, alive, now))
+        }
+    }
+}
+
+/// Whether the process that is `peer` at `addr` is alive: whether it answers in time, and not only its kernel.
+async fn is_alive(node: &Arc<Node>, config: &LinkConfig, addr: SocketAddr, peer: &NodeId) -> bool {
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, connect(node, config, addr, CONTROL)).await;
+    matches!(answer, Ok(Ok(answer)) if answer.peer == *peer)
+}
 
 /// Small messages go out at once, and a dead connection is noticed.
-pub(super) fn prepare(tcp: &TcpStream) -> std::io::Result<()> {
+fn prepare(tcp: &TcpStream) -> std::io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = socket2::SockRef::from(tcp);
     socket.set_tcp_user_timeout(Some(SILENCE))?;
@@ -31,7 +170,7 @@ pub(super) fn prepare(tcp: &TcpStream) -> std::io::Result<()> {
     )
 }
 
-pub(super) async fn write_hello<W: tokio::io::AsyncWrite + Unpin>(
+async fn write_hello<W: AsyncWrite + Unpin>(
     node: &Arc<Node>,
     config: &LinkConfig,
     write: &mut W,
@@ -39,109 +178,15 @@ pub(super) async fn write_hello<W: tokio::io::AsyncWrite + Unpin>(
     stream: StreamId,
     verdict: Verdict,
 ) -> Result<(), LinkError> {
-    let identity = node.with(|engine, _| engine.identity().clone());
-    let hello = Hello {
-        node: identity.node.into(),
-        domain: config.domain.clone(),
-        incarnation: identity.incarnation,
-        addr: identity.addr,
-        knows,
-        stream: stream.number(),
-        verdict,
-    };
-    let mut buffer = Vec::new();
-    frame::write(&hello.encode()?, &mut buffer);
-    write.write_all(&buffer).await.map_err(LinkError::Handshake)?;
-    write.flush().await.map_err(LinkError::Handshake)
-}
-
-pub(super) async fn read_hello<R: tokio::io::AsyncRead + Unpin>(
-    frames: &mut Frames<R>,
-) -> Result<Hello, LinkError> {
-    let frame = frames.next().await?;
-    let frame = frame.ok_or_else(|| LinkError::Ended("closed by the peer before its hello".into()))?;
-    Ok(Hello::decode(&frame)?)
-}
-
-/// What is wrong with a hello whatever else is known: it contradicts its certificate, or is of no use to anybody.
-pub(super) fn check_hello(hello: &Hello, certified: &str) -> Result<NodeId, LinkError> {
-    if hello.node != certified {
-        let problem = format!("it calls itself {} and its certificate {certified}", hello.node);
-        return Err(LinkError::Stranger(problem));
-    }
-    if hello.stream >= STREAMS_MAX {
-        let problem = format!(
-            "it makes a link numbered {} where {STREAMS_MAX} are allowed",
-            hello.stream
-        );
-        return Err(LinkError::Stranger(problem));
-    }
-    NodeId::parse(&hello.node).map_err(|error| LinkError::Stranger(error.to_string()))
-}
-
-/// What the node that made a link, `peer`, is to be told. Where its name is held by another process, that one is
-/// asked first whether it still is there.
-pub(super) async fn judge(node: &Arc<Node>, config: &LinkConfig, hello: &Hello, peer: &NodeId) -> Verdict {
-    if hello.domain != config.domain {
-        return Verdict::OtherDomain;
-    }
     let own = node.with(|engine, _| engine.identity().clone());
-    if *hello.node == *own.node {
-        let itself = hello.addr == own.addr && hello.incarnation == own.incarnation;
-        let later = hello.incarnation > own.incarnation;
-        return Verdict::IdTaken(if later || itself { own.addr } else { hello.addr });
-    }
-    match node.with(|engine, _| engine.linked_elsewhere(peer, hello.addr)) {
-        None => Verdict::Welcome,
-        Some(holder) if outgoing::is_there(node, config, holder, peer).await => Verdict::IdTaken(holder),
-        Some(_) => {
-            node.with(|engine, now| engine.give_up_link(peer, now));
-            Verdict::Welcome
-        }
-    }
+    let hello = hello_of(&own, &config.domain, knows, stream, verdict);
+    let mut buffer = Vec::new();
+    frame::write(&hello.encode().map_err(Misconfigured::OwnHello)?, &mut buffer);
+    write.write_all(&buffer).await.map_err(LinkError::tls)?;
+    write.flush().await.map_err(LinkError::tls)
 }
 
-/// Refuses the node that made a link, or that answered where another of its name is linked: says so to whom it
-/// concerns here.
-pub(super) fn refuse(node: &Arc<Node>, hello: &Hello, peer: &NodeId, verdict: Verdict) -> LinkError {
-    let Verdict::IdTaken(holder) = verdict else {
-        return LinkError::OtherDomain(peer.clone());
-    };
-    node.with(|engine, now| {
-        let own = engine.identity();
-        let same_name = peer == engine.node();
-        if same_name && hello.addr == own.addr && hello.incarnation == own.incarnation {
-            return; // this node itself, by another of its addresses
-        }
-        if same_name && holder != own.addr {
-            engine.id_taken(peer, holder, now);
-        } else {
-            engine.duplicate_refused(peer, holder, hello.addr, now);
-        }
-    });
-    LinkError::IdTaken(peer.clone(), holder)
-}
-
-/// Heeds what the node a link was made to said of it.
-pub(super) fn heed(node: &Arc<Node>, hello: &Hello, peer: &NodeId) -> Result<(), LinkError> {
-    match hello.verdict {
-        Verdict::Welcome => Ok(()),
-        Verdict::OtherDomain => Err(LinkError::OtherDomain(peer.clone())),
-        Verdict::IdTaken(holder) => {
-            let own = node.with(|engine, now| {
-                let own = engine.identity().clone();
-                if hello.addr == own.addr && hello.incarnation == own.incarnation {
-                    return own; // this node itself, by another of its addresses
-                }
-                if holder == own.addr {
-                    engine.duplicate_refused(peer, holder, hello.addr, now);
-                } else {
-                    engine.id_taken(peer, holder, now);
-                }
-                own
-            });
-            let own = NodeId::parse(&own.node).map_err(|error| LinkError::Stranger(error.to_string()))?;
-            Err(LinkError::IdTaken(own, holder))
-        }
-    }
+async fn read_hello<R: AsyncRead + Unpin>(frames: &mut Frames<R>) -> Result<Hello, LinkError> {
+    let frame = frames.next().await?.ok_or(NetworkError::ClosedByPeer)?;
+    Ok(Hello::decode(&frame).map_err(PeerMisbehaved::Hello)?)
 }

@@ -1,120 +1,105 @@
-//! Links other nodes make to this one, on which it only listens.
+//! Links other nodes make to this one, on which it only receives. They are accepted for as long as the node runs, and
+//! listened to until they end; making them again is the other node's work.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::handshake::{check_hello, judge, prepare, read_hello, refuse, write_hello};
-use super::{LinkConfig, LinkError};
+use super::LinkConfig;
+use super::error::{LinkError, Misconfigured, NetworkError};
+use super::handshake::{self, Inbound};
 use crate::base::id::NodeId;
 use crate::base::limits::HANDSHAKE_TIMEOUT;
-use crate::drivers::link_age::{LinkAge, Side};
 use crate::drivers::node::Node;
 use crate::engine::InboundLink;
-use crate::net::frame::{FrameError, Frames};
-use crate::net::hello::Verdict;
-use crate::net::identity;
+use crate::net::frame::Frames;
 use crate::replication::message::{self, Message};
-use crate::replication::position::StreamId;
 
-/// How many incoming links may be shaking hands at once; further ones wait in the kernel's backlog.
+/// How many incoming links may shake hands at once; further ones wait in the kernel's backlog.
 const HANDSHAKES_MAX: usize = 256;
+/// The pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts links until the node is gone.
 pub async fn accept_all(node: Arc<Node>, config: LinkConfig, listener: TcpListener) {
-    let shaking = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
-        let Ok(permit) = shaking.clone().acquire_owned().await else {
+        let Ok(permit) = handshakes.clone().acquire_owned().await else {
             return;
         };
-        let (tcp, from) = match listener.accept().await {
-            Ok(accepted) => accepted,
+        match listener.accept().await {
+            Ok((tcp, from)) => {
+                tokio::spawn(serve(node.clone(), config.clone(), tcp, from, permit));
+            }
             Err(error) => {
                 // Out of descriptors, most likely: others have to be closed first.
-                tracing::error!(%error, "accepting a link");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
+                tracing::error!(%error, "a link cannot be accepted; if descriptors ran out, raise their limit");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
-        };
-        let (node, config) = (node.clone(), config.clone());
-        tokio::spawn(async move {
-            let shake = tokio::time::timeout(HANDSHAKE_TIMEOUT, greet(&node, &config, tcp)).await;
-            drop(permit);
-            match shake.unwrap_or(Err(LinkError::Timeout(HANDSHAKE_TIMEOUT))) {
-                Err(reason @ LinkError::IdTaken(..)) => tracing::debug!(%from, %reason, "refused a link"),
-                Err(LinkError::OtherDomain(peer)) => {
-                    if config.notices.is_new(format!("{peer} is of another domain")) {
-                        tracing::info!(%from, peer = %peer, "refused a link: it is of another domain");
-                    }
-                }
-                Err(reason) => tracing::warn!(%from, %reason, "refused a link"),
-                Ok((peer, on, frames, mut link_age, stays)) => {
-                    let end = tokio::select! {
-                        end = listen(&node, &peer, on, frames) => end,
-                        over = link_age.over() => Err(over.into()),
-                    };
-                    match end {
-                        Err(LinkError::Over(reason)) => {
-                            tracing::info!(peer = %peer, %reason, "closed its link, to be made again");
-                        }
-                        Ok(()) => tracing::debug!(peer = %peer, "its link to this node closed"),
-                        Err(LinkError::Frame(reason @ FrameError::Io(_))) => {
-                            tracing::info!(peer = %peer, %reason, "its link to this node broke");
-                        }
-                        Err(reason) => {
-                            tracing::warn!(peer = %peer, %from, %reason, "closed its link: it breaks the protocol");
-                        }
-                    }
-                    drop(stays);
-                }
-            }
-        });
+        }
     }
 }
 
-type Incoming = tokio_rustls::server::TlsStream<TcpStream>;
-type Greeted = (
-    NodeId,
-    InboundLink,
-    Frames<tokio::io::ReadHalf<Incoming>>,
-    LinkAge,
-    tokio::io::WriteHalf<Incoming>,
-);
-
-async fn greet(node: &Arc<Node>, config: &LinkConfig, tcp: TcpStream) -> Result<Greeted, LinkError> {
-    prepare(&tcp).map_err(LinkError::Connect)?;
-    let tls = config.tls.borrow().clone();
-    let stream = TlsAcceptor::from(tls.server.clone())
-        .accept(tcp)
-        .await
-        .map_err(LinkError::Handshake)?;
-    let shown = stream.get_ref().1.peer_certificates();
-    let certified = identity::of_cluster(shown, &config.cluster)?;
-    let link_age = LinkAge::begin(Side::Accepted, config.tls.clone(), tls, shown);
-    let (read, mut write) = tokio::io::split(stream);
-    let mut frames = Frames::new(read);
-    let hello = read_hello(&mut frames).await?;
-    let peer = check_hello(&hello, &certified.node)?;
-    let verdict = judge(node, config, &hello, &peer).await;
-    let knows = node.with(|engine, _| engine.latest_incarnation(&peer));
-    let stream = StreamId::new(hello.stream);
-    write_hello(node, config, &mut write, knows, stream, verdict).await?;
-    if verdict != Verdict::Welcome {
-        return Err(refuse(node, &hello, &peer, verdict));
+/// Shakes hands on one connection, for which `permit` is held, and listens until it ends.
+async fn serve(
+    node: Arc<Node>,
+    config: LinkConfig,
+    tcp: TcpStream,
+    from: SocketAddr,
+    permit: OwnedSemaphorePermit,
+) {
+    let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake::accept(&node, &config, tcp)).await;
+    drop(permit);
+    let Inbound {
+        peer,
+        link,
+        frames,
+        write,
+        mut link_age,
+    } = match accepted.unwrap_or(Err(NetworkError::Timeout(HANDSHAKE_TIMEOUT).into())) {
+        Ok(inbound) => inbound,
+        Err(error) => return log_refused(&config, from, &error),
+    };
+    let end = tokio::select! {
+        end = receive(&node, &peer, link, frames) => end,
+        over = link_age.over() => Err(over.into()),
+    };
+    match end {
+        Ok(()) => tracing::debug!(%peer, "its link to this node closed"),
+        Err(LinkError::Over(reason)) => tracing::info!(%peer, %reason, "closed its link, to be made again"),
+        Err(LinkError::Network(reason)) => tracing::info!(%peer, %reason, "its link to this node broke"),
+        Err(reason) => tracing::warn!(%peer, %from, %reason, "closed its link: it breaks the protocol"),
     }
-    let on = node.with(|engine, _| engine.on_hello(&peer, stream, hello.addr));
-    Ok((peer, on, frames, link_age, write))
+    drop(write);
 }
 
-/// Hears what `peer` says until it closes the connection.
-async fn listen(
+/// Says in the log why a link was refused, unless that was said lately.
+fn log_refused(config: &LinkConfig, from: SocketAddr, reason: &LinkError) {
+    match reason {
+        // The engine says so, and what to do about it.
+        LinkError::Misconfigured(Misconfigured::IdTaken { .. }) => {
+            tracing::debug!(%from, %reason, "refused a link");
+        }
+        // The port of a connection another node made tells nobody anything: notices are by host.
+        _ if !config.notices.is_new(format!("from {}: {reason}", from.ip())) => {
+            tracing::debug!(%from, %reason, "refused a link");
+        }
+        LinkError::Misconfigured(Misconfigured::OtherDomain(_)) => {
+            tracing::info!(%from, %reason, "refused a link");
+        }
+        _ => tracing::warn!(%from, %reason, "refused a link"),
+    }
+}
+
+/// Hands what `peer` sends to the engine until it closes the connection, or the engine listens to a later one.
+async fn receive<R: tokio::io::AsyncRead + Unpin>(
     node: &Arc<Node>,
     peer: &NodeId,
-    on: InboundLink,
-    mut frames: Frames<tokio::io::ReadHalf<Incoming>>,
+    link: InboundLink,
+    mut frames: Frames<R>,
 ) -> Result<(), LinkError> {
     let traffic = node.traffic.of(peer);
     while let Some(frame) = frames.next().await? {
@@ -123,7 +108,7 @@ async fn listen(
         if let Message::Ack { stream, sequence, .. } = &message {
             traffic.acknowledged(*stream, *sequence, Instant::now());
         }
-        if !node.receive(peer, on, message, &frame) {
+        if !node.receive(peer, link, message, &frame) {
             return Ok(()); // a later link took its place
         }
     }
