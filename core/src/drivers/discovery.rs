@@ -1,5 +1,7 @@
-//! How a node finds others beside its seeds: a name that is resolved again and again, and hints by multicast. Both
-//! only tell whom to dial; who may join is decided by the handshake.
+//! Multicast discovery: a node sends signed hints of where it listens to a multicast group, and follows those of others.
+//!
+//! A hint only tells an address to dial. Which hints are worth following is decided by the engine, dialling by the link
+//! keeper, and who may join by the handshake.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -13,28 +15,29 @@ use crate::membership::{HINT_MAX, Hint, SignedHint};
 use crate::net::hint_signature::HintSignature;
 use crate::net::tls::Tls;
 
-/// What stands for multicast among the seeds that are tried before a node calls itself the first.
+/// What stands for multicast among the seeds that must be tried before a node begins without the others.
 pub const MULTICAST_SEED: &str = "multicast";
-/// How long a node listens at least before it believes that nobody is there.
+/// The shortest time a node listens before it takes silence for nobody there.
 const LISTEN_FIRST: Duration = Duration::from_secs(2);
-/// How many hints are verified in one interval of this length; further ones are dropped unread, and come again.
+/// How many hints are verified in one [`VERIFY_INTERVAL`]; further ones are dropped unread, and come again.
 const VERIFIED_MAX: u32 = 100;
+/// See [`VERIFIED_MAX`].
 const VERIFY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where and how often to give hints.
+/// Where and how often hints are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MulticastConfig {
     /// The group and its port.
     pub address: SocketAddrV4,
     /// The interface, by its address.
     pub interface: Ipv4Addr,
-    /// How often a hint is given.
+    /// How often a hint is sent.
     pub frequency: Duration,
-    /// How many networks it passes.
+    /// How many routers a hint passes.
     pub ttl: u32,
 }
 
-/// Opens the group's socket.
+/// Opens a socket that receives what is sent to the group, and nothing else.
 ///
 /// # Errors
 /// When the interface or the group cannot be used.
@@ -56,7 +59,7 @@ pub fn open(config: &MulticastConfig) -> std::io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-/// Gives hints and follows those of others until the node is gone.
+/// Sends hints and follows those of others until the node is gone.
 pub async fn multicast(
     node: Arc<Node>,
     config: MulticastConfig,
@@ -67,15 +70,15 @@ pub async fn multicast(
     let began = tokio::time::Instant::now();
     let listen_first = LISTEN_FIRST.max(config.frequency * 4);
     let mut listened = false;
-    let mut give = tokio::time::interval(config.frequency);
-    give.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut send = tokio::time::interval(config.frequency);
+    send.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut budget = Budget::default();
     let mut buffer = vec![0; HINT_MAX + 1];
     let mut sending = Ok(());
     loop {
         tokio::select! {
-            _ = give.tick() => {
-                let result = give_hint(&node, &config, &domain, &tls, &socket).await;
+            _ = send.tick() => {
+                let result = send_hint(&node, &config, &domain, &tls, &socket).await;
                 match (&sending, &result) {
                     (Ok(()), Err(error)) => tracing::warn!(group = %config.address, %error, "hints cannot be sent"),
                     (Err(_), Ok(())) => tracing::info!(group = %config.address, "hints are sent again"),
@@ -101,7 +104,8 @@ pub async fn multicast(
     }
 }
 
-async fn give_hint(
+/// Sends one hint, unless the node is leaving.
+async fn send_hint(
     node: &Arc<Node>,
     config: &MulticastConfig,
     domain: &str,
@@ -134,7 +138,7 @@ async fn give_hint(
     socket.send_to(&datagram, config.address).await.map(|_| ())
 }
 
-/// Follows a hint if it leads anywhere new, and proves genuine: the cheap questions first.
+/// Follows a hint if it leads anywhere new and proves genuine. The cheap checks come first.
 fn on_hint(node: &Arc<Node>, domain: &str, tls: &watch::Receiver<Tls>, datagram: &[u8], budget: &mut Budget) {
     let Some(signed) = SignedHint::decode(datagram) else {
         return;
@@ -145,44 +149,45 @@ fn on_hint(node: &Arc<Node>, domain: &str, tls: &watch::Receiver<Tls>, datagram:
     if !node.with(|engine, now| engine.is_hint_worth(&hint, domain, now)) || !budget.take() {
         return;
     }
-    let vouched = HintSignature {
+    let signature = HintSignature {
         certificate: signed.certificate,
         scheme: signed.scheme,
         signature: signed.signature,
     };
     let hint_signer = tls.borrow().hint_signer.clone();
     let genuine = hint_signer
-        .verify(&signed.body, &vouched)
+        .verify(&signed.body, &signature)
         .is_some_and(|who| who.cluster == hint.cluster && who.node == hint.node);
     if genuine {
         node.with(|engine, now| engine.follow_hint(&hint, now));
     } else {
-        tracing::debug!(claims = hint.node, addr = %hint.addr, "a hint nobody of this cluster signed");
+        tracing::debug!(claims = hint.node, addr = %hint.addr, "ignored a hint that no node of this cluster signed");
     }
 }
 
-/// So many in an interval, and no more.
+/// How many hints were verified in the interval that began at `since`.
 #[derive(Debug)]
 struct Budget {
     since: tokio::time::Instant,
-    taken: u32,
+    verified: u32,
 }
 
 impl Default for Budget {
     fn default() -> Self {
         Self {
             since: tokio::time::Instant::now(),
-            taken: 0,
+            verified: 0,
         }
     }
 }
 
 impl Budget {
+    /// Takes leave to verify one more.
     fn take(&mut self) -> bool {
         if self.since.elapsed() >= VERIFY_INTERVAL {
             *self = Self::default();
         }
-        self.taken += 1;
-        self.taken <= VERIFIED_MAX
+        self.verified += 1;
+        self.verified <= VERIFIED_MAX
     }
 }

@@ -1,8 +1,9 @@
-//! How long a link may last before both sides show their certificates again: until its age is reached, until the
-//! certificate the other side showed is over, or, spread over a while, once this node's certificates were replaced.
+//! The age of a link: how long it may last before both ends show their certificates again. It ends when
+//! `tls.max_link_age` is reached, when the certificate the other end showed expires, and, at a random moment within
+//! `tls.reauthenticate`, after this node's certificates were replaced.
 //!
-//! A link that is over is closed and made again at once; what was not acknowledged on it is sent on the next. Whether
-//! the other side still is who it was is for the next handshake to find out.
+//! A link that is too old is closed and made again at once, by the link keeper; what was not acknowledged on it is sent
+//! on the next one. Whether the other end still is who it was is found out by the next handshake.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use crate::net::identity;
 use crate::net::tls::Tls;
 
-/// How long to sleep at most before the wall clock, by which certificates end, is looked at again.
+/// The longest sleep between two looks at the wall clock, by which certificates expire and which may be set.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Why a link is to be made again.
@@ -24,21 +25,21 @@ pub enum Over {
     /// It has been up for as long as `tls.max_link_age` allows.
     #[error("it reached tls.max_link_age")]
     Age,
-    /// The certificate the other side showed.
-    #[error("the certificate the other side showed is over")]
+    /// The certificate the other side showed expired.
+    #[error("the certificate the other side showed expired")]
     Expired,
 }
 
 /// Which side of the link this node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// It made the link, and makes it again a little before the other side would close it.
+    /// It made the link, and renews it a little before the other side would close it.
     Made,
     /// It accepted the link.
     Accepted,
 }
 
-/// The time one link has.
+/// When one link is to be made again. See the module page.
 #[derive(Debug)]
 pub struct LinkAge {
     side: Side,
@@ -47,12 +48,12 @@ pub struct LinkAge {
     began: Instant,
     replaced: Option<Instant>,
     not_after: Option<SystemTime>,
-    /// From 0 to 1, so that not all links are made again at the same time.
+    /// From 0 to 1: keeps all links from being made again at the same time.
     spread: f64,
 }
 
 impl LinkAge {
-    /// The lease of a link that was just made with `made_with`, on which the other side showed `certificates`.
+    /// The age of a link that was just made with `made_with`, on which the other side showed `certificates`.
     #[must_use]
     pub fn begin(
         side: Side,
@@ -86,7 +87,10 @@ impl LinkAge {
         }
     }
 
-    /// How long until the next of its ends, as far as is known.
+    /// How long the link has left, as far as is known at `now` and `wall`.
+    ///
+    /// # Errors
+    /// Why it is over, if it is.
     fn left(&mut self, now: Instant, wall: SystemTime) -> Result<Duration, Over> {
         let (same, renewal) = {
             let current = self.current.borrow_and_update();
@@ -131,7 +135,7 @@ mod tests {
 
     /// Certificates of one node, each issued anew by its own CA.
     fn loaded(name: &str) -> Tls {
-        let folder = std::env::temp_dir().join(format!("limpet-lease-{name}-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("limpet-link-age-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder); // left behind by a process of the same number
         crate::pki::init(&folder, "shop").unwrap();
         crate::pki::issue(&folder, "a", &[]).unwrap();
@@ -159,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_ends_by_age_and_its_maker_is_first() {
+    fn a_link_ends_by_age_and_its_maker_renews_it_first() {
         let tls = loaded("age");
         let (mut made, _sender) = link_age(Side::Made, &tls);
         let (mut accepted, _other) = link_age(Side::Accepted, &tls);
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn replaced_certificates_end_it_within_the_stated_time_and_the_same_ones_do_not() {
+    fn replaced_certificates_end_a_link_within_the_configured_time_and_the_same_ones_do_not() {
         let (tls, other) = (loaded("old"), loaded("new"));
         let (mut link_age, sender) = link_age(Side::Accepted, &tls);
         let (wall, now) = (SystemTime::now(), link_age.began);
