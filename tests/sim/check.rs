@@ -1,5 +1,5 @@
-//! The claims, each with the name it has in the table of `docs/TESTING.md`. Most are about what one client or one
-//! node just saw; the last ones are about the tables of a core that has come to rest.
+//! The claims that are checked while a cluster runs, each with its name in the table of `docs/TESTING.md`. They are about
+//! what one client or one node just saw. What has to be true of a core at rest is [`crate::rest`]'s.
 
 use limpet_core::engine::{Engine, Phase};
 use limpet_core::replication::message::Message;
@@ -14,13 +14,13 @@ use crate::report::Rare;
 use crate::view;
 use crate::world::World;
 
-/// How far from the truth what depends on the time may be beside the clocks' skew.
+/// The error, beside the clocks' skew, of whatever depends on the time.
 pub const EPSILON_MS: u64 = 200;
-/// For how long a path must have been well for a joining node to have had everything over it.
+/// How long a path must have been free of faults for a joining node to have received everything over it.
 const WELL_US: u64 = 10_000_000;
-/// How old a write must be whose holders are known, to have been there before the node joined.
+/// The age of a write that a node had before another one joined.
 const HELD_US: u64 = 9_000_000;
-/// For how long it must have been linked to who has more, to know of it.
+/// How long a joining node must have been linked to one that has more, to know that.
 const LINKED_US: u64 = 1_500_000;
 
 /// C9: what a node keeps for others is bounded.
@@ -58,7 +58,7 @@ pub fn stamp(world: &mut World, index: usize, stamp: Stamp) {
     }
 }
 
-/// Shows what a node makes of the others, whenever that changes.
+/// Prints a node's view of the members, whenever that changes.
 fn show_members(world: &mut World, index: usize) {
     let host = &mut world.hosts[index];
     let Some(engine) = &host.engine else { return };
@@ -78,7 +78,7 @@ fn show_members(world: &mut World, index: usize) {
                 .map(|(_, word)| *word)
                 .collect();
             format!(
-                "{node} run {} {}",
+                "{node} incarnation {} {}",
                 m.identity.incarnation % 10_000_000,
                 flags.join(" ")
             )
@@ -87,7 +87,7 @@ fn show_members(world: &mut World, index: usize) {
     if seen != host.shown {
         let own = engine.identity().incarnation % 10_000_000;
         println!(
-            "  {:>11.6} n{index} run {own} sees {seen:?}",
+            "  {:>11.6} n{index} incarnation {own} sees {seen:?}",
             world.now as f64 / 1e6
         );
         host.shown = seen;
@@ -96,7 +96,7 @@ fn show_members(world: &mut World, index: usize) {
 
 /// C8, and what can be seen of rare branches from outside.
 pub fn readiness(world: &mut World, index: usize) {
-    if world.tells {
+    if world.verbose {
         show_members(world, index);
     }
     let Some(engine) = &world.hosts[index].engine else {
@@ -191,8 +191,8 @@ fn joined(world: &mut World, index: usize) {
         let missing = world.history.writes.iter().find(|write| {
             let key = &world.history.keys[write.session];
             write.at + HELD_US < now
-                && write.holders.contains(&world.hosts[donor].run())
-                && !world.history.was_ended(write.session, write.life)
+                && write.holders.contains(&world.hosts[donor].incarnation())
+                && !world.history.was_deleted(write.session, write.life)
                 && theirs.is_some_and(|engine| {
                     let record = engine.table().get(key);
                     record.is_some_and(Record::is_alive) && write.is_exactly_in(record)
@@ -212,7 +212,7 @@ fn joined(world: &mut World, index: usize) {
     }
 }
 
-/// C2: the count never says more than is true.
+/// C2: the count never exceeds the truth.
 pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize) {
     let holds = |world: &World, engine: &Engine| {
         let table = engine.table();
@@ -220,8 +220,8 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
         pending.writes.iter().all(|write| {
             let write = &history.writes[*write];
             write.is_in(table.get(&history.keys[write.session]))
-        }) && pending.deadlines.iter().all(|end| {
-            let end = &history.deadlines[*end];
+        }) && pending.deletions.iter().all(|end| {
+            let end = &history.deletions[*end];
             end.is_in(table.get(&history.keys[end.session]))
         })
     };
@@ -229,14 +229,14 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
         .hosts
         .iter()
         .filter(|host| host.engine.as_ref().is_some_and(|engine| holds(world, engine)))
-        .map(Host::run)
+        .map(Host::incarnation)
         .collect();
     let history = &mut world.history;
     let since = pending
         .writes
         .iter()
         .map(|write| history.writes[*write].at)
-        .chain(pending.deadlines.iter().map(|end| history.deadlines[*end].at))
+        .chain(pending.deletions.iter().map(|end| history.deletions[*end].at))
         .min()
         .unwrap_or(world.now);
     let lost = history.losses_since(since);
@@ -248,15 +248,15 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
             .hosts
             .iter()
             .filter(|host| host.engine.as_ref().is_some_and(keeps));
-        write.holders = keepers.map(Host::run).collect();
+        write.holders = keepers.map(Host::incarnation).collect();
         write.told = copies;
     }
-    for end in &pending.deadlines {
-        history.deadlines[*end].holders.clone_from(&holders);
+    for end in &pending.deletions {
+        history.deletions[*end].holders.clone_from(&holders);
     }
     // In `backup` mode a node hands over what it is not to hold, and may have by now.
     let home = world.clients[index].home;
-    let handed_off = !world.plan.everywhere() && !holders.iter().any(|run| run.0 == home);
+    let handed_off = !world.plan.everywhere() && !holders.iter().any(|incarnation| incarnation.0 == home);
     let forgotten = if world.plan.options.tombstone_life <= world.plan.safety {
         forgotten(world, home, pending)
     } else {
@@ -268,28 +268,28 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
             .iter()
             .map(|write| &world.history.writes[*write])
             .collect();
-        let deadlines: Vec<_> = pending
-            .deadlines
+        let deletions: Vec<_> = pending
+            .deletions
             .iter()
-            .map(|end| &world.history.deadlines[*end])
+            .map(|end| &world.history.deletions[*end])
             .collect();
         let words = format!(
             "client {index} was told of {copies} copies; {holders:?} hold it and {lost} lost their memory since: \
-             {writes:?} {deadlines:?}; {}",
+             {writes:?} {deletions:?}; {}",
             everywhere(
                 world,
                 writes
                     .first()
                     .map(|write| write.session)
-                    .or(deadlines.first().map(|end| end.session))
+                    .or(deletions.first().map(|end| end.session))
             )
         );
         world.fail("C2", words);
     }
 }
 
-/// How many nodes know nothing of a session that `home` by now knows to have been over when it was written: they held
-/// the write, in that they knew the end, and may have forgotten that since.
+/// How many nodes know nothing of a session that `home` by now knows to have been deleted when it was written: they held
+/// the write, in that they held the tombstone, which they may have forgotten since.
 fn forgotten(world: &World, home: usize, pending: &Pending) -> usize {
     let record = |engine: Option<&Engine>, write: usize| {
         let key = &world.history.keys[world.history.writes[write].session];
@@ -298,7 +298,7 @@ fn forgotten(world: &World, home: usize, pending: &Pending) -> usize {
     let engine = world.hosts[home].engine.as_ref();
     let over = |write: &usize| {
         let life = world.history.writes[*write].life;
-        record(engine, *write).is_some_and(|record| view::ended(&record) >= life)
+        record(engine, *write).is_some_and(|record| view::deleted(&record) >= life)
     };
     if pending.writes.is_empty() || !pending.writes.iter().all(over) {
         return 0;
@@ -310,7 +310,7 @@ fn forgotten(world: &World, home: usize, pending: &Pending) -> usize {
     world.hosts.iter().filter(|host| !knows(host)).count()
 }
 
-/// What every node holds of a session, for people.
+/// What every node holds of a session, as text.
 pub fn everywhere(world: &World, session: Option<usize>) -> String {
     let Some(session) = session else {
         return String::new();
@@ -336,7 +336,7 @@ pub fn served(world: &mut World, index: usize, session: usize, record: &Record) 
     if client.over.get(&session).is_some_and(|over| life <= *over) {
         return world.fail(
             "C3",
-            format!("{key:?} is served at n{home} after its end was seen there"),
+            format!("{key:?} is served at n{home} after its deletion was seen there"),
         );
     }
     for (position, name) in NAMES.iter().enumerate() {
@@ -347,7 +347,7 @@ pub fn served(world: &mut World, index: usize, session: usize, record: &Record) 
         if !world.plan.everywhere() {
             break; // a node that holds no copy asks others, who may know less
         }
-        if now.is_none_or(|now| now < seen) && view::ended(record) < seen.0 && life <= seen.0 {
+        if now.is_none_or(|now| now < seen) && view::deleted(record) < seen.0 && life <= seen.0 {
             let words = format!("{key:?} {name} at n{home} went from {seen:?} to {now:?}");
             return world.fail("C5", words);
         }
@@ -395,7 +395,7 @@ fn late(world: &mut World, home: usize, session: usize) {
         return;
     }
     let history = &world.history;
-    let (Some(longest), Some(last)) = (history.longest[session], history.last_use.get(&session)) else {
+    let (Some(longest), Some(last)) = (history.longest[session], history.last_touch.get(&session)) else {
         return;
     };
     let most = last / 1000 + longest + 2 * world.plan.clocks.skew_ms + EPSILON_MS;
@@ -409,15 +409,15 @@ fn late(world: &mut World, home: usize, session: usize) {
     }
 }
 
-/// C5 and C7: a session that is not there was ended, or its time is over.
+/// C5 and C7: a session that is not there was deleted, or has expired.
 pub fn gone(world: &mut World, home: usize, session: usize) {
     world.numbers.checked_reads += 1;
     if world.plan.clocks.beyond || !world.plan.everywhere() {
-        return; // in `backup` mode a node need not hold what was used there
+        return; // in `backup` mode a node need not hold what was touched there
     }
     let history = &world.history;
-    let run = world.hosts[home].run();
-    let Some(last) = history.uses.get(&(session, run)) else {
+    let incarnation = world.hosts[home].incarnation();
+    let Some(last) = history.touches.get(&(session, incarnation)) else {
         return;
     };
     let engine = world.hosts[home].engine.as_ref();
@@ -426,7 +426,7 @@ pub fn gone(world: &mut World, home: usize, session: usize) {
         return;
     }
     let Some(shortest) = history.shortest[session] else {
-        if !history.was_ended(session, last.life) && !world.plan.options.end_on_leave {
+        if !history.was_deleted(session, last.life) && !world.plan.options.end_on_leave {
             let words = format!("{:?} lives for ever and is not at n{home}", history.keys[session]);
             world.fail("C5", words);
         }
@@ -434,9 +434,9 @@ pub fn gone(world: &mut World, home: usize, session: usize) {
     };
     let until = last.at / 1000 + shortest;
     let now = world.now / 1000 + 2 * world.plan.clocks.skew_ms + EPSILON_MS;
-    if now < until && !history.was_ended(session, last.life) && !world.plan.options.end_on_leave {
+    if now < until && !history.was_deleted(session, last.life) && !world.plan.options.end_on_leave {
         let words = format!(
-            "{:?} was used at n{home} {} ms ago, lives {shortest} ms and is not there",
+            "{:?} was touched at n{home} {} ms ago, lives {shortest} ms and is not there",
             history.keys[session],
             (world.now - last.at) / 1000
         );
@@ -457,10 +457,10 @@ pub fn before_message(world: &mut World, index: usize, message: &Message) {
     }
     for (key, record) in records {
         world.numbers.repaired += 1;
-        let told = match engine.table().get(key) {
+        let learned = match engine.table().get(key) {
             Some(mine) => mine.clone().join(record),
             None => true,
         };
-        world.numbers.needless += u64::from(!told);
+        world.numbers.needless += u64::from(!learned);
     }
 }

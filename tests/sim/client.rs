@@ -1,5 +1,5 @@
-//! Clients: each keeps to one node while that serves it and asks one thing after the other. What they are told is
-//! compared with what they did, at once.
+//! Clients: each stays with one node while that serves it, and sends one request after the other. Each answer is compared
+//! at once with what the client did. What a request does to a session is [`crate::operation`]'s.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use limpet_core::session::{Record, Stamp};
 
 use crate::check;
 use crate::draw::Draw;
-use crate::history::Run;
+use crate::history::Incarnation;
 use crate::operation;
 use crate::report::Rare;
 use crate::view::Rank;
@@ -21,7 +21,7 @@ use crate::world::{Event, World};
 pub struct Pending {
     pub request: u64,
     pub writes: Vec<usize>,
-    pub deadlines: Vec<usize>,
+    pub deletions: Vec<usize>,
 }
 
 /// What a client asks for.
@@ -34,23 +34,23 @@ pub enum Asked {
     Rename,
 }
 
-/// How often a session is asked for, which may turn out to have another id.
+/// How often a session is fetched, which may turn out to have another id.
 const FETCH_ROUNDS: u32 = 2;
 
 /// One client.
 #[derive(Debug)]
 pub struct Client {
     pub home: usize,
-    /// Which run of its node it spoke to last.
-    pub run: Run,
+    /// The incarnation of its node that it spoke to last.
+    pub incarnation: Incarnation,
     pub sessions: Vec<usize>,
     pub pending: Option<Pending>,
-    /// The session its node asks others for: run, fetch, place among its sessions, what it wants, rounds left.
-    pub fetching: Option<(Run, u64, usize, Asked, u32)>,
+    /// The session its node fetches: incarnation, fetch, index among the client's sessions, the request, rounds left.
+    pub fetching: Option<(Incarnation, u64, usize, Asked, u32)>,
     pub requests: u64,
-    /// What it has seen of attributes in this run: nothing earlier may show up again.
+    /// What it has seen of attributes in this incarnation: nothing earlier may show up again.
     pub seen: HashMap<(usize, usize), Rank>,
-    /// Ends it has seen.
+    /// Deletions it has seen.
     pub over: HashMap<usize, Stamp>,
     /// Whether it had to leave its node.
     pub moved: bool,
@@ -67,7 +67,7 @@ pub fn arrive(world: &mut World) {
         let own = draw.between(1, 5);
         let client = Client {
             home: draw.index(world.plan.nodes),
-            run: (0, 0),
+            incarnation: (0, 0),
             sessions: (0..own).map(|_| draw.pick(&sessions)).collect(),
             pending: None,
             fetching: None,
@@ -108,9 +108,9 @@ pub fn request(world: &mut World, index: usize) {
         return;
     }
     let client = &mut world.clients[index];
-    let run = world.hosts[home].run();
-    if client.run != run {
-        client.run = run;
+    let incarnation = world.hosts[home].incarnation();
+    if client.incarnation != incarnation {
+        client.incarnation = incarnation;
         client.seen.clear();
         client.over.clear();
     }
@@ -131,7 +131,7 @@ pub fn request(world: &mut World, index: usize) {
     make_local(world, index, position, asked, FETCH_ROUNDS);
 }
 
-/// Sees to it that the session is at the client's node, as the daemon does before it answers; then asks.
+/// Has the client's node fetch the session, as the daemon does before it answers; then sends the request.
 fn make_local(world: &mut World, index: usize, position: usize, asked: Asked, rounds: u32) {
     let (home, session) = (world.clients[index].home, world.clients[index].sessions[position]);
     let key = world.history.keys[session].clone();
@@ -141,8 +141,8 @@ fn make_local(world: &mut World, index: usize, position: usize, asked: Asked, ro
     match missing.flatten().filter(|_| rounds > 0) {
         Some(Ok(Some(id))) => {
             world.reached.note(Rare::Fetched);
-            let run = world.hosts[home].run();
-            world.clients[index].fetching = Some((run, id, position, asked, rounds - 1));
+            let incarnation = world.hosts[home].incarnation();
+            world.clients[index].fetching = Some((incarnation, id, position, asked, rounds - 1));
             let requests = world.clients[index].requests;
             world.after(3_000_000, Event::GiveUp(index, requests));
         }
@@ -152,13 +152,13 @@ fn make_local(world: &mut World, index: usize, position: usize, asked: Asked, ro
     }
 }
 
-/// A node has asked the others for a session.
+/// A node's fetch of a session is over.
 pub fn fetched(world: &mut World, home: usize, id: u64, answered: bool) {
-    let run = world.hosts[home].run();
+    let incarnation = world.hosts[home].incarnation();
     let waits = |client: &Client| {
         client
             .fetching
-            .is_some_and(|(at, waits_for, ..)| (at, waits_for) == (run, id))
+            .is_some_and(|(at, waits_for, ..)| (at, waits_for) == (incarnation, id))
     };
     let Some(index) = world.clients.iter().position(waits) else {
         return;
@@ -217,7 +217,7 @@ pub fn current(world: &World, home: usize, session: usize) -> usize {
     current.map_or(session, |key| world.history.named(&key))
 }
 
-pub fn wait(world: &mut World, index: usize, write_set: WriteSet, writes: Vec<usize>, deadlines: Vec<usize>) {
+pub fn wait(world: &mut World, index: usize, write_set: WriteSet, writes: Vec<usize>, deletions: Vec<usize>) {
     let client = &mut world.clients[index];
     let home = client.home;
     let level = client.draw.pick(&[
@@ -234,7 +234,7 @@ pub fn wait(world: &mut World, index: usize, write_set: WriteSet, writes: Vec<us
     client.pending = Some(Pending {
         request,
         writes,
-        deadlines,
+        deletions,
     });
     let epoch = world.hosts[home].epoch;
     match world.call(home, |engine, now| {
@@ -284,7 +284,7 @@ pub fn disconnected(world: &mut World, host: usize) {
         .copied()
         .collect();
     for client in &mut world.clients {
-        client.fetching.take_if(|(run, ..)| run.0 == host);
+        client.fetching.take_if(|(incarnation, ..)| incarnation.0 == host);
     }
     for waiter in waiting {
         if let Some((client, request)) = world.waiters.remove(&waiter) {

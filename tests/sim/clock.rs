@@ -1,5 +1,5 @@
-//! A node's clocks. The wall clock is off by something that may change; the monotonic one begins with the process
-//! and is never wrong.
+//! The clocks of a node. The wall clock is off by an amount that may change; the monotonic one begins with the process and
+//! is never wrong.
 
 use std::time::Duration;
 

@@ -89,7 +89,8 @@ impl World {
             return;
         };
         let outputs = keeper.tick(&(engine, clocks), now, self.draw.fraction());
-        let wake = keeper.next_wake().as_micros() as u64;
+        // Rounded up, for at an earlier microsecond nothing would be due.
+        let wake = keeper.next_wake().as_nanos().div_ceil(1000) as u64;
         self.wake_keeper(index, wake.max(at));
         self.carry_out_links(index, outputs);
     }

@@ -1,4 +1,4 @@
-//! Chance, all of it from one seed, so that a run can be had again. Nothing here reads a clock or the system.
+//! Chance, all of it from one seed, so that a run can be repeated. Nothing here reads a clock or the system.
 
 use std::time::Duration;
 

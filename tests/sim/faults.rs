@@ -1,5 +1,6 @@
-//! What goes wrong, one thing after the other and several at once, each with the end it will have: cuts of every
-//! shape, links that flap or crawl, processes that die, stop or leave, clocks that jump.
+//! The faults: partitions of every shape, links that flap or crawl, processes that die, stop or leave, clocks that jump.
+//! Several may last at once, and each has an end, until a core is spared ([`spare_a_core`]). Which kinds there are in a
+//! run is the plan's.
 
 use std::time::Duration;
 
@@ -19,17 +20,17 @@ use crate::world::{Event, World};
 pub enum Act {
     Start(usize),
     Resume(usize),
-    /// Packets of these ordered pairs fare so from now on.
+    /// What becomes of packets of these ordered pairs from now on.
     Pass(Vec<(usize, usize)>, Pass),
-    /// New connections of these ordered pairs fare so from now on.
+    /// What becomes of new connections of these ordered pairs from now on.
     Dials(Vec<(usize, usize)>, Pass),
-    /// The two change between well and cut, so many times more.
+    /// The path between the two is cut and healed, this many times more.
     Flap(usize, usize, Pass, u32),
     Rate(Vec<(usize, usize)>, Option<u64>),
     Far(Vec<(usize, usize)>, u64),
     Clock(usize, i64),
     Stop(usize, Option<u64>),
-    /// A cut of the sessions' side is over.
+    /// A partition is over.
     CutOver,
 }
 
@@ -41,7 +42,7 @@ pub struct Faults {
     to_the_last: bool,
     /// Steps of an earlier generation do not happen any more.
     pub generation: u32,
-    /// Cuts at present.
+    /// Partitions at present.
     pub cuts: u32,
 }
 
@@ -96,7 +97,7 @@ pub fn strike(world: &mut World) {
     world.numbers.faults += 1;
     world
         .trace
-        .send(world.now, "fault", one, other, lasts, format!("{kind:?}"));
+        .note(world.now, "fault", one, other, lasts, format!("{kind:?}"));
     match kind {
         Fault::Split => cut(world, sides, broken, lasts),
         Fault::OneWay => {
@@ -213,13 +214,13 @@ fn die(world: &mut World, kind: Fault, index: usize, lasts: u64) {
         lasts
     };
     if kind == Fault::Leave {
-        let deadlines = world.plan.options.end_on_leave;
+        let end_sessions = world.plan.options.end_on_leave;
         if world.hosts[index].paused {
             return;
         }
         world.trace.line(world.now, "leave", index, 0, 0);
         world.call(index, |engine, now| {
-            if deadlines {
+            if end_sessions {
                 let mut next = Some(Cursor::default());
                 while let Some(from) = next {
                     next = engine.delete_some(&from, now);
@@ -252,7 +253,7 @@ fn burst(world: &mut World, index: usize) {
     if world.clients[client].home != index || world.clients[client].pending.is_some() {
         return;
     }
-    if world.clients[client].run != world.hosts[index].run() {
+    if world.clients[client].incarnation != world.hosts[index].incarnation() {
         return;
     }
     for _ in 0..12 {
@@ -281,7 +282,7 @@ pub fn act(world: &mut World, act: Act) {
         Act::Pass(pairs, pass) => {
             world
                 .trace
-                .send(world.now, "pass", 0, 0, 0, format!("{pass:?} {pairs:?}"));
+                .note(world.now, "pass", 0, 0, 0, format!("{pass:?} {pairs:?}"));
             for (a, b) in pairs {
                 world.net.path_mut(a, b).pass = pass;
                 world.path_changed(a, b);
@@ -323,7 +324,7 @@ pub fn act(world: &mut World, act: Act) {
         Act::Clock(index, off) => {
             world
                 .trace
-                .send(world.now, "clock", index, 0, 0, format!("{off} ms"));
+                .note(world.now, "clock", index, 0, 0, format!("{off} ms"));
             world.hosts[index].clock.off_ms = off;
         }
         Act::Stop(index, again) => {
@@ -357,7 +358,7 @@ pub fn spare_a_core(world: &mut World) {
         for member in &core {
             // One way only, or both, or as it is.
             let draw = &mut world.faults.draw;
-            // Which node holds what follows from the members; who is half there is nobody's in particular.
+            // In `backup` mode the members decide which node holds what, and a member that is half there decides nothing.
             let whole = backup;
             let (there, back) = (whole || draw.chance(0.3), whole || draw.chance(0.3));
             let pass = draw.pick(&[Pass::Drop, Pass::Reject]);
@@ -376,7 +377,7 @@ pub fn spare_a_core(world: &mut World) {
         }
     }
     world.net.weather.gossip_loss = 0.0;
-    world.trace.send(world.now, "core", 0, 0, 0, format!("{core:?}"));
+    world.trace.note(world.now, "core", 0, 0, 0, format!("{core:?}"));
     for index in 0..world.plan.nodes {
         if world.hosts[index].engine.as_ref().is_some_and(Engine::is_leaving) {
             world.crash(index, false); // who leaves is gone soon, whatever else is wrong

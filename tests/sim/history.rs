@@ -1,5 +1,5 @@
-//! What clients did and were told, in a form that checks need little memory for: one line a write, with the stamp
-//! the node gave it. Written beside the product and never by asking it to merge.
+//! The history: what clients did and what nodes answered, one line per write, with the stamp the node gave it. It is written
+//! beside the product, and never by asking the product to merge; [`crate::check`] compares the two.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,8 +9,8 @@ use limpet_wire::report::IdleLimit;
 
 use crate::view;
 
-/// A run of a node: what it holds it holds until the run ends.
-pub type Run = (usize, u32);
+/// An incarnation of a node, as one memory: what it holds it holds until it dies or starts over.
+pub type Incarnation = (usize, u32);
 
 /// Attributes sessions have.
 pub const NAMES: [&str; 4] = ["a0", "a1", "a2", "a3"];
@@ -23,24 +23,24 @@ pub struct Write {
     pub life: Stamp,
     pub stamp: Stamp,
     pub at: u64,
-    /// Runs that are known to have held it.
-    pub holders: Vec<Run>,
+    /// Incarnations that are known to have held it.
+    pub holders: Vec<Incarnation>,
     /// How many copies its writer was told of.
     pub told: usize,
 }
 
-/// An end somebody asked for.
+/// A deletion that a client asked for.
 #[derive(Debug)]
-pub struct End {
+pub struct Deletion {
     pub session: usize,
     pub stamp: Stamp,
     pub at: u64,
-    pub holders: Vec<Run>,
+    pub holders: Vec<Incarnation>,
 }
 
-/// The last use of a session in one run.
+/// The last touch of a session in one incarnation.
 #[derive(Debug, Clone, Copy)]
-pub struct Use {
+pub struct Touch {
     pub life: Stamp,
     pub at: u64,
 }
@@ -59,14 +59,14 @@ pub struct History {
     /// When a session was renamed last.
     pub renamed: Vec<Option<u64>>,
     pub writes: Vec<Write>,
-    pub deadlines: Vec<End>,
-    pub uses: HashMap<(usize, Run), Use>,
-    /// When a session was last used anywhere.
-    pub last_use: HashMap<usize, u64>,
-    /// What was written, by where and when: the value's own words, or nothing for a removal.
+    pub deletions: Vec<Deletion>,
+    pub touches: HashMap<(usize, Incarnation), Touch>,
+    /// When a session was last touched anywhere.
+    pub last_touch: HashMap<usize, u64>,
+    /// What was written, by session, attribute and stamp: the value, or nothing for a removal.
     pub values: HashMap<(usize, usize, Stamp), Option<Value>>,
-    /// Which runs lost their memory, and when.
-    pub lost: Vec<(Run, u64)>,
+    /// Which incarnations lost their memory, and when.
+    pub lost: Vec<(Incarnation, u64)>,
     counter: u64,
 }
 
@@ -114,25 +114,25 @@ impl History {
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     }
 
-    /// A run lost what it held.
-    pub fn lost_memory(&mut self, run: Run, at: u64) {
-        self.lost.push((run, at));
+    /// An incarnation lost what it held.
+    pub fn lost_memory(&mut self, incarnation: Incarnation, at: u64) {
+        self.lost.push((incarnation, at));
     }
 
-    /// How many runs lost what they held since `at`.
+    /// How many incarnations lost what they held since `at`.
     pub fn losses_since(&self, at: u64) -> usize {
         self.lost.iter().filter(|(_, when)| *when >= at).count()
     }
 
-    /// A session was used.
-    pub fn last_touch(&mut self, session: usize, run: Run, life: Stamp, at: u64) {
-        self.uses.insert((session, run), Use { life, at });
-        self.last_use.insert(session, at);
+    /// A session was touched.
+    pub fn touched(&mut self, session: usize, incarnation: Incarnation, life: Stamp, at: u64) {
+        self.touches.insert((session, incarnation), Touch { life, at });
+        self.last_touch.insert(session, at);
     }
 
-    /// Whether anybody asked for an end of the session that covers `life`.
-    pub fn was_ended(&self, session: usize, life: Stamp) -> bool {
-        self.deadlines
+    /// Whether a client deleted the session in `life` or later.
+    pub fn was_deleted(&self, session: usize, life: Stamp) -> bool {
+        self.deletions
             .iter()
             .any(|end| end.session == session && end.stamp >= life)
     }
@@ -148,7 +148,7 @@ impl Write {
                 .is_some_and(|(rank, _)| rank >= (self.life, self.stamp))
     }
 
-    /// The same, whatever is heard later: that a session was found idle may turn out wrong.
+    /// The same, whatever arrives later: an expiry may be refuted.
     pub fn is_kept_in(&self, record: Option<&Record>) -> bool {
         let attribute = record.and_then(|record| view::attribute(record, NAMES[self.name]));
         record.is_some_and(|record| record.lifecycle.deleted >= self.life)
@@ -162,10 +162,10 @@ impl Write {
     }
 }
 
-impl End {
-    /// Whether a record knows of this end.
+impl Deletion {
+    /// Whether a record knows of this deletion.
     pub fn is_in(&self, record: Option<&Record>) -> bool {
-        record.is_some_and(|record| view::ended(record) >= self.stamp)
+        record.is_some_and(|record| view::deleted(record) >= self.stamp)
     }
 }
 

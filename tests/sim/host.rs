@@ -14,7 +14,7 @@ use limpet_core::replication::message::DeclaredWorker;
 use limpet_core::replication::position::StreamId;
 
 use crate::clock::WallClock;
-use crate::history::Run;
+use crate::history::Incarnation;
 use crate::network::ConnId;
 use crate::plan::Plan;
 use crate::world::Event;
@@ -183,7 +183,7 @@ impl Host {
     }
 
     /// What it remembers, as the history calls it.
-    pub fn run(&self) -> Run {
+    pub fn incarnation(&self) -> Incarnation {
         (self.index, self.memory)
     }
 

@@ -196,7 +196,7 @@ impl World {
         };
         self.trace
             .count(self.now, crate::report::kind(&message), from, to, 0);
-        if self.tells {
+        if self.verbose {
             println!(
                 "  {:>11.6} n{from} to n{to}: {}",
                 self.now as f64 / 1e6,

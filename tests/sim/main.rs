@@ -1,10 +1,10 @@
-//! Whole clusters in one process under virtual time: engines as the daemon runs them, a network, clocks and clients
-//! that are drawn from one seed, faults that are drawn from it as well, and claims that are checked as it goes.
+//! The simulator: whole clusters in one process under virtual time. Engines and link keepers are those of the daemon; the
+//! network, the clocks, the clients and the faults are drawn from one seed, and claims are checked as it goes.
 //!
 //! ```text
 //! LIMPET_SIM_SEEDS=300 LIMPET_SIM_FROM=0 cargo test --workspace --test sim seeds
 //! ```
-//! No sockets, no tasks and no files: those are asked about by the tests with real processes.
+//! Sockets, tasks and files are left to the tests with real processes.
 
 mod check;
 mod client;

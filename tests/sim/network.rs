@@ -1,6 +1,6 @@
-//! The network: paths that pass, drop or reject, and connections over them, each an ordered stream of messages one
-//! way. What a connection carries when it breaks arrives up to some message, or not at all; nothing is reordered
-//! inside it. Events are the world's; this says only what the wires would do.
+//! The network: paths that pass, drop or reject packets, and connections over them. A connection carries messages in order and
+//! one way; when it breaks, those on their way arrive up to some message, or not at all. Who connects, writes and reads is
+//! decided elsewhere.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,7 +17,7 @@ pub enum Pass {
     /// They arrive.
     #[default]
     Open,
-    /// They vanish without a word.
+    /// They vanish silently.
     Drop,
     /// The sender is told at once that there is no way.
     Reject,
@@ -44,7 +44,7 @@ pub struct Flight {
     pub bytes: Vec<u8>,
 }
 
-/// One connection, on which only the dialler speaks.
+/// One connection, on which only the dialler sends.
 #[derive(Debug)]
 pub struct Conn {
     pub from: usize,

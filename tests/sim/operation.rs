@@ -1,5 +1,5 @@
-//! What clients do with a session, each noted as the node answered it: change, read, use, end, give another id. Which
-//! client does what and when is [`crate::client`]'s.
+//! The operations of clients on a session: patch, read, touch, delete, rename. Each is noted in the history as the node
+//! answered it. Which client does what and when is [`crate::client`]'s.
 
 use limpet_core::engine::sessions::{Patch, Refused};
 use limpet_core::session::Stamp;
@@ -7,7 +7,7 @@ use limpet_wire::report::IdleLimit;
 
 use crate::check;
 use crate::client::{current, held, wait};
-use crate::history::{End, NAMES, Write};
+use crate::history::{Deletion, NAMES, Write};
 use crate::report::Rare;
 use crate::view;
 use crate::world::World;
@@ -68,7 +68,7 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
         world.history.lifetime(session, idle);
     }
     check::stamp(world, home, version);
-    let run = world.hosts[home].run();
+    let incarnation = world.hosts[home].incarnation();
     let mut writes = Vec::new();
     let record = held(world, home, session);
     for name in names {
@@ -89,7 +89,7 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
         let Some(name) = NAMES.iter().position(|known| *known == name && rank.1 == version) else {
             continue;
         };
-        if rank.0 == version && view::ended(&record) > Stamp::ZERO {
+        if rank.0 == version && view::deleted(&record) > Stamp::ZERO {
             world.reached.note(Rare::Revival);
         }
         world
@@ -103,11 +103,11 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
             life: rank.0,
             stamp: version,
             at,
-            holders: vec![run],
+            holders: vec![incarnation],
             told: 1,
         });
         world.clients[index].seen.insert((session, name), rank);
-        world.history.last_touch(session, run, rank.0, at);
+        world.history.touched(session, incarnation, rank.0, at);
     }
     if world.clients[index].moved && world.faults.cuts > 0 {
         world.reached.note(Rare::TakeoverInCut);
@@ -132,15 +132,18 @@ pub fn touch(world: &mut World, index: usize, session: usize) {
     let session = current(world, home, session);
     match world.call(home, |engine, now| engine.touch(&key, now)) {
         Some(Ok(_)) => {
-            let run = world.hosts[home].run();
+            let incarnation = world.hosts[home].incarnation();
             match held(world, home, session).life() {
-                Some(life) => world.history.last_touch(session, run, life, world.now),
-                None => world.fail("C5", format!("{key:?} was used at n{home} and is not there")),
+                Some(life) => world.history.touched(session, incarnation, life, world.now),
+                None => world.fail("C5", format!("{key:?} was touched at n{home} and is not there")),
             }
         }
         Some(Err(Refused::NotFound)) => check::gone(world, home, session),
         Some(Err(Refused::Incomplete)) => world.reached.note(Rare::Incomplete),
-        other => world.fail("C8", format!("n{home} is ready and answers a use with {other:?}")),
+        other => world.fail(
+            "C8",
+            format!("n{home} is ready and answers a touch with {other:?}"),
+        ),
     }
 }
 
@@ -151,13 +154,13 @@ pub fn delete(world: &mut World, index: usize, session: usize) {
     match world.call(home, |engine, now| engine.delete(&key, now)) {
         Some(Ok(written)) => {
             check::stamp(world, home, written.version);
-            let run = world.hosts[home].run();
-            let end = world.history.deadlines.len();
-            world.history.deadlines.push(End {
+            let incarnation = world.hosts[home].incarnation();
+            let end = world.history.deletions.len();
+            world.history.deletions.push(Deletion {
                 session,
                 stamp: written.version,
                 at,
-                holders: vec![run],
+                holders: vec![incarnation],
             });
             world.clients[index].over.insert(session, written.version);
             wait(world, index, written.write_set, Vec::new(), vec![end]);
@@ -191,9 +194,9 @@ pub fn rename(world: &mut World, index: usize, position: usize) {
     };
     world.reached.note(Rare::Rename);
     check::stamp(world, home, written.version);
-    let run = world.hosts[home].run();
+    let incarnation = world.hosts[home].incarnation();
     let moved = held(world, home, to);
-    let over = view::ended(&held(world, home, from));
+    let over = view::deleted(&held(world, home, from));
     let line = world.history.lines[from].clone();
     world.history.lines[to].extend(line);
     world.history.shortest[to] = world.history.shortest[from];
@@ -213,19 +216,19 @@ pub fn rename(world: &mut World, index: usize, position: usize) {
             life: rank.0,
             stamp: rank.1,
             at,
-            holders: vec![run],
+            holders: vec![incarnation],
             told: 1,
         });
     }
     if let Some(life) = moved.life() {
-        world.history.last_touch(to, run, life, at);
+        world.history.touched(to, incarnation, life, at);
     }
-    let end = world.history.deadlines.len();
-    world.history.deadlines.push(End {
+    let end = world.history.deletions.len();
+    world.history.deletions.push(Deletion {
         session: from,
         stamp: over,
         at,
-        holders: vec![run],
+        holders: vec![incarnation],
     });
     world.clients[index].over.insert(from, over);
     wait(world, index, written.write_set, writes, vec![end]);

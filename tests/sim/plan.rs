@@ -1,4 +1,4 @@
-//! What one seed draws before anything runs: the cluster, its options, its network, its faults, its clients.
+//! The plan: everything that one seed draws before anything runs. The cluster, its options, network, faults and clients.
 
 use std::time::Duration;
 
@@ -39,11 +39,11 @@ impl Plan {
 /// What kind of cluster is simulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// `delta` mode, and ends are remembered for a day.
+    /// `delta` mode, and tombstones live for a day.
     Delta,
     /// `backup` mode.
     Backup,
-    /// `delta` mode, and ends are forgotten within seconds.
+    /// `delta` mode, and tombstones live for seconds.
     Forgetful,
 }
 
@@ -58,8 +58,8 @@ impl Kind {
         }
     }
 
-    /// How it is asked for, before `make`.
-    pub fn words(self) -> String {
+    /// The setting that asks for it, before `make`.
+    pub fn setting(self) -> String {
         match self {
             Self::Delta => String::new(),
             Self::Backup => format!("{MODE}=backup "),

@@ -1,4 +1,4 @@
-//! What runs were like: rare branches reached, and figures. Printed for all runs together.
+//! The report of many runs together: which rare branches were reached, and figures with their bounds.
 
 use std::collections::BTreeMap;
 
@@ -67,11 +67,11 @@ impl Reached {
 
     /// In how many runs which was reached.
     pub fn runs(&self) -> String {
-        let said: Vec<_> = ALL
+        let counts: Vec<_> = ALL
             .iter()
             .map(|rare| format!("{rare:?} {}", self.0.get(rare).unwrap_or(&0)))
             .collect();
-        said.join(", ")
+        counts.join(", ")
     }
 }
 
@@ -102,7 +102,7 @@ pub struct Numbers {
     pub delta_bytes: u64,
     pub digest_bytes: u64,
     pub gossip_bytes: u64,
-    /// Records asked for by a node that was ready, and how many of them told it nothing.
+    /// Records asked for by a node that was ready, and how many of them brought nothing new.
     pub repaired: u64,
     pub needless: u64,
     /// Sessions of which a core that agrees holds a part only, because the rest was lost or let go.
@@ -245,7 +245,7 @@ pub fn kind(message: &Message) -> &'static str {
     }
 }
 
-/// A message in a line, for people.
+/// A message in one line of text.
 pub fn brief(message: &Message) -> String {
     match message {
         Message::Gossip(bytes) => format!("gossip of {} bytes", bytes.len()),

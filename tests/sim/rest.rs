@@ -1,4 +1,5 @@
-//! The claims about a core that was spared: that it comes to rest, and what has to be true of its tables then.
+//! The claims about a core that was spared: that it comes to rest, and what has to be true of its tables then. Claims about
+//! single answers are [`crate::check`]'s.
 
 use limpet_core::base::id::NodeId;
 use limpet_core::engine::{Engine, Mode};
@@ -7,14 +8,14 @@ use limpet_core::session::Record;
 use limpet_core::store::Memory;
 
 use crate::check::{EPSILON_MS, everywhere, sound};
-use crate::history::{NAMES, Run, Write};
+use crate::history::{Incarnation, NAMES, Write};
 use crate::host::name_of;
 use crate::view;
 use crate::world::World;
 
 type Wrong = (&'static str, String);
 
-/// C1, first half: whether the core has come to rest: all ready, all linked both ways, all told, all digests equal.
+/// C1, first half: whether the core has come to rest: all ready, all linked both ways, everything sent, all digests equal.
 pub fn is_converged(world: &World) -> Result<(), String> {
     let mut first: Option<(usize, Vec<u64>)> = None;
     for index in &world.core {
@@ -29,12 +30,14 @@ pub fn is_converged(world: &World) -> Result<(), String> {
             if !member.is_some_and(|member| member.active && member.linked && member.ready) {
                 return Err(format!("n{index} takes n{other} for {member:?}"));
             }
-            // What clients did last is told; sessions may go on ending.
+            // What clients did last is acknowledged; sessions may go on expiring.
             let peer = engine.peers().get(&world.hosts[*other].id);
-            let told_ms = peer.map_or(0, |peer| peer.outboxes().acknowledged_until_ms());
-            let untold_ms = engine.idle_ms(world.hosts[*index].now(world.now)) - told_ms;
-            if untold_ms > world.closed.map_or(0, |at| world.now - at) / 1000 {
-                return Err(format!("n{index} has told n{other} nothing for {untold_ms} ms"));
+            let acknowledged_ms = peer.map_or(0, |peer| peer.outboxes().acknowledged_until_ms());
+            let behind_ms = engine.idle_ms(world.hosts[*index].now(world.now)) - acknowledged_ms;
+            if behind_ms > world.closed.map_or(0, |at| world.now - at) / 1000 {
+                return Err(format!(
+                    "n{index} has had nothing acknowledged by n{other} for {behind_ms} ms"
+                ));
             }
         }
         if !world.plan.everywhere() {
@@ -47,7 +50,7 @@ pub fn is_converged(world: &World) -> Result<(), String> {
             }
             let in_core = |node: &&NodeId| world.core.iter().any(|other| world.hosts[*other].id == **node);
             if let Some(node) = engine.nodes_owed_tombstones().find(in_core) {
-                return Err(format!("n{index} has to tell {node} of an end"));
+                return Err(format!("n{index} owes {node} a tombstone"));
             }
             continue;
         }
@@ -128,7 +131,7 @@ fn placed(world: &World) -> Option<Wrong> {
                     .as_ref()
                     .is_none_or(|holders| holders.contains(&name_of(*other)));
                 let there = theirs.table().get(key).unwrap_or(&nothing);
-                if due && !view::same_but_uses(record, there) {
+                if due && !view::same_but_touches(record, there) {
                     let words = format!("{key:?}: {record:?} at n{index} and {there:?} at n{other}");
                     return Some(("C1", words));
                 }
@@ -138,14 +141,14 @@ fn placed(world: &World) -> Option<Wrong> {
     None
 }
 
-fn survives(world: &World, holders: &[Run]) -> bool {
+fn survives(world: &World, holders: &[Incarnation]) -> bool {
     holders.iter().any(|(index, memory)| {
         let host = &world.hosts[*index];
         world.core.contains(index) && host.memory == *memory && host.engine.is_some()
     })
 }
 
-/// C2: what a run of the core held, it holds. In `backup` mode, what so many nodes held that not all of them can be
+/// C2: what an incarnation in the core held, it holds. In `backup` mode, what so many nodes held that not all of them can be
 /// gone, somebody holds.
 fn kept(world: &World) -> Option<Wrong> {
     if world.plan.clocks.beyond {
@@ -154,8 +157,8 @@ fn kept(world: &World) -> Option<Wrong> {
     let history = &world.history;
     // What is over where it was held need not be known to have been elsewhere: that tables agree is enough.
     let there = |write: &Write, table: &Memory| {
-        // Ends are forgotten after a while, and the id may be used again.
-        let over = history.was_ended(write.session, write.life)
+        // Tombstones are forgotten after a while, and the id may be used again.
+        let over = history.was_deleted(write.session, write.life)
             || history.shortest[write.session].is_some()
             || world.plan.options.end_on_leave;
         over && world.plan.options.tombstone_life <= world.plan.safety
@@ -164,8 +167,8 @@ fn kept(world: &World) -> Option<Wrong> {
     let table = |index: &usize| world.hosts[*index].engine.as_ref().map(Engine::table);
     let forgot = |write: &Write| {
         if world.plan.everywhere() {
-            let mut runs = write.holders.iter().filter(|run| survives(world, &[**run]));
-            return runs.any(|run| table(&run.0).is_some_and(|table| !there(write, table)));
+            let mut held = write.holders.iter().filter(|held| survives(world, &[**held]));
+            return held.any(|incarnation| table(&incarnation.0).is_some_and(|table| !there(write, table)));
         }
         let lost = history.losses_since(write.at) + world.plan.nodes - world.core.len();
         let mut tables = world.core.iter().filter_map(table);
@@ -189,13 +192,13 @@ fn kept(world: &World) -> Option<Wrong> {
     Some(("C2", words))
 }
 
-/// C3: what a run of the core knew to be over, is over in all of the core. In `backup` mode, what one knows by now: a node
-/// that hands a session over, which has begun again under its id, hands over with it that it was over before.
+/// C3: what an incarnation in the core knew to be deleted is deleted in all of the core. In `backup` mode, what one knows by
+/// now: a node that hands a session off which began again under its id hands the tombstone off with it.
 fn stays_over(world: &World, engine: &Engine) -> Option<Wrong> {
     let history = &world.history;
-    let returned = history.deadlines.iter().find(|end| {
+    let returned = history.deletions.iter().find(|end| {
         let record = engine.table().get(&history.keys[end.session]);
-        // What was found idle is kept for a while by who has not heard of its end, and not served.
+        // An expired session is kept for a while by nodes that have no tombstone of it, and not served.
         let record = record.filter(|record| record.is_alive());
         let back = record.is_some_and(|record| {
             view::attributes(record).any(|(_, rank, _)| rank.0 <= end.stamp)
@@ -215,7 +218,7 @@ fn stays_over(world: &World, engine: &Engine) -> Option<Wrong> {
     Some((
         "C3",
         format!(
-            "{key:?} was ended at {:?}, which {:?} knew, and is back: {}",
+            "{key:?} was deleted at {:?}, which {:?} knew, and is back: {}",
             returned.stamp,
             returned.holders,
             everywhere(world, Some(returned.session))
@@ -223,18 +226,18 @@ fn stays_over(world: &World, engine: &Engine) -> Option<Wrong> {
     ))
 }
 
-/// C7: nothing ended before its time: a use that a run of the core knows of counts in all of the core.
+/// C7: nothing expires too early: a touch that an incarnation in the core knows of counts in all of the core.
 fn alive(world: &mut World) {
     if world.plan.clocks.beyond || world.plan.options.end_on_leave {
         return;
     }
     let held_back = world.plan.options.touch_interval.as_millis() as u64;
     let mut wrong = None;
-    let mut uses: Vec<_> = world.history.uses.iter().collect();
-    uses.sort_unstable_by_key(|((session, run), _)| (*session, *run));
-    for ((session, run), last) in uses {
+    let mut uses: Vec<_> = world.history.touches.iter().collect();
+    uses.sort_unstable_by_key(|((session, incarnation), _)| (*session, *incarnation));
+    for ((session, incarnation), last) in uses {
         let history = &world.history;
-        if !survives(world, &[*run]) || history.was_ended(*session, last.life) {
+        if !survives(world, &[*incarnation]) || history.was_deleted(*session, last.life) {
             continue;
         }
         let lives = history.shortest[*session].unwrap_or(u64::MAX / 4);
@@ -259,14 +262,17 @@ fn alive(world: &mut World) {
             served += usize::from(there.is_some() || overtaken);
             if there.is_none() && !overtaken && world.plan.everywhere() {
                 wrong = Some(format!(
-                    "{key:?} was used at n{} {} ms ago, lives {lives} ms and is not at n{index}",
-                    run.0,
+                    "{key:?} was touched at n{} {} ms ago, lives {lives} ms and is not at n{index}",
+                    incarnation.0,
                     (world.now - last.at) / 1000
                 ));
             }
         }
         if served == 0 {
-            wrong = Some(format!("{key:?} was used at n{} and is nowhere", run.0));
+            wrong = Some(format!(
+                "{key:?} was touched at n{} and is nowhere",
+                incarnation.0
+            ));
         }
     }
     if let Some(words) = wrong {

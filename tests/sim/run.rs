@@ -1,5 +1,5 @@
-//! Runs of seeds: first anything may fail, then a core is spared and has to come to rest. Many seeds run side by
-//! side; each failure is one line that has it again, with what happened last.
+//! Runs of seeds. In each, anything may fail at first; then a core is spared and has to come to rest. Many seeds run side by
+//! side; each failure prints the line that repeats it, with what happened last.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -27,7 +27,7 @@ const BUDGET_US: u64 = 60_000_000;
 /// How often it is looked at.
 const STEP_US: u64 = 250_000;
 
-/// What became of a seed.
+/// How a seed ended.
 struct Outcome {
     failure: Option<String>,
     tail: String,
@@ -40,13 +40,13 @@ fn run(seed: u64, kind: Kind) -> Outcome {
     let plan = Plan::of(seed, kind);
     let safety = plan.safety.as_micros() as u64;
     let mut world = World::new(plan);
-    let told = catch_unwind(AssertUnwindSafe(|| {
+    let ended = catch_unwind(AssertUnwindSafe(|| {
         world.run_until(safety);
         if world.failure.is_none() {
             come_to_rest(&mut world);
         }
     }));
-    if told.is_err() {
+    if ended.is_err() {
         world.fail("panic", "see above".into());
     }
     world.numbers.node_seconds = world.plan.nodes as f64 * world.now as f64 / 1e6;
@@ -117,7 +117,7 @@ fn seeds_in_backup_mode() {
 }
 
 #[test]
-fn seeds_where_ends_are_forgotten_within_seconds() {
+fn seeds_where_tombstones_live_for_seconds() {
     range(Kind::Forgetful, 0, SEEDS_OF_OTHERS);
 }
 
@@ -140,7 +140,7 @@ fn range(kind: Kind, from: u64, seeds: u64) {
                     sum.1.add(&outcome.numbers);
                     if let Some(failure) = outcome.failure {
                         let brief: String = failure.chars().take(FAILURE_SHOWN).collect();
-                        println!("{}make sim SEEDS=1 FROM={seed}   # {brief}", kind.words());
+                        println!("{}make sim SEEDS=1 FROM={seed}   # {brief}", kind.setting());
                         if seeds == 1 {
                             println!("{failure}\n{}", outcome.tail);
                         }

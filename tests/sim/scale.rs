@@ -1,5 +1,5 @@
 //! What a node costs in a large domain: virtual time in steps, every message arrives in the step after the one it was
-//! said in, and nothing fails but the one node that does. Figures are counts and virtual times, the same on every
+//! sent in, and nothing fails but the one node that does. Figures are counts and virtual times, the same on every
 //! machine. [`members`] is membership alone, [`domain`] whole engines. Odd networks and clocks are [`crate::run`]'s.
 
 mod domain;
@@ -21,21 +21,21 @@ pub const BEGIN_MS: u64 = 1_700_000_000_000;
 /// The node that dies. Not the one everybody came to know the others by.
 pub const VICTIM: usize = 1;
 
-/// What a node said per second in a quiet window.
+/// What a node sent per second in a quiet window.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
     pub messages: f64,
     pub bytes: f64,
 }
 
-/// What was said so far.
+/// What was sent so far.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct SentBatch {
+pub struct Sent {
     messages: u64,
     bytes: u64,
 }
 
-impl SentBatch {
+impl Sent {
     pub fn count(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes as u64;
@@ -65,7 +65,7 @@ pub fn index_of(addr: SocketAddr) -> usize {
     }
 }
 
-/// How many nodes take their turns side by side. Their order makes no difference: nothing said in a step is heard in it.
+/// How many nodes take their turns side by side. Their order makes no difference: nothing sent in a step arrives in it.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,4 +1,4 @@
-//! What happened: a hash of all of it, by which two runs of one seed are compared, and the last events for people.
+//! The trace: a hash of everything that happened, by which two runs of one seed are compared, and the last events as text.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ struct Line {
     a: usize,
     b: usize,
     n: u64,
-    words: String,
+    text: String,
 }
 
 /// See the module page.
@@ -35,11 +35,11 @@ impl Trace {
 
     /// An event that is shown if the run fails.
     pub fn line(&mut self, at_us: u64, what: &'static str, a: usize, b: usize, n: u64) {
-        self.send(at_us, what, a, b, n, String::new());
+        self.note(at_us, what, a, b, n, String::new());
     }
 
-    /// The same, with words.
-    pub fn send(&mut self, at_us: u64, what: &'static str, a: usize, b: usize, n: u64, words: String) {
+    /// The same, with text.
+    pub fn note(&mut self, at_us: u64, what: &'static str, a: usize, b: usize, n: u64, text: String) {
         self.count(at_us, what, a, b, n);
         if self.last.len() == KEPT {
             self.last.pop_front();
@@ -50,7 +50,7 @@ impl Trace {
             a,
             b,
             n,
-            words,
+            text,
         });
     }
 
@@ -70,7 +70,7 @@ impl Trace {
                     line.a,
                     line.b,
                     line.n,
-                    line.words
+                    line.text
                 )
             })
             .collect()

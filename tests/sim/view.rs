@@ -1,4 +1,4 @@
-//! How this program looks into a record. Whatever the record's shape, only this file knows it.
+//! A view of records for the checks. Only this file knows the shape of a record.
 
 use limpet_core::session::{Lifecycle, Record, Stamp, Value};
 
@@ -20,31 +20,31 @@ pub fn attributes(record: &Record) -> impl Iterator<Item = (&str, Rank, Option<&
         .map(|(name, register)| (&**name, (register.life, register.stamp), register.value.as_ref()))
 }
 
-/// Every life up to this one is over.
-pub fn ended(record: &Record) -> Stamp {
+/// Every life up to this one was deleted.
+pub fn deleted(record: &Record) -> Stamp {
     record.lifecycle.deleted
 }
 
-/// Whether it says that this life was over: deleted, or found idle and not used since.
+/// Whether this life is over, by this record: deleted, or expired and not refuted since.
 pub fn is_over(record: &Record, life: Stamp) -> bool {
     let goes_on = record.is_alive() && record.life() == record.lifecycle.expired.map(|last| last.life);
     record.lifecycle.deleted >= life
         || !goes_on && record.lifecycle.expired.is_some_and(|last| last.life >= life)
 }
 
-/// Whether a life that began later, elsewhere, took the place of this one: lives are joined, and the last use of the
+/// Whether a life that began later, elsewhere, took the place of this one: lives are joined, and the last touch of the
 /// later one counts.
 pub fn was_overtaken(record: &Record, life: Stamp) -> bool {
     record.life().max(record.lifecycle.expired.map(|last| last.life)) > Some(life)
 }
 
-/// Whether it was found idle in this life, and what it held let go, though a later use was heard of since.
+/// Whether it expired in this life and its attributes were dropped, though the expiry was refuted since.
 pub fn was_shed(record: &Record, life: Stamp) -> bool {
     record.lifecycle.expired.is_some_and(|last| last.life >= life) && !record.is_complete()
 }
 
-/// Whether the two are the same but for uses, which nodes keep to themselves for a while.
-pub fn same_but_uses(a: &Record, b: &Record) -> bool {
+/// Whether the two are the same but for touches, which nodes keep to themselves for a while.
+pub fn same_but_touches(a: &Record, b: &Record) -> bool {
     let plain = |record: &Record| {
         let mut record = record.clone();
         record.last_touch = None;

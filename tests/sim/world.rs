@@ -1,5 +1,5 @@
-//! One run: virtual time, what is due when, and everything the rest of this program looks at. Events go to the
-//! links ([`crate::links`]), the clients ([`crate::client`]) and the faults ([`crate::faults`]).
+//! The world of one run: virtual time, what is due when, and everything that the other modules look at. What an event does
+//! is theirs: [`crate::dial`], [`crate::links`], [`crate::client`], [`crate::faults`].
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -59,7 +59,7 @@ pub enum Event {
     GiveUp(usize, u64),
     /// Something goes wrong.
     Fault,
-    /// What went wrong goes on, or ends; of this generation of faults.
+    /// A fault goes on, or ends; of this generation of faults.
     Act(u32, Act),
 }
 
@@ -107,10 +107,10 @@ pub struct World {
     pub numbers: Numbers,
     /// Draws for drivers: backoff, phases.
     pub draw: Draw,
-    /// Who waits for copies: the client, by node, run and waiter.
+    /// Who waits for copies: the client, by node, process and waiter.
     pub waiters: HashMap<(usize, u32, u64), (usize, u64)>,
     /// Whether every message is printed.
-    pub tells: bool,
+    pub verbose: bool,
     /// The first claim that turned out wrong.
     pub failure: Option<String>,
 }
@@ -135,7 +135,7 @@ impl World {
             numbers: Numbers::default(),
             draw: Draw::of(seed, "drivers"),
             waiters: HashMap::new(),
-            tells: std::env::var_os("LIMPET_SIM_TELL").is_some(),
+            verbose: std::env::var_os("LIMPET_SIM_TELL").is_some(),
             failure: None,
             plan,
         };
@@ -175,7 +175,7 @@ impl World {
     /// A claim turned out wrong. The first is the one that counts.
     pub fn fail(&mut self, claim: &str, words: String) {
         if self.failure.is_none() {
-            if self.tells {
+            if self.verbose {
                 println!("  {:>11.6} {claim}", self.now as f64 / 1e6);
             }
             self.failure = Some(format!("{claim}: {words}"));
@@ -200,8 +200,7 @@ impl World {
         }
     }
 
-    /// Which process an event belongs to: it happens only while that run of it is there, and waits while it is
-    /// stopped.
+    /// Which process an event belongs to: it happens only while that process runs, and waits while it is paused.
     fn owner(event: &Event) -> Option<(usize, u32)> {
         match event {
             Event::Tick(host, epoch) | Event::Timer(host, epoch, _) | Event::Keep(host, epoch) => {
@@ -347,7 +346,8 @@ impl World {
             return;
         }
         self.trace.line(self.now, "crash", index, usize::from(dark), 0);
-        self.history.lost_memory(self.hosts[index].run(), self.now);
+        self.history
+            .lost_memory(self.hosts[index].incarnation(), self.now);
         self.net.dark[index] = dark;
         let ids: Vec<ConnId> = self.net.conns.keys().copied().collect();
         for id in ids {
@@ -372,12 +372,12 @@ impl World {
         crate::client::disconnected(self, index);
     }
 
-    /// A process dropped what it had, because it may have missed the end of it.
+    /// A process dropped its table, because it may have missed tombstones.
     fn started_over(&mut self, index: usize) {
         self.trace.line(self.now, "starts over", index, 0, 0);
         self.reached.note(Rare::StartedOver);
         let host = &mut self.hosts[index];
-        self.history.lost_memory(host.run(), self.now);
+        self.history.lost_memory(host.incarnation(), self.now);
         host.memory += 1;
         host.began_memory = self.now;
     }

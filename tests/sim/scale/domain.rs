@@ -14,7 +14,7 @@ use limpet_core::replication::position::StreamId;
 use limpet_core::replication::streams::CONTROL;
 use limpet_wire::report::IdleLimit;
 
-use super::{BEGIN_MS, Rate, SWIM, SentBatch, Timers, VICTIM, addr_of, index_of, threads};
+use super::{BEGIN_MS, Rate, SWIM, Sent, Timers, VICTIM, addr_of, index_of, threads};
 use crate::host::{called, name_of};
 
 /// As many as the configuration's default.
@@ -22,7 +22,7 @@ const STREAMS: usize = 2;
 /// More than the default, so that a hundred nodes that start within seconds need not queue for each other's tables.
 const DONOR_TRANSFERS: usize = 16;
 const REPAIR_INTERVAL: Duration = Duration::from_secs(5);
-/// How often engines are told the time.
+/// How often engines tick.
 const TICK: Duration = Duration::from_millis(50);
 /// How often it is looked whether sessions are where they belong.
 const LOOK: Duration = Duration::from_millis(250);
@@ -30,7 +30,7 @@ const SESSIONS_PER_NODE: usize = 10;
 
 type Link = (usize, usize, StreamId);
 
-/// A node in `backup` mode, what is on its way to it and what it said and wants since it was last looked at.
+/// A node in `backup` mode, what is on its way to it and what it sent and wants since it was last looked at.
 struct Node {
     engine: Engine,
     timers: Timers,
@@ -52,7 +52,7 @@ impl Node {
         }
     }
 
-    /// It hears what arrived, is told the time when it is time, and says what it has to say.
+    /// It receives what arrived, its timers and ticks come when they are due, and it sends what waits.
     fn turn(&mut self, own: usize, links: &BTreeMap<Link, InboundLink>, now: Now, looks: bool, ticks: bool) {
         for (from, on, bytes) in std::mem::take(&mut self.inbox) {
             let message = message::decode(&bytes).expect("what was encoded");
@@ -78,7 +78,7 @@ impl Node {
         }
         for (to, stream) in awake {
             if let Some(on) = links.get(&(own, to, stream)) {
-                self.speak(to, stream, *on);
+                self.send_waiting(to, stream, *on);
             }
         }
     }
@@ -118,20 +118,20 @@ impl Node {
     }
 
     /// Everything that waits for `to` on a stream.
-    fn speak(&mut self, to: usize, stream: StreamId, on: InboundLink) {
+    fn send_waiting(&mut self, to: usize, stream: StreamId, on: InboundLink) {
         loop {
             let peer = name_of(to);
             let messages = self.engine.next_messages(&peer, stream);
-            let encoded = |message| message::encode(message).expect("it can be said");
-            let mut said: Vec<_> = messages.iter().map(encoded).collect();
+            let encoded = |message| message::encode(message).expect("it can be sent");
+            let mut sent: Vec<_> = messages.iter().map(encoded).collect();
             let mut changes = Vec::new();
             if self.engine.next_changes(&peer, stream, &mut changes).is_some() {
-                said.push(changes);
+                sent.push(changes);
             }
-            if said.is_empty() {
+            if sent.is_empty() {
                 return;
             }
-            self.outbox.extend(said.into_iter().map(|bytes| (to, on, bytes)));
+            self.outbox.extend(sent.into_iter().map(|bytes| (to, on, bytes)));
         }
     }
 }
@@ -142,7 +142,7 @@ struct Domain {
     links: BTreeMap<Link, InboundLink>,
     dials: BTreeSet<(usize, usize)>,
     now: Duration,
-    said: SentBatch,
+    sent: Sent,
 }
 
 impl Domain {
@@ -155,7 +155,7 @@ impl Domain {
             links: BTreeMap::new(),
             dials: BTreeSet::new(),
             now: Duration::ZERO,
-            said: SentBatch::default(),
+            sent: Sent::default(),
         };
         for index in 0..nodes {
             domain.start(index);
@@ -288,7 +288,7 @@ impl Domain {
                 self.links.remove(&(from, to, stream));
             }
             for (to, on, bytes) in std::mem::take(&mut node.outbox) {
-                self.said.count(bytes.len());
+                self.sent.count(bytes.len());
                 sent.push((to, (from, on, bytes)));
             }
         }
@@ -363,9 +363,9 @@ fn domain_of(nodes: usize) -> Rate {
     domain.fill();
     let spread = domain.until_two_hold_each(Duration::from_secs(10));
     domain.run(Duration::from_secs(3)); // until nothing is on its way any more
-    let (before, window) = (domain.said, REPAIR_INTERVAL);
+    let (before, window) = (domain.sent, REPAIR_INTERVAL);
     domain.run(window);
-    let rate = domain.said.rate(before, nodes, window);
+    let rate = domain.sent.rate(before, nodes, window);
     domain.until_two_hold_each(Duration::ZERO);
     domain.nodes[VICTIM] = None;
     let whole = domain.until_two_hold_each(Duration::from_secs(90));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use limpet_core::membership::{Event, Identity, Swim, Todo};
 
-use super::{BEGIN_MS, Rate, SWIM, SentBatch, Timers, VICTIM, addr_of, index_of, threads};
+use super::{BEGIN_MS, Rate, SWIM, Sent, Timers, VICTIM, addr_of, index_of, threads};
 use crate::host::name_of;
 
 /// How many members are many.
@@ -71,7 +71,7 @@ impl Member {
 struct Members {
     all: Vec<Member>,
     now: Duration,
-    said: SentBatch,
+    sent: Sent,
 }
 
 impl Members {
@@ -82,7 +82,7 @@ impl Members {
         let mut members = Self {
             all: (0..nodes).map(Member::new).collect(),
             now: Duration::ZERO,
-            said: SentBatch::default(),
+            sent: Sent::default(),
         };
         let seed = members.all[0].swim.identity().clone();
         for member in members.all.iter_mut().skip(1) {
@@ -107,7 +107,7 @@ impl Members {
         });
         for from in 0..self.all.len() {
             for (to, bytes) in std::mem::take(&mut self.all[from].outbox) {
-                self.said.count(bytes.len());
+                self.sent.count(bytes.len());
                 if !self.all[to].silent {
                     self.all[to].inbox.push(bytes);
                 }
@@ -140,9 +140,9 @@ fn membership_of(nodes: usize) -> Rate {
     let mut members = Members::of(nodes);
     let met = members.until_all_know(nodes - 1, Duration::from_secs(30));
     members.run(Duration::from_secs(5)); // until the news are no news any more
-    let (before, window) = (members.said, Duration::from_secs(5));
+    let (before, window) = (members.sent, Duration::from_secs(5));
     members.run(window);
-    let rate = members.said.rate(before, nodes, window);
+    let rate = members.sent.rate(before, nodes, window);
     members.all[VICTIM].silent = true;
     let lost = members.until_all_know(nodes - 2, Duration::from_secs(10));
     println!(
