@@ -80,12 +80,14 @@ pub const PACKAGES: [(&str, &str, &[&str]); 6] = [
 ];
 
 /// Folders and files that decide and do nothing else: what happened and the time come in, what there is to do goes out.
-pub const PURE: [&str; 6] = [
+pub const PURE: [&str; 8] = [
     "core/src/session/",
     "core/src/membership/",
     "core/src/replication/",
     "core/src/store/",
     "core/src/engine/",
+    "core/src/drivers/links/keeper/",
+    "core/src/drivers/links/admission.rs",
     "host/src/message/",
 ];
 
