@@ -129,7 +129,7 @@ impl From<FrameError> for LinkError {
     fn from(error: FrameError) -> Self {
         match error {
             FrameError::Io(error) => Self::tls(error),
-            FrameError::CutShort => NetworkError::CutShort.into(),
+            FrameError::Truncated => NetworkError::CutShort.into(),
             error => PeerMisbehaved::Frame(error).into(),
         }
     }
