@@ -1,7 +1,7 @@
 //! `make bench`: what the work of Limpet costs, here and in its peers, side by side in one run.
 //!
 //! ```text
-//! bench [--short] [ROW[:SUBJECT]...]        rows: proxying update transfer memory crash
+//! bench [--short] [ROW[:SUBJECT]...]        rows: proxying update transfer memory crash hold
 //! ```
 //! What is measured has processor 0 to itself; the load and everything else share processor 1. Rounds go through all
 //! peers in turn where that is possible, so a disturbance of the machine does not fall on one of them alone. Only
@@ -12,6 +12,7 @@
 mod connections;
 mod cpu;
 mod crash;
+mod hold;
 mod load;
 mod memory;
 mod nodes;
@@ -62,12 +63,13 @@ impl Extent {
 type Row = (&'static str, fn(Extent) -> Section);
 
 /// In the order of the page.
-const ROWS: [Row; 5] = [
+const ROWS: [Row; 6] = [
     ("proxying", |extent| in_time(proxying::run(extent))),
     ("update", |extent| in_time(update::run(extent))),
     ("transfer", |extent| in_time(transfer::run(extent))),
     ("memory", |extent| in_time(memory::run(extent))),
     ("crash", |extent| in_time(crash::run(extent))),
+    ("hold", |extent| in_time(hold::run(extent))),
 ];
 
 fn main() -> ExitCode {

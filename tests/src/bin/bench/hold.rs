@@ -1,0 +1,300 @@
+//! The row "hold": the longest single call of the engine, which is how long the node's one lock is held, while a million
+//! sessions are written, transferred, touched, re-placed after a change of the view, expired and deleted.
+//!
+//! Three engines in this process exchange messages in virtual time; the wall time of every call is measured. What a call
+//! costs includes what the kernel does for the allocator.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use limpet_core::base::clock::Now;
+use limpet_core::base::id::{NodeId, SessionKey};
+use limpet_core::engine::sessions::Patch;
+use limpet_core::engine::{ClockLimits, Engine, EngineConfig, InboundLink, Mode, Output};
+use limpet_core::membership::{SwimConfig, Timer};
+use limpet_core::replication::message::{self, Message};
+use limpet_core::replication::streams::CONTROL;
+use limpet_core::replication::transfer::Cursor;
+use limpet_wire::report::IdleLimit;
+
+use crate::Extent;
+use crate::report::{Goal, Section};
+
+const WALL_MS: u64 = 1_700_000_000_000;
+const TICK: Duration = Duration::from_millis(50);
+const IDLE_MS: u64 = 1_800_000;
+const VALUE: [u8; 100] = [b'v'; 100];
+/// Ticks a phase may take before the row fails.
+const TICKS_MAX: usize = 40_000;
+/// The goal, in milliseconds.
+const WITHIN_MS: f64 = 5.0;
+
+/// Measures both modes.
+pub async fn run(extent: Extent) -> Section {
+    let sessions = if extent.short { 100_000 } else { 1_000_000 };
+    let mut text = format!(
+        "## Longest hold of the lock\n\nThe longest single call of the engine with {sessions} sessions, by kind of call, in milliseconds.\n\n| mode | call | longest | calls |\n|---|---|---|---|\n"
+    );
+    let mut longest: f64 = 0.0;
+    for (name, mode) in [("delta", Mode::Delta), ("backup", Mode::Backup { copies: 1 })] {
+        for (call, (time, count)) in measure(mode, sessions) {
+            let ms = time.as_secs_f64() * 1000.0;
+            longest = longest.max(ms);
+            let _ = writeln!(text, "| {name} | {call} | {ms:.2} | {count} |"); // a string takes it
+        }
+    }
+    let what = format!("longest hold of the lock with {sessions} sessions, ms, at most {WITHIN_MS}");
+    Section {
+        text,
+        goals: vec![Goal::at_most(&what, WITHIN_MS, longest)],
+    }
+}
+
+type Calls = BTreeMap<&'static str, (Duration, u64)>;
+
+fn measure(mode: Mode, sessions: usize) -> Calls {
+    let mut cluster = Cluster::new(mode);
+    cluster.start("a");
+    cluster.until("a is ready", |c| c.ready("a"));
+    for n in 0..sessions {
+        cluster.patch("a", n);
+        if n % 1000 == 0 {
+            cluster.step();
+        }
+    }
+    for node in ["b", "c"] {
+        cluster.start(node);
+        cluster.until("it is ready", |c| c.ready(node));
+        (0..400).for_each(|_| cluster.step());
+    }
+    for n in 0..sessions {
+        cluster.touch("a", n);
+        if n % 1000 == 0 {
+            cluster.step();
+        }
+    }
+    (0..2600).for_each(|_| cluster.step()); // two touch intervals
+    cluster.call("c", "leave", |engine, now| engine.leave(now));
+    (0..800).for_each(|_| cluster.step());
+    cluster.stop("c");
+    (0..800).for_each(|_| cluster.step());
+    let half = Duration::from_millis(IDLE_MS);
+    cluster.mono += half;
+    (0..4000).for_each(|_| cluster.step());
+    for n in 0..sessions / 10 {
+        cluster.patch("a", n);
+        if n % 1000 == 0 {
+            cluster.step();
+        }
+    }
+    let mut cursor = Some(Cursor::default());
+    while let Some(from) = cursor {
+        cursor = cluster.call("a", "delete_some", |engine, now| engine.delete_some(&from, now));
+    }
+    cluster.calls
+}
+
+struct Cluster {
+    mode: Mode,
+    engines: BTreeMap<&'static str, Engine>,
+    inbound: BTreeMap<(&'static str, &'static str), InboundLink>,
+    timers: Vec<(Duration, &'static str, Timer)>,
+    mono: Duration,
+    calls: Calls,
+}
+
+fn addr(name: &str) -> SocketAddr {
+    ([10, 0, 0, name.as_bytes()[0]], 4000).into()
+}
+
+fn id(name: &str) -> NodeId {
+    NodeId::parse(name).expect("a name")
+}
+
+fn key(n: usize) -> SessionKey {
+    SessionKey::parse("default", &format!("{n:032X}")).expect("a key")
+}
+
+impl Cluster {
+    fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            engines: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            timers: Vec::new(),
+            mono: Duration::from_secs(1),
+            calls: Calls::new(),
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            wall_ms: WALL_MS + u64::try_from(self.mono.as_millis()).expect("a short time"),
+            mono: self.mono,
+        }
+    }
+
+    fn start(&mut self, name: &'static str) {
+        let config = EngineConfig {
+            node: id(name),
+            cluster: "shop".into(),
+            addr: addr(name),
+            swim: SwimConfig {
+                probe_interval: Duration::from_millis(500),
+                drop_time: Duration::from_secs(3),
+            },
+            seeds: BTreeSet::new(),
+            links: 1,
+            mode: self.mode,
+            queue_bytes: 64 << 20,
+            donor_transfers: 2,
+            repair_interval: Duration::from_secs(5),
+            state_transfer_timeout: Duration::from_secs(60),
+            max_inactive: IdleLimit::Millis(IDLE_MS),
+            max_active: None,
+            touch_interval: Duration::from_secs(60),
+            tombstone_life: Duration::from_secs(24 * 3600),
+            rename_forward: Duration::from_secs(30),
+            clocks: ClockLimits::default(),
+            quarantine: BTreeSet::new(),
+            fail_on_id: None,
+            workers: Vec::new(),
+            seed: u64::from(name.as_bytes()[0]),
+        };
+        let others: Vec<_> = self.engines.keys().copied().collect();
+        let mut config = config;
+        if !others.is_empty() {
+            config.seeds.insert("others".into()); // never tried: it must not begin alone
+        }
+        let engine = Engine::new(config, self.now());
+        self.engines.insert(name, engine);
+        for other in others {
+            self.link(name, other);
+            self.link(other, name);
+        }
+    }
+
+    fn link(&mut self, from: &'static str, to: &'static str) {
+        let on = self.call(to, "on_hello", |engine, _| {
+            engine.on_hello(&id(from), CONTROL, addr(from))
+        });
+        self.inbound.insert((from, to), on);
+        let identity = self.engines[to].identity().clone();
+        self.call(from, "link_up", |engine, now| {
+            engine.link_up(&id(to), identity, CONTROL, now)
+        });
+    }
+
+    fn stop(&mut self, name: &'static str) {
+        self.engines.remove(name);
+        self.inbound.retain(|(from, to), _| *from != name && *to != name);
+        for other in self.engines.keys().copied().collect::<Vec<_>>() {
+            self.call(other, "link_down", |engine, now| {
+                engine.link_down(&id(name), CONTROL, true, now)
+            });
+        }
+    }
+
+    /// One measured call.
+    fn call<T>(
+        &mut self,
+        name: &'static str,
+        what: &'static str,
+        call: impl FnOnce(&mut Engine, Now) -> T,
+    ) -> T {
+        let now = self.now();
+        let engine = self.engines.get_mut(name).expect("a node that runs");
+        let began = Instant::now();
+        let result = call(engine, now);
+        let took = began.elapsed();
+        let (longest, count) = self.calls.entry(what).or_default();
+        *longest = took.max(*longest);
+        *count += 1;
+        let outputs = engine.take_outputs();
+        for output in outputs {
+            match output {
+                Output::Timer(after, timer) => self.timers.push((self.mono + after, name, timer)),
+                Output::Entropy => {
+                    let engine = self.engines.get_mut(name).expect("a node that runs");
+                    engine.add_entropy(&[7; 36], now);
+                }
+                _ => {}
+            }
+        }
+        result
+    }
+
+    fn patch(&mut self, name: &'static str, n: usize) {
+        let patch = Patch {
+            set: vec![("cart".into(), VALUE[..].into())],
+            ..Patch::default()
+        };
+        let key = key(n);
+        self.call(name, "patch", |engine, now| engine.patch(&key, patch, now))
+            .expect("it takes a session");
+    }
+
+    fn touch(&mut self, name: &'static str, n: usize) {
+        let key = key(n);
+        // In backup mode a session that was handed off is not here any more.
+        let _ = self.call(name, "touch", |engine, now| engine.touch(&key, now).map(|_| ()));
+    }
+
+    fn ready(&self, name: &str) -> bool {
+        self.engines[name].check_ready().is_ok()
+    }
+
+    fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        for _ in 0..TICKS_MAX {
+            if done(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!("{what}: not within {TICKS_MAX} ticks");
+    }
+
+    /// A tick of every node, its timers, and what is on its way.
+    fn step(&mut self) {
+        self.mono += TICK;
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.timers)
+            .into_iter()
+            .partition(|(at, ..)| *at <= self.mono);
+        self.timers = later;
+        for (_, name, timer) in due {
+            if self.engines.contains_key(name) {
+                self.call(name, "fire", |engine, now| engine.fire(timer, now));
+            }
+        }
+        for name in self.engines.keys().copied().collect::<Vec<_>>() {
+            while self.call(name, "tick", |engine, now| engine.tick(now)) {}
+        }
+        let links: Vec<_> = self.inbound.iter().map(|(link, on)| (*link, *on)).collect();
+        for _ in 0..8 {
+            for ((from, to), on) in &links {
+                self.carry(from, to, *on);
+            }
+        }
+    }
+
+    fn carry(&mut self, from: &'static str, to: &'static str, on: InboundLink) {
+        let peer = id(to);
+        let mut messages: Vec<Message> = self.call(from, "next_messages", |engine, _| {
+            engine.next_messages(&peer, CONTROL)
+        });
+        let mut changes = Vec::new();
+        self.call(from, "next_changes", |engine, _| {
+            engine.next_changes(&peer, CONTROL, &mut changes)
+        });
+        if !changes.is_empty() {
+            messages.push(message::decode(&changes).expect("what it sends can be read"));
+        }
+        for message in messages {
+            self.call(to, "on_message", |engine, now| {
+                engine.on_message(&id(from), on, message, now)
+            });
+        }
+    }
+}
