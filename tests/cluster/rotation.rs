@@ -172,7 +172,7 @@ async fn f20_a_node_whose_certificate_ends_is_cut_off_and_comes_back_with_a_new_
         SystemTime::now() >= end - Duration::from_secs(1),
         "cut off before its time"
     );
-    assert!(a.process.log().contains("is over"), "{}", a.process.log());
+    assert!(a.process.log().contains("expired"), "{}", a.process.log());
 
     site.pki.reissue("b");
     b.process.signal(Signal::HUP);

@@ -75,7 +75,7 @@ async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
     let cases: &[(&str, Vec<u8>, &[&str])] = &[
         ("no hello", frame(b"GET / HTTP/1.1\r\n\r\n"), &["hello"]),
         ("a hello of another version", hello("c", 99, 0), &["hello"]),
-        ("a stream too many", hello("c", VERSION, 16), &["numbered 16"]),
+        ("a stream too many", hello("c", VERSION, 16), &["stream 16"]),
         (
             "a hello in another node's name",
             hello("b", VERSION, 0),

@@ -158,6 +158,16 @@ impl LinkError {
         }
     }
 
+    /// By what the log tells whether it said this lately. `path` is where the link leads or comes from; a node of another
+    /// domain is one and the same on every path.
+    #[must_use]
+    pub(super) fn notice(&self, path: &str) -> String {
+        match self {
+            Self::Misconfigured(Misconfigured::OtherDomain(_)) => self.to_string(),
+            _ => format!("{path}: {self}"),
+        }
+    }
+
     /// What the keeper is told of an attempt that made no link.
     #[must_use]
     pub fn outcome(&self) -> Outcome {

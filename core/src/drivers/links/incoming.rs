@@ -84,7 +84,10 @@ fn log_refused(config: &LinkConfig, from: SocketAddr, reason: &LinkError) {
             tracing::debug!(%from, %reason, "refused a link");
         }
         // The port of a connection another node made tells nobody anything: notices are by host.
-        _ if !config.notices.is_new(format!("from {}: {reason}", from.ip())) => {
+        _ if !config
+            .notices
+            .is_new(reason.notice(&format!("from {}", from.ip()))) =>
+        {
             tracing::debug!(%from, %reason, "refused a link");
         }
         LinkError::Misconfigured(Misconfigured::OtherDomain(_)) => {

@@ -91,7 +91,7 @@ impl LinkConfig {
             LinkError::Network(NetworkError::Connect(_) | NetworkError::Timeout(_))
             | LinkError::Misconfigured(Misconfigured::IdTaken { .. })
             | LinkError::AlreadyLinked(_) => tracing::debug!(%addr, %stream, %error, "no link"),
-            _ if !self.notices.is_new(format!("to {addr}: {error}")) => {
+            _ if !self.notices.is_new(error.notice(&format!("to {addr}"))) => {
                 tracing::debug!(%addr, %stream, %error, "no link");
             }
             LinkError::Misconfigured(Misconfigured::OtherDomain(_)) => {

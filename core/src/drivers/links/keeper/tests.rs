@@ -1,3 +1,5 @@
+//! Claims about the link keeper, as tables: what happens, and what is to be done.
+
 use super::*;
 
 const STREAMS: u8 = 2;
