@@ -192,10 +192,7 @@ impl World {
     fn judge(&mut self, greeting: Box<Greeting>) {
         let (judge, other) = greeting.sides();
         let (peer, hello) = (name_of(other), &greeting.hello);
-        let judgement = self.call(judge, |engine, _| {
-            let linked_at = engine.linked_elsewhere(&peer, hello.addr);
-            admission::judge(engine.identity(), DOMAIN, hello, linked_at)
-        });
+        let judgement = self.call(judge, |engine, _| admission::judge(engine, DOMAIN, hello, &peer));
         match judgement {
             None => {}
             Some(Judgement::Given(verdict)) => self.judged(greeting, verdict),

@@ -10,7 +10,7 @@ use super::members::{Members, MembersOutput};
 use super::{Engine, Output};
 use crate::base::clock::Now;
 use crate::base::id::NodeId;
-use crate::membership::{Hint, Identity, Roster, RosterFull, Timer};
+use crate::membership::{Hint, Identity, Roster, Timer};
 use crate::replication::message::Message;
 use crate::replication::streams::CONTROL;
 
@@ -123,17 +123,9 @@ impl Engine {
         self.members.wanted_links(now)
     }
 
-    /// Whether the hello of `node`, which listens at `addr`, may be accepted; a refusal is logged and counted.
-    ///
-    /// # Errors
-    /// [`RosterFull`], whose sentence says what an operator can do: this node tracks no more members.
-    pub fn admit(&mut self, node: &NodeId, addr: SocketAddr) -> Result<(), RosterFull> {
-        let admitted = self.members.admits(node);
-        if let Err(error) = &admitted {
-            self.counters.members_refused += 1;
-            tracing::error!(peer = %node, %addr, %error, "refused a node");
-        }
-        admitted
+    /// A hello was refused because this node tracks as many members as it can. See [`Members::admits`].
+    pub const fn note_member_refused(&mut self) {
+        self.counters.members_refused += 1;
     }
 
     /// Where `node` is linked, if that is another address than `addr`. See [`Members::linked_elsewhere`].

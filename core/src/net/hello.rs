@@ -43,6 +43,8 @@ pub enum Verdict {
     IdTaken(SocketAddr),
     /// It is of another domain; domains do not link to each other.
     OtherDomain,
+    /// The answering node tracks as many members as it can.
+    Full,
 }
 
 /// Why a hello cannot be read or written. The link is closed.
@@ -195,6 +197,10 @@ mod tests {
             (
                 Verdict::OtherDomain,
                 "6c696d70657402016103643130fd0068e5cf8b010000000a000001fba00f060102",
+            ),
+            (
+                Verdict::Full,
+                "6c696d70657402016103643130fd0068e5cf8b010000000a000001fba00f060103",
             ),
         ] {
             let hello = Hello {

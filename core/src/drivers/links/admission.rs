@@ -12,7 +12,7 @@ use super::keeper::Dial;
 use crate::base::clock::Now;
 use crate::base::id::NodeId;
 use crate::engine::{Engine, Peer};
-use crate::membership::Identity;
+use crate::membership::{Identity, RosterFull};
 use crate::net::hello::{Hello, Verdict};
 use crate::replication::position::StreamId;
 use crate::replication::streams::{CONTROL, STREAMS_MAX};
@@ -56,10 +56,30 @@ pub fn check(hello: &Hello, certified: &str) -> Result<NodeId, PeerMisbehaved> {
     NodeId::parse(&hello.node).map_err(|error| PeerMisbehaved::InvalidId(error.to_string()))
 }
 
-/// Judges the hello of `peer`. `own` is this node, of `domain`; `linked_at` is where a process of the peer's id is
-/// linked, if that is another address than the hello's.
+/// Judges the hello of `peer` by what the engine knows of it.
 #[must_use]
-pub fn judge(own: &Identity, domain: &str, hello: &Hello, linked_at: Option<SocketAddr>) -> Judgement {
+pub fn judge(engine: &Engine, domain: &str, hello: &Hello, peer: &NodeId) -> Judgement {
+    let admissibility = match engine.linked_elsewhere(peer, hello.addr) {
+        Some(holder) => Admissibility::LinkedAt(holder),
+        None if engine.members().admits(peer).is_ok() => Admissibility::Admissible,
+        None => Admissibility::Beyond,
+    };
+    judge_as(engine.identity(), domain, hello, admissibility)
+}
+
+/// What this node knows of the node that a hello names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admissibility {
+    /// Nothing against it.
+    Admissible,
+    /// A process of its id is linked at this address, which is not the hello's.
+    LinkedAt(SocketAddr),
+    /// It is no member, and this node tracks as many as it can.
+    Beyond,
+}
+
+/// Judges a hello, where `own` is this node, of `domain`.
+fn judge_as(own: &Identity, domain: &str, hello: &Hello, admissibility: Admissibility) -> Judgement {
     if hello.domain != domain {
         return Judgement::Given(Verdict::OtherDomain);
     }
@@ -73,7 +93,11 @@ pub fn judge(own: &Identity, domain: &str, hello: &Hello, linked_at: Option<Sock
         };
         return Judgement::Given(Verdict::IdTaken(holder));
     }
-    linked_at.map_or(Judgement::Given(Verdict::Welcome), Judgement::Probe)
+    match admissibility {
+        Admissibility::Admissible => Judgement::Given(Verdict::Welcome),
+        Admissibility::LinkedAt(holder) => Judgement::Probe(holder),
+        Admissibility::Beyond => Judgement::Given(Verdict::Full),
+    }
 }
 
 /// Whether the hello is this process's own, which reached itself by another of its addresses.
@@ -105,6 +129,10 @@ pub fn enforce(
     match verdict {
         Verdict::Welcome => Ok(()),
         Verdict::OtherDomain => Err(Misconfigured::OtherDomain(peer.clone()).into()),
+        Verdict::Full => {
+            engine.note_member_refused();
+            Err(Misconfigured::Full(RosterFull).into())
+        }
         Verdict::IdTaken(holder) => {
             let own = engine.identity();
             if !is_itself(own, hello) {
@@ -128,6 +156,7 @@ pub fn heed(engine: &mut Engine, hello: &Hello, peer: &NodeId, now: Now) -> Resu
     match hello.verdict {
         Verdict::Welcome => Ok(()),
         Verdict::OtherDomain => Err(Misconfigured::OtherDomain(peer.clone()).into()),
+        Verdict::Full => Err(Misconfigured::PeerFull(peer.clone()).into()),
         Verdict::IdTaken(holder) => {
             let own = engine.identity();
             if !is_itself(own, hello) {
@@ -175,67 +204,4 @@ pub fn link_up(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addr(last: u8) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, last], 4000))
-    }
-
-    fn identity(node: &str, last: u8, incarnation: u64) -> Identity {
-        Identity {
-            node: node.into(),
-            addr: addr(last),
-            incarnation,
-        }
-    }
-
-    fn hello(node: &str, last: u8, incarnation: u64) -> Hello {
-        hello_of(
-            &identity(node, last, incarnation),
-            "blue",
-            0,
-            CONTROL,
-            Verdict::Welcome,
-        )
-    }
-
-    #[test]
-    fn hellos_are_judged_by_domain_then_id_then_whether_the_id_is_linked_elsewhere() {
-        use Judgement::{Given, Probe};
-        let own = identity("a", 1, 100);
-        let judged = |domain: &str, hello: &Hello, linked_at| judge(&own, domain, hello, linked_at);
-        let stranger = hello("b", 2, 50);
-        assert_eq!(judged("blue", &stranger, None), Given(Verdict::Welcome));
-        assert_eq!(judged("blue", &stranger, Some(addr(3))), Probe(addr(3)));
-        assert_eq!(
-            judged("green", &stranger, Some(addr(3))),
-            Given(Verdict::OtherDomain)
-        );
-        let cases = [
-            ("itself", hello("a", 1, 100), addr(1)),
-            ("a later process of its id", hello("a", 2, 101), addr(1)),
-            ("an earlier process of its id", hello("a", 2, 99), addr(2)),
-        ];
-        for (what, hello, holder) in cases {
-            let verdict = judged("blue", &hello, None);
-            assert_eq!(verdict, Given(Verdict::IdTaken(holder)), "{what}");
-        }
-    }
-
-    #[test]
-    fn a_hello_that_contradicts_its_certificate_or_that_no_node_sends_is_misbehaviour() {
-        let good = hello("b", 2, 50);
-        assert_eq!(check(&good, "b").unwrap().as_str(), "b");
-        assert!(matches!(check(&good, "c"), Err(PeerMisbehaved::FalseId { .. })));
-        let mut beyond = good.clone();
-        beyond.stream = STREAMS_MAX;
-        assert!(matches!(
-            check(&beyond, "b"),
-            Err(PeerMisbehaved::StreamOutOfRange(STREAMS_MAX))
-        ));
-        let mut nameless = good;
-        nameless.node = String::new();
-        assert!(matches!(check(&nameless, ""), Err(PeerMisbehaved::InvalidId(_))));
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::keeper::Outcome;
 use crate::base::id::NodeId;
 use crate::drivers::link_age::Over;
+use crate::membership::RosterFull;
 use crate::net::frame::FrameError;
 use crate::net::hello::HelloError;
 use crate::net::identity::IdentityError;
@@ -92,6 +93,12 @@ pub enum Misconfigured {
     /// It is of this cluster, but of another domain, with which this node has nothing to do.
     #[error("{0} is of another domain")]
     OtherDomain(NodeId),
+    /// This node tracks as many members as it can.
+    #[error(transparent)]
+    Full(RosterFull),
+    /// The peer tracks as many members as it can.
+    #[error("{0} refuses this node, for it tracks as many members as it can: use domains, or fewer nodes")]
+    PeerFull(NodeId),
     /// Two processes have one id, and the other one stays.
     #[error("the id {id} belongs to the node at {holder}: give one of the two nodes another id")]
     IdTaken {

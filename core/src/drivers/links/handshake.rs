@@ -139,11 +139,7 @@ pub(super) async fn accept(
 
 /// This node's verdict on `peer`. Probes the process that holds its id, if there is another.
 pub(super) async fn judge(node: &Arc<Node>, config: &LinkConfig, hello: &Hello, peer: &NodeId) -> Verdict {
-    let judgement = node.with(|engine, _| {
-        let linked_at = engine.linked_elsewhere(peer, hello.addr);
-        admission::judge(engine.identity(), &config.domain, hello, linked_at)
-    });
-    match judgement {
+    match node.with(|engine, _| admission::judge(engine, &config.domain, hello, peer)) {
         Judgement::Given(verdict) => verdict,
         Judgement::Probe(holder) => {
             let alive = is_alive(node, config, holder, peer).await;

@@ -401,25 +401,3 @@ fn what_strangers_send_is_kept_of_so_many_only() {
         assert!(engine.inbound.len() <= INBOUND_MAX);
     }
 }
-
-#[test]
-fn a_node_that_cannot_be_tracked_is_refused_and_counted() {
-    let mut cluster = Cluster::of(&["a"]);
-    let now = cluster.now();
-    let engine = cluster.engines.get_mut(&node("a")).unwrap();
-    let addr = "10.1.0.1:4000".parse().unwrap();
-    for number in 0..MEMBERS_MAX {
-        let name = format!("n{number:04}");
-        let identity = Identity {
-            node: name.as_str().into(),
-            addr,
-            incarnation: BEGIN_MS,
-        };
-        assert_eq!(engine.admit(&node(&name), addr), Ok(()));
-        engine.link_up(&node(&name), identity, CONTROL, now);
-    }
-    let refused = engine.admit(&node("late"), addr);
-    assert!(refused.unwrap_err().to_string().contains("1024 members"));
-    assert_eq!(engine.counters().members_refused, 1);
-    assert_eq!(engine.admit(&node("n0000"), addr), Ok(()));
-}
