@@ -309,3 +309,26 @@ fn a_node_compares_with_a_few_peers_at_a_time_and_in_turn_with_all() {
     }
     assert_eq!(told.len(), 13);
 }
+
+#[test]
+fn a_node_that_leaves_while_it_joins_does_not_become_ready_by_a_late_answer() {
+    let mut cluster = Cluster::of(&["a", "c"]);
+    cluster.cut.insert((node("b"), node("c")));
+    cluster.cut.insert((node("c"), node("b")));
+    cluster.start("b");
+    cluster.run(Duration::from_millis(800));
+    let later = Now {
+        mono: cluster.now().mono + Duration::from_secs(5),
+        ..cluster.now()
+    };
+    let now = cluster.now();
+    let joiner = cluster.engines.get_mut(&node("b")).unwrap();
+    assert!(
+        matches!(joiner.joining.step, Step::Checking(_)),
+        "it waits for c, which it cannot reach: {:?}",
+        joiner.joining.step
+    );
+    joiner.leave(now);
+    joiner.on_digest(&node("a"), &[], later);
+    assert_eq!(joiner.phase(), &Phase::Leaving);
+}

@@ -178,6 +178,10 @@ impl Engine {
     }
 
     fn become_ready(&mut self, now: Now) {
+        debug_assert!(
+            matches!(self.phase, Phase::Joining { .. }),
+            "only a joining node becomes ready"
+        );
         let received = self.transfers.clear();
         self.members.settle_idle_time();
         self.enter(Phase::Ready);
@@ -271,6 +275,9 @@ impl Engine {
 
     /// A member answered: what differs is pulled, one member after the other.
     pub(in crate::engine) fn on_digest_while_joining(&mut self, node: &NodeId, differing: Buckets, now: Now) {
+        if !matches!(self.phase, Phase::Joining { .. }) {
+            return; // it leaves: what it asked for while it joined makes it ready no more
+        }
         if !self.transfers.is_complete() {
             return; // asked again when that is done
         }
