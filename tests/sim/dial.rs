@@ -306,6 +306,10 @@ impl World {
         };
         let id = self.net.open(conn);
         self.trace.count(self.now, "link up", from, to, id);
+        self.tell(
+            from,
+            format_args!("link {id} to n{to}, stream {}, is up", dial.stream),
+        );
         self.numbers.links += 1;
         let now = self.elapsed();
         let host = &mut self.hosts[from];
@@ -329,6 +333,11 @@ impl World {
             let Attempt { from, to, .. } = *attempt;
             let refused = u64::from(outcome == Outcome::Refused);
             self.trace.count(self.now, "no link", from, to, refused);
+            let stream = attempt.dial.stream;
+            self.tell(
+                from,
+                format_args!("no link to n{to}, stream {stream}: {outcome:?}"),
+            );
             self.attempt_ended(from, attempt.dial.attempt, outcome);
         }
     }

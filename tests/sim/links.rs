@@ -209,18 +209,24 @@ impl World {
             .unwrap_or(false)
     }
 
-    /// The acceptor closes the connection; the dialler finds out.
+    /// The acceptor closes the connection.
     fn hang_up(&mut self, id: ConnId) {
-        let Some(conn) = self.net.conns.get_mut(&id) else {
+        if let Some(conn) = self.net.conns.get_mut(&id) {
+            conn.unread();
+            self.send_end(id);
+        }
+    }
+
+    /// The end of a connection that the acceptor closed goes to the dialler. Where the way back is cut, the kernel sends it
+    /// again, so it is sent once the path has changed.
+    pub fn send_end(&mut self, id: ConnId) {
+        let Some(conn) = self.net.conns.get(&id).filter(|conn| conn.up && !conn.read) else {
             return;
         };
-        conn.unread();
         let (from, to) = (conn.from, conn.to);
-        let delay = self.net.delay(to, from);
         if self.net.passes(to, from) {
+            let delay = self.net.delay(to, from);
             self.after(delay, Event::Broken(id));
-        } else {
-            self.wake_conn(id); // whatever it says next is answered in the same way
         }
     }
 
@@ -261,6 +267,10 @@ impl World {
             return;
         };
         let (from, key) = (conn.from, (conn.to, conn.stream));
+        self.tell(
+            from,
+            format_args!("link {id} to n{}, stream {}, is down", key.0, key.1),
+        );
         self.net.cut_short(id);
         self.schedule_delivery(id);
         let links = &mut self.hosts[from].links;

@@ -182,6 +182,13 @@ impl World {
         }
     }
 
+    /// Prints what node `index` did, where every message is printed.
+    pub fn tell(&self, index: usize, what: std::fmt::Arguments) {
+        if self.verbose {
+            println!("  {:>11.6} n{index}: {what}", self.now as f64 / 1e6);
+        }
+    }
+
     /// Everything up to `end`, unless something fails.
     pub fn run_until(&mut self, end: u64) {
         while self.failure.is_none() {
@@ -438,6 +445,7 @@ impl World {
                     .collect();
                 for id in ids {
                     self.schedule_delivery(id);
+                    self.send_end(id);
                 }
             }
         }
