@@ -14,18 +14,18 @@ use limpet_tests::{ports, programs, wait};
 const SOON: Duration = Duration::from_secs(10);
 
 /// Another process that calls itself `b`, at addresses of its own.
-fn twin_of_b(site: &Site) -> (Process, Api, String) {
+fn duplicate_of_b(site: &Site) -> (Process, Api, String) {
     let (cluster, api) = (ports::free_addr(), ports::free_addr());
     let b = site.node("b");
     let text = site
         .toml("b")
         .replace(&b.cluster, &cluster)
         .replace(&b.api, &api)
-        .replace("b.sock", "twin.sock");
-    let file = site.scratch.join("twin.toml");
+        .replace("b.sock", "duplicate.sock");
+    let file = site.scratch.join("duplicate.toml");
     fs::write(&file, text).expect("a configuration in the test's directory");
     let process = Process::start(
-        "core-twin",
+        "core-duplicate",
         site.scratch.path(),
         Command::new(programs::ours("limpet-core"))
             .args(["run", "--config"])
@@ -43,15 +43,15 @@ async fn address_of_b(a: &Core) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_later_of_two_living_is_refused_and_takes_over_once_the_earlier_stands_still() {
-    let site = Site::new("twins", &[], &["a", "b"]);
+    let site = Site::new("duplicates", &[], &["a", "b"]);
     let (a, b) = (site.core("a").await, site.core("b").await);
     wait::until("a sees b", SOON, async || {
         a.state_of("b").await.as_deref() == Some("ready")
     })
     .await;
-    let (twin, api, cluster) = twin_of_b(&site);
+    let (duplicate, api, cluster) = duplicate_of_b(&site);
 
-    wait::eventually("the twin says why it is not ready", SOON, async || {
+    wait::eventually("the duplicate says why it is not ready", SOON, async || {
         let answer = api.call("GET", "/readyz", b"").await.map_err(|e| e.to_string())?;
         let text = answer.text();
         let says = answer.status == 503 && text.contains("alive at") && text.contains(&b.node.cluster);
@@ -68,7 +68,7 @@ async fn the_later_of_two_living_is_refused_and_takes_over_once_the_earlier_stan
         log.lines()
             .any(|line| line.contains("ERROR") && line.contains("two nodes"))
     };
-    assert!(loud(twin.log()), "{}", twin.tail());
+    assert!(loud(duplicate.log()), "{}", duplicate.tail());
     wait::until("a says so too", SOON, async || loud(a.process.log())).await;
     let metrics = a
         .api
@@ -109,7 +109,7 @@ async fn a_node_that_comes_back_at_another_address_replaces_its_old_self_at_once
     })
     .await;
     b.process.kill();
-    let (_twin, _api, cluster) = twin_of_b(&site);
+    let (_duplicate, _api, cluster) = duplicate_of_b(&site);
     let start = Instant::now();
     wait::until(
         "a knows b at its new address",

@@ -33,21 +33,23 @@ async fn f12_a_node_restarted_five_times_in_a_row_replaces_its_old_self_each_tim
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f12_a_second_node_of_the_same_name_is_refused_loudly_and_the_first_goes_on() {
-    let mut fleet = Fleet::planned("f12-twins", &["a", "b", "c", "twin"], |_| ()).await;
+    let mut fleet = Fleet::planned("f12-duplicates", &["a", "b", "c", "duplicate"], |_| ()).await;
     fleet.assemble(&["a", "b", "c"]).await;
     fleet.set("a", "S", "x", "1", "all").await;
     let address = fleet.site.node("c").cluster.clone();
 
     let site = &fleet.site;
-    let config = site.toml("twin");
+    let config = site.toml("duplicate");
     let config = config
-        .replace("id = \"twin\"", "id = \"c\"")
-        .replace("/twin.pem", "/c.pem");
-    let file = site.scratch.join("twin.toml");
-    fs::write(&file, config.replace("/twin.key", "/c.key")).expect("a file in the test's directory");
-    let mut command = fleet.network().command("twin", &programs::ours("limpet-core"));
+        .replace("id = \"duplicate\"", "id = \"c\"")
+        .replace("/duplicate.pem", "/c.pem");
+    let file = site.scratch.join("duplicate.toml");
+    fs::write(&file, config.replace("/duplicate.key", "/c.key")).expect("a file in the test's directory");
+    let mut command = fleet
+        .network()
+        .command("duplicate", &programs::ours("limpet-core"));
     command.args(["run", "--config"]).arg(&file);
-    let twin = Process::start("core-twin", site.scratch.path(), &mut command);
+    let duplicate = Process::start("core-duplicate", site.scratch.path(), &mut command);
 
     wait::until("it is refused, loudly", SOON, async || {
         let said = fleet.core("a").process.log();
@@ -67,6 +69,6 @@ async fn f12_a_second_node_of_the_same_name_is_refused_loudly_and_the_first_goes
     }
     assert_eq!(fleet.set("b", "S", "x", "2", "all").await, 3);
     assert_eq!(fleet.text("c", "S", "x").await.as_deref(), Some("2"));
-    twin.kill();
+    duplicate.kill();
     fleet.agree(SOON).await;
 }

@@ -25,7 +25,7 @@ fn frame(body: &[u8]) -> Vec<u8> {
     [&length.to_le_bytes()[..], body].concat()
 }
 
-/// Who is speaking: magic, version, node, no domain, this run's number, an address on loopback, no incarnation it
+/// Who is speaking: magic, version, node, no domain, its incarnation, an address on loopback, no one it
 /// would know of the other side, the stream, and no verdict to give.
 fn hello(node: &str, version: u8, stream: u8) -> Vec<u8> {
     let mut body = b"limpet".to_vec();

@@ -42,7 +42,7 @@ pub struct Step {
 }
 
 #[derive(Debug, Default)]
-struct SentBatch {
+struct Acknowledged {
     steps: BTreeMap<String, Step>,
     waits: Vec<Duration>,
     failures: Vec<String>,
@@ -51,7 +51,7 @@ struct SentBatch {
 /// A writer at work in a task of its own.
 pub struct Writer {
     stop: Arc<AtomicBool>,
-    said: Arc<Mutex<SentBatch>>,
+    said: Arc<Mutex<Acknowledged>>,
     task: JoinHandle<()>,
 }
 
@@ -71,7 +71,7 @@ impl Writer {
     #[must_use]
     pub fn start(plan: Plan, nodes: Vec<Address>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let said = Arc::new(Mutex::new(SentBatch::default()));
+        let said = Arc::new(Mutex::new(Acknowledged::default()));
         let task = tokio::spawn(write(plan, nodes, stop.clone(), said.clone()));
         Self { stop, said, task }
     }
@@ -104,7 +104,7 @@ impl Writer {
     }
 }
 
-async fn write(plan: Plan, nodes: Vec<Address>, stop: Arc<AtomicBool>, said: Arc<Mutex<SentBatch>>) {
+async fn write(plan: Plan, nodes: Vec<Address>, stop: Arc<AtomicBool>, said: Arc<Mutex<Acknowledged>>) {
     let nodes: Vec<_> = nodes.into_iter().map(Api::new).collect();
     let mut at = 0;
     for value in 1.. {

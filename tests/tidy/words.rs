@@ -11,7 +11,7 @@ use crate::sources::{Source, code_of, sources};
 struct Retired {
     /// Names in code; one that ends with `*` stands for every name that begins so.
     names: Vec<String>,
-    /// Words of module pages.
+    /// Words of comments, and parts of names.
     words: Vec<String>,
 }
 
@@ -41,18 +41,19 @@ fn identifiers(line: &str) -> impl Iterator<Item = &str> {
         .filter(|word| !word.is_empty())
 }
 
-/// Where retired names stand in code, literals and their words left out, and retired words in the module page.
+/// Where retired names stand in code, literals left out, and retired words in comments or as a part of a name.
 fn found(source: &Source, retired: &Retired) -> Vec<String> {
     let mut found = Vec::new();
     for (at, line) in source.text.lines().enumerate() {
         let place = format!("{}:{}", source.name, at + 1);
-        if let Some(page) = line.strip_prefix("//!") {
-            let words: Vec<_> = identifiers(page).collect();
-            let here = retired.words.iter().filter(|word| words.contains(&word.as_str()));
-            found.extend(here.map(|word| format!("{place} **{word}**")));
-            continue;
-        }
-        let code: String = code_of(line).split('"').step_by(2).collect::<Vec<_>>().join(" ");
+        let code = code_of(line);
+        let comment = line.get(code.len()..).unwrap_or_default();
+        let code: String = code.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+        let mut words = identifiers(comment)
+            .chain(identifiers(&code))
+            .flat_map(|name| name.split('_'));
+        let word = words.find(|word| retired.words.iter().any(|retired| retired == word));
+        found.extend(word.map(|word| format!("{place} **{word}**")));
         for name in identifiers(&code) {
             let here = retired
                 .names
@@ -85,20 +86,26 @@ fn retired_words_do_not_come_back() {
 }
 
 #[test]
-fn a_retired_word_is_found_as_a_whole_name_and_in_a_page() {
+fn a_retired_word_is_found_in_names_and_comments() {
     let retired = Retired {
-        names: vec!["doubts".into(), "hear_*".into()],
-        words: vec!["doubts".into()],
+        names: vec!["widget".into(), "hear_*".into()],
+        words: vec!["gizmos".into()],
     };
     let source = Source {
         name: "x.rs".into(),
-        text: "//! Doubts of lanes: doubts.\nlet doubts_now = 1; // doubts\nself.doubts.clear();\nfn hear_it() {}\n\
-               say(\"doubts\");\n"
+        text: "//! Gizmos: gizmos.\nlet my_gizmos = 1;\nself.widget.clear(); // widget\nfn hear_it() {} // no gizmos\n\
+               say(\"gizmos, widget\");\n"
             .into(),
     };
     assert_eq!(
         found(&source, &retired),
-        ["x.rs:1 **doubts**", "x.rs:3 `doubts`", "x.rs:4 `hear_it`"]
+        [
+            "x.rs:1 **gizmos**",
+            "x.rs:2 **gizmos**",
+            "x.rs:3 `widget`",
+            "x.rs:4 **gizmos**",
+            "x.rs:4 `hear_it`"
+        ]
     );
 }
 

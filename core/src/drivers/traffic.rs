@@ -82,7 +82,7 @@ impl Traffic {
         self.links.load(Relaxed).saturating_sub(1)
     }
 
-    /// The batch that ends with `slot` was sent at `now`.
+    /// The batch that ends with `sequence` was sent at `now`.
     pub fn batch_sent(&self, stream: StreamId, sequence: Sequence, now: Instant) {
         let mut timed = self.timed();
         if timed.waiting.len() >= TIMED_MAX {
@@ -91,7 +91,7 @@ impl Traffic {
         timed.waiting.push_back((stream, sequence, now));
     }
 
-    /// It has acknowledged `stream` up to `slot` at `now`.
+    /// It has acknowledged `stream` up to `sequence` at `now`.
     pub fn acknowledged(&self, stream: StreamId, sequence: Sequence, now: Instant) {
         let mut timed = self.timed();
         let Timed { waiting, time } = &mut *timed;
@@ -154,7 +154,7 @@ mod tests {
     use crate::replication::streams::CONTROL;
 
     #[test]
-    fn an_acknowledgement_times_every_batch_of_its_lane_up_to_it() {
+    fn an_acknowledgement_times_every_batch_of_its_stream_up_to_it() {
         let (traffic, begin) = (Traffic::default(), Instant::now());
         let ms = Duration::from_millis;
         traffic.batch_sent(CONTROL, Sequence::new(5), begin);
@@ -162,7 +162,7 @@ mod tests {
         traffic.batch_sent(CONTROL, Sequence::new(9), begin + ms(1));
         traffic.acknowledged(CONTROL, Sequence::new(9), begin + ms(9));
         assert_eq!(traffic.ack_time().longest, ms(9));
-        assert_eq!(traffic.timed().waiting.len(), 1, "of the other lane");
+        assert_eq!(traffic.timed().waiting.len(), 1, "of the other stream");
         traffic.acknowledged(StreamId::new(1), Sequence::new(5), begin + ms(20));
         assert_eq!(traffic.take_ack_time().longest, ms(20));
         assert_eq!(traffic.ack_time().longest, Duration::ZERO);

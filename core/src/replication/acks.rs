@@ -1,7 +1,7 @@
 //! Callers that wait for copies of a change, and what completes their waits.
 //!
-//! The count is never too high: a peer counts once it has acknowledged every position that carries a part of the
-//! change, and not before. Of changes that different nodes hold, the lowest count holds. An acknowledgement costs as
+//! The count is never too high: a peer counts once it has acknowledged all that carries a part of the change and
+//! refused none of it, and not before. Of changes that different nodes hold, the lowest count holds. An acknowledgement costs as
 //! much as it completes, however many others wait.
 //!
 //! Where changes lie is in [`super::write_set`]; answering the callers belongs to [`crate::drivers`].
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::position::{Sequence, StreamId, StreamPosition};
+use super::position::{Sequence, StreamId, StreamRange};
 use super::streams::STREAMS_MAX;
 use super::write_set::{Holder, Holders, WriteSet};
 use crate::base::id::NodeId;
@@ -95,45 +95,88 @@ impl Wait {
         self.groups.iter().map(|group| group.copies).min().unwrap_or(1)
     }
 
-    /// `node` has acknowledged `position`.
-    fn note_held(&mut self, node: &NodeId, position: StreamPosition) {
+    /// `node` has acknowledged `stream` up to `sequence`. Returns the ranges that are complete with it.
+    fn note_held(
+        &mut self,
+        node: &NodeId,
+        stream: StreamId,
+        sequence: Sequence,
+    ) -> SmallVec<[StreamRange; 1]> {
+        let mut complete = SmallVec::new();
         for group in &mut self.groups {
             let before = group.missing.len();
             group.missing.retain_mut(|holder| {
                 if holder.node == *node {
-                    holder.positions.retain(|known| *known != position);
+                    let held = |range: &StreamRange| range.stream == stream && range.last <= sequence;
+                    complete.extend(holder.ranges.iter().copied().filter(held));
+                    holder.ranges.retain(|range| !held(range));
                 }
-                holder.lost || !holder.positions.is_empty()
+                holder.lost || !holder.ranges.is_empty()
             });
             group.copies += before - group.missing.len();
         }
+        complete
     }
 
-    /// `node` will never acknowledge `position`.
-    fn note_lost(&mut self, node: &NodeId, position: StreamPosition) {
+    /// `node` will never have all of `stream` up to `sequence`.
+    fn note_lost(&mut self, node: &NodeId, stream: StreamId, sequence: Sequence) {
         let holders = self.groups.iter_mut().flat_map(|group| &mut group.missing);
         for holder in holders.filter(|holder| holder.node == *node) {
-            let before = holder.positions.len();
-            holder.positions.retain(|known| *known != position);
-            holder.lost |= holder.positions.len() < before;
+            let mut ranges = holder.ranges.iter();
+            holder.lost |= ranges.any(|range| range.stream == stream && range.first <= sequence);
         }
     }
+}
+
+/// The waits for one stream.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// By the sequence that acknowledges all a caller waits for.
+    by_last: BTreeSet<(Sequence, Waiter)>,
+    /// By the first sequence, where that is another one.
+    by_first: BTreeSet<(Sequence, Waiter)>,
+}
+
+impl Waiting {
+    fn add(&mut self, range: &StreamRange, waiter: Waiter) {
+        self.by_last.insert((range.last, waiter));
+        if range.first < range.last {
+            self.by_first.insert((range.first, waiter));
+        }
+    }
+
+    fn remove(&mut self, range: &StreamRange, waiter: Waiter) {
+        self.by_last.remove(&(range.last, waiter));
+        self.by_first.remove(&(range.first, waiter));
+    }
+}
+
+/// Removes and returns the waiters of all entries up to `sequence`.
+fn take(entries: &mut BTreeSet<(Sequence, Waiter)>, sequence: Sequence) -> Vec<Waiter> {
+    let mut taken = Vec::new();
+    while let Some((first, waiter)) = entries.first().copied()
+        && first <= sequence
+    {
+        entries.pop_first();
+        taken.push(waiter);
+    }
+    taken
 }
 
 /// All waiting callers.
 #[derive(Debug, Default)]
 pub struct Acks {
     waits: BTreeMap<Waiter, Wait>,
-    /// Who waits for which position. Looked up by key alone: the order of the map, which differs from process to
+    /// Who waits for what of each stream. Looked up by key alone: the order of the map, which differs from process to
     /// process, reaches no output.
-    by_position: HashMap<(NodeId, StreamId), BTreeSet<(Sequence, Waiter)>>,
+    by_stream: HashMap<(NodeId, StreamId), Waiting>,
     by_deadline: BTreeSet<(Duration, Waiter)>,
     next: Waiter,
 }
 
 impl Acks {
     /// A caller waits until `deadline` for `level` copies of the changes in `write_set`. `delivery_status` says what has
-    /// become of each position since the change was made.
+    /// become of each range since the changes were made, and with `None` whether the node is a member.
     ///
     /// # Errors
     /// The number of copies, when there is nothing to wait for.
@@ -142,7 +185,7 @@ impl Acks {
         level: Level,
         deadline: Duration,
         write_set: WriteSet,
-        delivery_status: impl Fn(&NodeId, Option<StreamPosition>) -> DeliveryStatus,
+        delivery_status: impl Fn(&NodeId, Option<StreamRange>) -> DeliveryStatus,
     ) -> Result<Waiter, usize> {
         let here = write_set.copies_here();
         let groups = write_set.into_groups();
@@ -158,9 +201,9 @@ impl Acks {
             return Err(wait.copies());
         }
         self.next += 1;
-        for (node, StreamPosition { stream, sequence }) in positions(&wait) {
-            let waiting = self.by_position.entry((node.clone(), stream)).or_default();
-            waiting.insert((sequence, self.next));
+        for (node, range) in ranges(&wait) {
+            let waiting = self.by_stream.entry((node.clone(), range.stream)).or_default();
+            waiting.add(range, self.next);
         }
         self.by_deadline.insert((deadline, self.next));
         self.waits.insert(self.next, wait);
@@ -174,24 +217,36 @@ impl Acks {
         stream: StreamId,
         sequence: Sequence,
     ) -> Vec<(Waiter, usize)> {
+        let Some(waiting) = self.by_stream.get_mut(&(peer.clone(), stream)) else {
+            return Vec::new();
+        };
         let mut done = Vec::new();
-        for (sequence, waiter) in self.take_positions(peer, stream, sequence) {
+        for waiter in take(&mut waiting.by_last, sequence) {
             let Some(wait) = self.waits.get_mut(&waiter) else {
                 continue;
             };
-            wait.note_held(peer, StreamPosition { stream, sequence });
+            for range in wait.note_held(peer, stream, sequence) {
+                waiting.remove(&range, waiter);
+            }
             if wait.is_done() {
-                done.extend(self.finish(waiter));
+                done.push(waiter);
             }
         }
-        done
+        done.into_iter()
+            .filter_map(|waiter| self.finish(waiter))
+            .collect()
     }
 
-    /// Everything on its way to `peer` on `stream` up to `sequence` was dropped, or refused: it will never count.
+    /// Everything on its way to `peer` on `stream` up to `sequence` was dropped, or some of it refused: none of it will
+    /// ever count.
     pub fn dropped(&mut self, peer: &NodeId, stream: StreamId, sequence: Sequence) {
-        for (sequence, waiter) in self.take_positions(peer, stream, sequence) {
+        let Some(waiting) = self.by_stream.get_mut(&(peer.clone(), stream)) else {
+            return;
+        };
+        let first = take(&mut waiting.by_first, sequence);
+        for waiter in first.into_iter().chain(take(&mut waiting.by_last, sequence)) {
             if let Some(wait) = self.waits.get_mut(&waiter) {
-                wait.note_lost(peer, StreamPosition { stream, sequence });
+                wait.note_lost(peer, stream, sequence);
             }
         }
     }
@@ -203,7 +258,7 @@ impl Acks {
 
     /// `peer` is no member any more: nobody waits for it. Returns the waits that are over, with their counts.
     pub fn gone(&mut self, peer: &NodeId) -> Vec<(Waiter, usize)> {
-        self.by_position.retain(|(node, _), _| node != peer);
+        self.by_stream.retain(|(node, _), _| node != peer);
         let mut done = Vec::new();
         for (waiter, wait) in &mut self.waits {
             for group in &mut wait.groups {
@@ -242,33 +297,13 @@ impl Acks {
         self.waits.is_empty()
     }
 
-    /// Removes the waits for positions of `stream` up to `sequence` from the index.
-    fn take_positions(
-        &mut self,
-        peer: &NodeId,
-        stream: StreamId,
-        sequence: Sequence,
-    ) -> Vec<(Sequence, Waiter)> {
-        let mut taken = Vec::new();
-        let Some(waiting) = self.by_position.get_mut(&(peer.clone(), stream)) else {
-            return taken;
-        };
-        while let Some(first) = waiting.first().copied()
-            && first.0 <= sequence
-        {
-            waiting.pop_first();
-            taken.push(first);
-        }
-        taken
-    }
-
     /// Ends a wait, and removes what it still waited for from the index.
     fn finish(&mut self, waiter: Waiter) -> Option<(Waiter, usize)> {
         let wait = self.waits.remove(&waiter)?;
         self.by_deadline.remove(&(wait.deadline, waiter));
-        for (node, StreamPosition { stream, sequence }) in positions(&wait) {
-            if let Some(waiting) = self.by_position.get_mut(&(node.clone(), stream)) {
-                waiting.remove(&(sequence, waiter));
+        for (node, range) in ranges(&wait) {
+            if let Some(waiting) = self.by_stream.get_mut(&(node.clone(), range.stream)) {
+                waiting.remove(range, waiter);
             }
         }
         Some((waiter, wait.copies()))
@@ -278,7 +313,7 @@ impl Acks {
 fn progress(
     here: usize,
     holders: Holders,
-    delivery_status: impl Fn(&NodeId, Option<StreamPosition>) -> DeliveryStatus,
+    delivery_status: impl Fn(&NodeId, Option<StreamRange>) -> DeliveryStatus,
 ) -> Progress {
     let (mut copies, mut missing) = (here, Vec::new());
     for mut holder in holders {
@@ -286,9 +321,9 @@ fn progress(
             continue;
         }
         let mut pending = SmallVec::new();
-        for position in std::mem::take(&mut holder.positions) {
-            match delivery_status(&holder.node, Some(position)) {
-                DeliveryStatus::Pending => pending.push(position),
+        for range in std::mem::take(&mut holder.ranges) {
+            match delivery_status(&holder.node, Some(range)) {
+                DeliveryStatus::Pending => pending.push(range),
                 DeliveryStatus::Held => {}
                 DeliveryStatus::Lost | DeliveryStatus::Gone => holder.lost = true,
             }
@@ -296,17 +331,17 @@ fn progress(
         if pending.is_empty() && !holder.lost {
             copies += 1;
         } else {
-            holder.positions = pending;
+            holder.ranges = pending;
             missing.push(holder);
         }
     }
     Progress { copies, missing }
 }
 
-/// Every position that a wait still waits for.
-fn positions(wait: &Wait) -> impl Iterator<Item = (&NodeId, StreamPosition)> {
+/// Every range that a wait still waits for.
+fn ranges(wait: &Wait) -> impl Iterator<Item = (&NodeId, &StreamRange)> {
     let holders = wait.groups.iter().flat_map(|group| &group.missing);
-    holders.flat_map(|holder| holder.positions.iter().map(|position| (&holder.node, *position)))
+    holders.flat_map(|holder| holder.ranges.iter().map(|range| (&holder.node, range)))
 }
 
 #[cfg(test)]

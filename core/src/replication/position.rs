@@ -121,3 +121,39 @@ impl StreamPosition {
         Self { stream, sequence }
     }
 }
+
+/// Where one or several changes lie in one stream's outbox: all of them between two sequences, which are theirs.
+///
+/// Acknowledgements are cumulative, so the last sequence acknowledges all. A loss is not: whatever is lost from the first
+/// on may be one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamRange {
+    /// The stream.
+    pub stream: StreamId,
+    /// The sequence of the first change.
+    pub first: Sequence,
+    /// The sequence of the last change.
+    pub last: Sequence,
+}
+
+impl StreamRange {
+    /// This range and `other`, of the same stream, as one.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            stream: self.stream,
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
+impl From<StreamPosition> for StreamRange {
+    fn from(StreamPosition { stream, sequence }: StreamPosition) -> Self {
+        Self {
+            stream,
+            first: sequence,
+            last: sequence,
+        }
+    }
+}

@@ -8,7 +8,7 @@
 
 use smallvec::SmallVec;
 
-use super::position::StreamPosition;
+use super::position::{StreamPosition, StreamRange};
 use crate::base::id::NodeId;
 
 /// The nodes that are to hold the same changes. Few, and kept inline: there is one list for every change.
@@ -19,8 +19,8 @@ pub type Holders = SmallVec<[Holder; 2]>;
 pub struct Holder {
     /// The node.
     pub node: NodeId,
-    /// What it has to acknowledge: the last position of each stream.
-    pub positions: SmallVec<[StreamPosition; 1]>,
+    /// What it has to acknowledge, a range for each stream.
+    pub ranges: SmallVec<[StreamRange; 1]>,
     /// Whether something was dropped on the way to it. It then never counts.
     pub lost: bool,
 }
@@ -30,32 +30,31 @@ impl Holder {
     fn of(node: NodeId, position: Option<StreamPosition>) -> Self {
         Self {
             node,
-            positions: position.into_iter().collect(),
+            ranges: position.map(StreamRange::from).into_iter().collect(),
             lost: position.is_none(),
         }
     }
 
-    /// Adds a change. Acknowledgements are cumulative, so of one stream the later position stands for both. A dropped
-    /// change stays dropped.
+    /// Adds a change. A dropped change stays dropped.
     fn add(&mut self, position: Option<StreamPosition>) {
-        let Some(position) = position else {
-            self.lost = true;
-            return;
-        };
-        let mut known = self.positions.iter_mut();
-        match known.find(|known| known.stream == position.stream) {
-            Some(known) => known.sequence = known.sequence.max(position.sequence),
-            None => self.positions.push(position),
+        match position {
+            Some(position) => self.add_range(position.into()),
+            None => self.lost = true,
+        }
+    }
+
+    fn add_range(&mut self, range: StreamRange) {
+        let mut known = self.ranges.iter_mut();
+        match known.find(|known| known.stream == range.stream) {
+            Some(known) => *known = known.with(range),
+            None => self.ranges.push(range),
         }
     }
 
     /// The changes of both.
     fn merge(&mut self, other: Self) {
         self.lost |= other.lost;
-        other
-            .positions
-            .into_iter()
-            .for_each(|position| self.add(Some(position)));
+        other.ranges.into_iter().for_each(|range| self.add_range(range));
     }
 }
 
@@ -148,11 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn changes_on_two_streams_keep_a_position_on_each() {
+    fn changes_on_two_streams_keep_a_range_on_each() {
         let mut all = WriteSet::of([(node("b"), Some(at(0, 10)))]);
         all.merge(WriteSet::of([(node("b"), Some(at(1, 3)))]));
         all.merge(WriteSet::of([(node("b"), Some(at(0, 12)))]));
-        assert_eq!(all.groups()[0][0].positions[..], [at(0, 12), at(1, 3)]);
+        let first = StreamRange::from(at(0, 10)).with(at(0, 12).into());
+        assert_eq!(all.groups()[0][0].ranges[..], [first, at(1, 3).into()]);
         assert!(!all.groups()[0][0].lost);
     }
 

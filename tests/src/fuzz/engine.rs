@@ -12,27 +12,27 @@ use limpet_core::replication::message::{self, DeclaredWorker};
 use limpet_core::replication::streams::CONTROL;
 use limpet_wire::report::IdleLimit;
 
-use super::targets::{hearer, identity, swim_config};
+use super::targets::{identity, receiver, swim_config};
 
 /// Milliseconds since 1970 at which everything happens.
 pub const WALL_MS: u64 = 1_700_000_000_000;
-/// The most messages of one input that are heard.
+/// The most messages of one input that are taken.
 const MESSAGES_MAX: usize = 64;
 /// How long a node alone takes to be ready, and more.
 const BEGIN: Duration = Duration::from_secs(5);
 
-/// Reads `bytes` as frames, and lets a ready node hear those that are messages, with time passing between them.
+/// Reads `bytes` as frames, and hands those that are messages to a ready node, with time passing between them.
 /// Afterwards it still has to do its work, and to know what it holds.
 ///
 /// # Panics
 /// When it does not.
-pub fn heard_lately(bytes: &[u8]) {
+pub fn messages(bytes: &[u8]) {
     for mode in [Mode::Delta, Mode::Backup { copies: 1 }] {
-        hears_in(mode, bytes);
+        receives_in(mode, bytes);
     }
 }
 
-fn hears_in(mode: Mode, mut bytes: &[u8]) {
+fn receives_in(mode: Mode, mut bytes: &[u8]) {
     let mut mono = BEGIN;
     let at = |mono: Duration| Now {
         wall_ms: WALL_MS + mono.as_millis() as u64,
@@ -98,7 +98,7 @@ fn hears_in(mode: Mode, mut bytes: &[u8]) {
 
 /// A node alone that is ready.
 fn ready(mode: Mode) -> Engine {
-    let me = hearer();
+    let me = receiver();
     let config = EngineConfig {
         node: NodeId::parse(&me.node).expect("a name"),
         cluster: "shop".into(),

@@ -12,7 +12,7 @@ use limpet_core::session::{Attributes, Lifecycle, LifecycleBox, Record, Register
 use limpet_wire::report::IdleLimit;
 
 use super::engine::WALL_MS;
-use super::targets::{hearer, identity, swim_config};
+use super::targets::{identity, receiver, swim_config};
 
 fn stamp(ms: u64, node: u64) -> Stamp {
     Stamp {
@@ -234,10 +234,10 @@ pub(super) fn words() -> Vec<(&'static str, MemberMessage)> {
     ];
     // What another member says when it meets this one, probes it and leaves.
     let mut other = Swim::new(identity("b", 2, WALL_MS + 1), swim_config(), 9);
-    let mut met = other.meet(hearer());
+    let mut met = other.meet(receiver());
     let mut timers = std::mem::take(&mut met.timers);
     let mut packets: Vec<Vec<u8>> = met.datagrams.into_iter().map(|(_, bytes)| bytes).collect();
-    let mut me = Swim::new(hearer(), swim_config(), 7);
+    let mut me = Swim::new(receiver(), swim_config(), 7);
     for packet in packets.clone() {
         for (_, answer) in me.on_message(&packet).datagrams {
             let heard = other.on_message(&answer);

@@ -56,7 +56,7 @@ pub fn word(bytes: &[u8]) {
 
 /// The identity of the member that hears in [`swim`].
 #[must_use]
-pub fn hearer() -> Identity {
+pub fn receiver() -> Identity {
     identity("a", 1, 1_700_000_000_000)
 }
 
@@ -81,7 +81,7 @@ pub fn swim_config() -> SwimConfig {
 
 /// What the failure detector is told.
 pub fn swim(bytes: &[u8]) {
-    let mut swim = Swim::new(hearer(), swim_config(), 7);
+    let mut swim = Swim::new(receiver(), swim_config(), 7);
     swim.meet(identity("b", 2, 1_700_000_000_001));
     for _ in 0..2 {
         swim.on_message(bytes);

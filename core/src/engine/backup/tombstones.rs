@@ -126,7 +126,7 @@ impl Engine {
         holders.retain(|node, _| view.is_some_and(|view| view.is_ready(node)));
         holders.retain(|node, sent| {
             let delivery_status =
-                sent.and_then(|position| Some(self.peers.get(node)?.delivery_status(position)));
+                sent.and_then(|position| Some(self.peers.get(node)?.delivery_status(position.into())));
             match delivery_status {
                 Some(DeliveryStatus::Held) => return false,
                 Some(DeliveryStatus::Pending) => return true,

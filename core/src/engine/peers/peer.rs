@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use crate::engine::peers::repair::Comparison;
 use crate::replication::acks::DeliveryStatus;
 use crate::replication::message::Message;
-use crate::replication::position::{Sequence, StreamId, StreamPosition};
+use crate::replication::position::{Sequence, StreamId, StreamRange};
 use crate::replication::streams::{CONTROL, Outboxes};
 use crate::replication::transfer::Pull;
 
@@ -92,16 +92,16 @@ impl Peer {
         !self.control.is_empty() || !self.wanted.is_empty() || self.outboxes.has_waiting()
     }
 
-    /// How the change at `place` stands with it.
-    pub(in crate::engine) fn delivery_status(&self, position: StreamPosition) -> DeliveryStatus {
-        let StreamPosition { stream, sequence } = position;
+    /// How the changes of a range stand with it.
+    pub(in crate::engine) fn delivery_status(&self, range: StreamRange) -> DeliveryStatus {
+        let StreamRange { stream, first, last } = range;
         let (Some(outbox), Some(link)) = (self.outboxes.stream(stream), self.links.get(stream.index()))
         else {
             return DeliveryStatus::Lost;
         };
-        if sequence < outbox.floor() || sequence <= link.refused {
+        if first < outbox.floor() || first <= link.refused {
             DeliveryStatus::Lost
-        } else if sequence <= outbox.acked() {
+        } else if last <= outbox.acked() {
             DeliveryStatus::Held
         } else {
             DeliveryStatus::Pending

@@ -20,7 +20,7 @@ use crate::engine::backup::placement::Location;
 use crate::engine::changed::Changed;
 use crate::engine::{Engine, Output};
 use crate::replication::acks::{DeliveryStatus, Level, Waiter};
-use crate::replication::position::{StreamId, StreamPosition};
+use crate::replication::position::{StreamId, StreamPosition, StreamRange};
 use crate::replication::write_set::WriteSet;
 use crate::session::{Record, Stamp};
 
@@ -45,20 +45,20 @@ impl Engine {
         }
         // Between the change and this call some of it may have been settled already.
         let peers = &self.peers;
-        let delivery_status =
-            |node: &NodeId, position: Option<StreamPosition>| match (peers.get(node), position) {
-                (None, _) => DeliveryStatus::Gone,
-                (Some(peer), Some(position)) => peer.delivery_status(position),
-                (Some(_), None) => DeliveryStatus::Pending,
-            };
+        let delivery_status = |node: &NodeId, range: Option<StreamRange>| match (peers.get(node), range) {
+            (None, _) => DeliveryStatus::Gone,
+            (Some(peer), Some(range)) => peer.delivery_status(range),
+            (Some(_), None) => DeliveryStatus::Pending,
+        };
         let holders = write_set.groups().iter().flatten();
-        let positions = holders.flat_map(|holder| {
-            holder
-                .positions
-                .iter()
-                .map(|position| (&holder.node, position.stream))
-        });
-        let awaited: SmallVec<[_; 2]> = positions.map(|(node, stream)| (node.clone(), stream)).collect();
+        let awaited: SmallVec<[_; 2]> = holders
+            .flat_map(|holder| {
+                holder
+                    .ranges
+                    .iter()
+                    .map(|range| (holder.node.clone(), range.stream))
+            })
+            .collect();
         let waiter = self
             .acks
             .wait(level, now.mono + timeout, write_set, delivery_status)?;

@@ -64,21 +64,19 @@ impl Engine {
         }
         let Some(record) = self.table.get(key) else { return };
         if change.new {
-            self.expiry
-                .deadlines
-                .add(self.look_at(key, record, now), key.clone());
+            self.expiry.deadlines.add(self.look_at(record, now), key.clone());
         } else {
             self.expiry
                 .deadlines
-                .add_once(self.look_at(key, record, now), key.clone());
+                .add_once(self.look_at(record, now), key.clone());
         }
     }
 
     /// When to look at a record next, in milliseconds since 1970.
-    fn look_at(&self, key: &SessionKey, record: &Record, now: Now) -> u64 {
+    fn look_at(&self, record: &Record, now: Now) -> u64 {
         if !record.is_alive() {
             if let Some(last_touch) = record.last_touch {
-                // Found idle: what it holds stays for a while, for a use that is heard late.
+                // Found idle: what it holds stays for a while, for a touch that arrives late.
                 let idle_ms = self.expires_ms(record).unwrap_or(last_touch.at_ms);
                 return idle_ms.saturating_add(ms(LINGER));
             }
@@ -91,46 +89,36 @@ impl Engine {
         }
         match self.expires_ms(record) {
             None => self.members.idle_ms(now) + LOOK_AGAIN_MS,
-            Some(end) => {
-                let patience = if self.is_expiry_owner(key, record) {
-                    EXPIRY_GRACE
-                } else {
-                    EXPIRY_GRACE + self.config.swim.drop_time
-                };
-                end.saturating_add(ms(patience))
-            }
+            Some(end) => end.saturating_add(ms(EXPIRY_GRACE)),
         }
+    }
+
+    /// When this node gives up waiting for another one to send the expiry of a session that is due. `None` where nobody
+    /// is waited for. Who that is costs a look at every member, so it is asked for sessions that are due, not for every
+    /// record that is written.
+    fn waits_for_owner(&self, key: &SessionKey, record: &Record) -> Option<u64> {
+        if !record.is_alive() || self.is_expiry_owner(key, record) {
+            return None;
+        }
+        let end = self.expires_ms(record)?;
+        Some(end.saturating_add(ms(EXPIRY_GRACE + self.config.swim.drop_time)))
     }
 
     /// Whether this node is the one to send the expiry of the session.
     fn is_expiry_owner(&self, key: &SessionKey, record: &Record) -> bool {
-        let ready = |node: &str| {
-            node == self.config.node.as_str()
-                || self
-                    .members
-                    .roster()
-                    .active()
-                    .any(|(id, member)| id.as_str() == node && member.ready)
-        };
+        let this_node = self.config.node.as_str();
+        let ready = self.members.roster().active().filter(|(_, member)| member.ready);
+        let mut nodes: Vec<&str> = ready.map(|(node, _)| node.as_str()).collect();
+        nodes.push(this_node);
         let owner = record
             .route
             .as_ref()
             .and_then(|route| self.workers.owner_of(&route.value));
-        if let Some(owner) = owner.filter(|owner| ready(owner)) {
-            return owner == self.config.node.as_str();
+        if let Some(owner) = owner.filter(|owner| nodes.contains(owner)) {
+            return owner == this_node;
         }
-        let mut nodes: Vec<&str> = self
-            .members
-            .roster()
-            .active()
-            .filter(|(_, m)| m.ready)
-            .map(|(node, _)| node.as_str())
-            .collect();
-        nodes.push(self.config.node.as_str());
         placement::rank(&mut nodes, key.app(), key.id());
-        nodes
-            .first()
-            .is_some_and(|first| *first == self.config.node.as_str())
+        nodes.first() == Some(&this_node)
     }
 
     /// Ends what is over and forgets tombstones that have outlived every copy.
@@ -147,10 +135,21 @@ impl Engine {
             let Some(record) = self.table.get(&key) else {
                 continue;
             };
-            let look = self.look_at(&key, record, now);
+            let look = self.look_at(record, now);
             if look > idle_ms {
                 if lasting {
                     self.expiry.deadlines.add(look, key);
+                }
+                continue;
+            }
+            if let Some(until) = self
+                .waits_for_owner(&key, record)
+                .filter(|until| *until > idle_ms)
+            {
+                if lasting {
+                    self.expiry.deadlines.add(until, key);
+                } else {
+                    self.expiry.deadlines.add_once(until, key);
                 }
                 continue;
             }
@@ -158,7 +157,7 @@ impl Engine {
                 self.table.drop_expired_contents(&key);
                 if lasting {
                     let known = self.table.get(&key);
-                    let at = known.map_or(idle_ms, |record| self.look_at(&key, record, now));
+                    let at = known.map_or(idle_ms, |record| self.look_at(record, now));
                     self.expiry.deadlines.add(at, key);
                 }
                 continue;
@@ -185,13 +184,13 @@ impl Engine {
             }
             if lasting {
                 let known = self.table.get(&key);
-                let at = known.map_or(idle_ms, |record| self.look_at(&key, record, now));
+                let at = known.map_or(idle_ms, |record| self.look_at(record, now));
                 self.expiry.deadlines.add(at.max(idle_ms + LOOK_LATER_MS), key);
             }
         }
     }
 
-    /// `node` found a session idle since a use that was not the last: it is told the whole session again.
+    /// `node` found a session idle since a touch that was not the last: it is told the whole session again.
     pub(in crate::engine) fn resend_refuted(&mut self, node: &NodeId, key: &SessionKey, inbound: &Record) {
         let Some(record) = self.table.get(key) else { return };
         let of_this_life = inbound

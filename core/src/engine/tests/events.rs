@@ -107,7 +107,7 @@ fn every_change_is_told_once_where_it_was_made_and_once_where_it_was_heard_of() 
         assert_eq!(cluster.told("b"), [format!("{expected}, replicated")]);
     }
     cluster.call("a", |engine, now| engine.touch(&key("S"), now).unwrap());
-    assert!(cluster.told("a").is_empty(), "a use is no event");
+    assert!(cluster.told("a").is_empty(), "a touch is no event");
     cluster.call("b", |engine, now| {
         engine.rename(&key("S"), &key("T"), now).unwrap()
     });

@@ -43,9 +43,9 @@ fn an_acknowledgement_that_got_lost_is_said_again_on_the_next_link() {
     assert_eq!(cluster.copies.get(&(node("a"), waiter)), Some(&2));
 }
 
-/// A node restarted with its clock set back numbers from an earlier slot on than its run before.
+/// A node restarted with its clock set back numbers from an earlier sequence on than its incarnation before.
 #[test]
-fn what_a_peer_refused_of_an_earlier_run_says_nothing_of_this_one() {
+fn what_a_peer_refused_of_an_earlier_incarnation_says_nothing_of_this_one() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let now = cluster.now();
     for stream in StreamId::first(STREAMS) {
@@ -152,7 +152,7 @@ fn a_use_dropped_by_an_overflow_is_told_again() {
 }
 
 #[test]
-fn a_use_is_told_to_a_member_that_goes_on_as_a_later_run_of_itself() {
+fn a_touch_reaches_a_member_that_goes_on_as_a_later_incarnation() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.patch("a", "S1", set("v", "1"));
     cluster.run(Duration::from_secs(300));

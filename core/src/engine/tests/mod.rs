@@ -161,7 +161,7 @@ impl Cluster {
         }
     }
 
-    /// Starts a node with an empty memory, in place of an earlier run if there is one.
+    /// Starts a node with an empty memory, in place of an earlier incarnation if there is one.
     fn start(&mut self, name: &str) {
         self.start_at(name, self.now_at(&node(name)).wall_ms);
     }

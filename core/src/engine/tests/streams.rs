@@ -51,7 +51,7 @@ fn wait(cluster: &mut Cluster, write_set: WriteSet) -> Waiter {
 }
 
 #[test]
-fn one_sessions_changes_take_one_lane_and_arrive_in_order() {
+fn one_sessions_changes_take_one_stream_and_arrive_in_order() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let (a, b) = (node("a"), node("b"));
     let mut seen: BTreeMap<SessionKey, (StreamId, crate::session::Stamp)> = BTreeMap::new();
@@ -77,7 +77,7 @@ fn one_sessions_changes_take_one_lane_and_arrive_in_order() {
 }
 
 #[test]
-fn a_change_on_several_lanes_counts_once_every_part_is_there() {
+fn a_change_on_several_streams_counts_once_every_part_is_there() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let mut write_set = WriteSet::default();
     for stream in StreamId::first(STREAMS) {
@@ -103,7 +103,7 @@ fn a_change_on_several_lanes_counts_once_every_part_is_there() {
 }
 
 #[test]
-fn a_lane_that_stands_still_holds_no_other_up() {
+fn a_stream_that_stands_still_holds_no_other_up() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let stuck = (node("a"), node("b"), stream(1));
     let on = cluster.links.remove(&stuck).unwrap();
@@ -119,7 +119,7 @@ fn a_lane_that_stands_still_holds_no_other_up() {
 }
 
 #[test]
-fn a_lane_that_broke_sends_again_what_was_not_acknowledged() {
+fn a_stream_that_broke_sends_again_what_was_not_acknowledged() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let (a, b) = (node("a"), node("b"));
     let write_set = cluster.patch("a", &id_on(stream(1)), set("v", "1"));
@@ -135,7 +135,7 @@ fn a_lane_that_broke_sends_again_what_was_not_acknowledged() {
     cluster.links.remove(&(a.clone(), b.clone(), stream(1)));
     assert!(
         cluster.engines[&a].peers()[&b].is_linked(),
-        "lane 0 is what counts"
+        "stream 0 is what counts"
     );
     cluster.settle();
     assert_eq!(cluster.copies.get(&(a.clone(), waiter)), None);
@@ -145,7 +145,7 @@ fn a_lane_that_broke_sends_again_what_was_not_acknowledged() {
 }
 
 #[test]
-fn with_the_first_lane_all_others_end() {
+fn with_the_first_stream_all_others_end() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let (a, b) = (node("a"), node("b"));
     let now = cluster.now();
@@ -165,7 +165,7 @@ fn with_the_first_lane_all_others_end() {
 }
 
 #[test]
-fn a_lane_without_the_first_is_closed() {
+fn a_stream_without_the_first_is_closed() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let (a, b, now) = (node("a"), node("b"), cluster.now());
     let identity = cluster.engines[&b].identity().clone();
@@ -202,10 +202,10 @@ fn a_change_somebody_waits_for_is_sent_at_once() {
 }
 
 #[test]
-fn slots_are_never_given_twice_even_if_the_clock_is_set_back() {
+fn sequences_are_never_given_twice_even_if_the_clock_is_set_back() {
     let mut cluster = Cluster::of(&["a", "b"]);
     let write_set = cluster.patch("a", &id_on(stream(1)), set("v", "1"));
-    let before = write_set.groups()[0][0].positions[0].sequence;
+    let before = write_set.groups()[0][0].ranges[0].last;
     let (a, b) = (node("a"), node("b"));
     let identity = cluster.engines[&b].identity().clone();
     let earlier = Now {
@@ -220,6 +220,6 @@ fn slots_are_never_given_twice_even_if_the_clock_is_set_back() {
     };
     engine.link_up(&b, later, CONTROL, earlier);
     let write_set = cluster.patch("a", &id_on(stream(1)), set("v", "2"));
-    let after = write_set.groups()[0][0].positions[0].sequence;
+    let after = write_set.groups()[0][0].ranges[0].last;
     assert!(after > before, "{after} after {before}");
 }

@@ -289,7 +289,7 @@ fn a_use_of_a_session_that_is_not_here_leaves_nothing() {
 }
 
 #[test]
-fn nobody_takes_the_word_of_a_wrong_clock_for_a_session_being_idle() {
+fn no_node_believes_a_wrong_clock_that_a_session_is_idle() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.patch("a", "S1", idle(1_800_000));
     cluster.settle();

@@ -1,6 +1,7 @@
 //! What counts as a copy, and what never does.
 
 use super::*;
+use crate::replication::position::StreamPosition;
 
 fn node(name: &str) -> NodeId {
     NodeId::parse(name).unwrap()
@@ -20,8 +21,13 @@ fn acknowledge(acks: &mut Acks, peer: &str, position: StreamPosition) -> Vec<(Wa
     acks.acknowledged(&node(peer), position.stream, position.sequence)
 }
 
-fn pending(_: &NodeId, _: Option<StreamPosition>) -> DeliveryStatus {
+fn pending(_: &NodeId, _: Option<StreamRange>) -> DeliveryStatus {
     DeliveryStatus::Pending
+}
+
+fn nothing_left(acks: &Acks) -> bool {
+    let mut waiting = acks.by_stream.values();
+    waiting.all(|waiting| waiting.by_last.is_empty() && waiting.by_first.is_empty())
 }
 
 const LATER: Duration = Duration::from_secs(1);
@@ -40,10 +46,7 @@ fn each_level_waits_for_its_count_of_five_nodes() {
             };
             assert_eq!(done, expected, "{level:?} after {peer}");
         }
-        assert!(
-            acks.by_position.values().all(BTreeSet::is_empty),
-            "nothing is left behind"
-        );
+        assert!(nothing_left(&acks), "nothing is left behind");
         assert!(acks.by_deadline.is_empty());
     }
     assert_eq!(
@@ -112,7 +115,7 @@ fn of_changes_held_by_different_nodes_the_lowest_count_holds() {
 
 #[test]
 fn what_was_acknowledged_before_the_wait_counts() {
-    let delivery_status = |node: &NodeId, position: Option<StreamPosition>| match (node.as_str(), position) {
+    let delivery_status = |node: &NodeId, range: Option<StreamRange>| match (node.as_str(), range) {
         ("b", Some(_)) => DeliveryStatus::Held,
         ("c", None) => DeliveryStatus::Gone,
         ("d", Some(_)) => DeliveryStatus::Lost,
@@ -155,6 +158,34 @@ fn a_change_that_was_refused_is_no_copy_though_later_ones_are() {
     acks.dropped(&node("b"), StreamId::new(0), Sequence::new(10));
     assert_eq!(acknowledge(&mut acks, "b", at(0, 11)), []);
     assert_eq!(acks.expired(LATER), [(waiter, 1)]);
+}
+
+#[test]
+fn a_report_of_which_one_change_was_refused_is_no_copy() {
+    for refused in [10, 11, 12] {
+        let mut three = WriteSet::of([(node("b"), Some(at(0, 10)))]);
+        three.merge(WriteSet::of([(node("b"), Some(at(0, 11)))]));
+        three.merge(WriteSet::of([(node("b"), Some(at(0, 12)))]));
+        let mut acks = Acks::default();
+        let waiter = acks.wait(Level::One, LATER, three.clone(), pending).unwrap();
+        assert_eq!(acknowledge(&mut acks, "b", at(0, 10)), [], "a part of it");
+        acks.dropped(&node("b"), StreamId::new(0), Sequence::new(refused));
+        assert_eq!(
+            acknowledge(&mut acks, "b", at(0, 12)),
+            [],
+            "{refused} was refused"
+        );
+        assert_eq!(acks.expired(LATER), [(waiter, 1)]);
+        assert!(acks.is_empty());
+
+        let other = acks.wait(Level::One, LATER, three, pending).unwrap();
+        acks.dropped(&node("b"), StreamId::new(0), Sequence::new(9));
+        assert_eq!(
+            acknowledge(&mut acks, "b", at(0, 12)),
+            [(other, 2)],
+            "none was refused"
+        );
+    }
 }
 
 #[test]
