@@ -141,7 +141,7 @@ impl Message {
 pub struct OfferedSession {
     /// Its key.
     pub key: SessionKey,
-    /// [`Record::digest`].
+    /// [`Record::digest_with_end`].
     pub digest: u64,
     /// Its last touch.
     pub last_touch: Option<Touch>,

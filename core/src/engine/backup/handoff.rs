@@ -115,7 +115,7 @@ impl Engine {
                 continue;
             }
             let route = record.route.as_ref().map(|r| &*r.value);
-            let digest = record.digest();
+            let digest = record.digest_with_end();
             for node in placement.view().holders(&key, route).iter() {
                 to.entry(node.clone()).or_default().push(OfferedSession {
                     key: key.clone(),
@@ -181,7 +181,7 @@ impl Engine {
             last_touch,
         } in sessions
         {
-            let known = self.table.get(&key).map(Record::digest);
+            let known = self.table.get(&key).map(Record::digest_with_end);
             let taken = self.backup.handoff_pulls.has(node, &key, digest);
             if known.is_some_and(|known| known == digest || taken) {
                 if let Some(last_touch) = last_touch {
@@ -239,7 +239,10 @@ impl Engine {
             let stays = self.backup.handoff.fetched.contains_key(&key);
             again |= stays;
             // A touch may have been held back here, and then only this node can send it.
-            if stays || round.lacked.contains(&key) || (record.digest(), record.last_touch) != as_offered {
+            if stays
+                || round.lacked.contains(&key)
+                || (record.digest_with_end(), record.last_touch) != as_offered
+            {
                 self.backup.handoff.waiting.insert(key);
             } else if !self.is_held_here(&key, record) {
                 let before = self.location(&key);

@@ -110,7 +110,7 @@ impl Engine {
         // What has changed there since is offered as it is now.
         if let Some(record) = record
             && self.apply(node, vec![(key.clone(), record.clone())], now).total() == 0
-            && record.digest() == digest
+            && record.digest_with_end() == digest
             && let Some(pull) = self.backup.handoff_pulls.0.get_mut(node)
         {
             pull.taken.insert(key.clone(), digest);

@@ -1,8 +1,8 @@
 //! Tombstones owed to holders, in `backup` mode: the ends of sessions that their holders may not have been sent.
 //!
-//! Every holder of a session gets its tombstone, also one that was unreachable when the session ended, and also when the
-//! session ended on a node that is none of its holders. A tombstone is owed until the holder acknowledged it. Who the
-//! holders are is decided by [`super::placement`].
+//! Every holder of a session gets its tombstone, also one that was unreachable when the session ended, and whoever ended
+//! it: a holder that ends a session may be none a moment later, and then no comparison of tables tells the others. A
+//! tombstone is owed until the holder acknowledged it. Who the holders are is decided by [`super::placement`].
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -41,6 +41,18 @@ impl Tombstones {
         let owed = self.owed.entry(key).or_default();
         for node in holders {
             owed.entry(node).or_insert(None);
+        }
+    }
+
+    /// The tombstone of `key` was sent, and lies at these positions; nowhere where an outbox dropped it.
+    pub(in crate::engine) fn add_sent(
+        &mut self,
+        key: &SessionKey,
+        sent: impl Iterator<Item = (NodeId, Option<StreamPosition>)>,
+    ) {
+        let mut sent = sent.peekable();
+        if sent.peek().is_some() {
+            self.owed.entry(key.clone()).or_default().extend(sent);
         }
     }
 }
@@ -117,9 +129,13 @@ impl Engine {
         let Some(mut holders) = self.backup.tombstones.owed.remove(key) else {
             return;
         };
-        let ended = self.table.get(key).filter(|record| !record.is_alive());
-        let Some(record) = ended.map(Record::lifecycle_and_route) else {
-            return; // begun again, or forgotten
+        let record = match self.table.get(key) {
+            // Begun again: those that were not told hold what is over with what is new.
+            Some(record) if record.is_alive() && record.lifecycle.deleted > Stamp::ZERO => {
+                Record::tombstone(record.lifecycle.deleted)
+            }
+            Some(record) if !record.is_alive() => record.lifecycle_and_route(),
+            _ => return, // forgotten
         };
         let view = self.backup.placement.as_ref().map(|placement| placement.view());
         // A node that is gone is owed it again when it comes back (see [`super::placement`]).

@@ -107,6 +107,8 @@ impl Engine {
             (member || peer.is_linked()).then_some((node, peer, member && stays))
         });
         let (mut reached, mut delta) = (reached.peekable(), delta);
+        let ends = targets.is_some() && !delta.is_alive() && delta.lifecycle.deleted > Stamp::ZERO;
+        let mut owed = Vec::new();
         let mut positions = SmallVec::<[_; 2]>::new();
         while let Some((node, peer, is_copy)) = reached.next() {
             let own = if reached.peek().is_some() {
@@ -122,10 +124,14 @@ impl Engine {
                 Some(_) => {}
                 None => self.acks.dropped_all(node),
             }
+            if ends {
+                owed.push((node.clone(), position));
+            }
             if is_copy {
                 positions.push((node, position));
             }
         }
+        self.backup.tombstones.add_sent(key, owed.into_iter());
         let mut write_set = WriteSet::default();
         self.gathered
             .as_mut()

@@ -185,3 +185,42 @@ fn many_ends_are_told_a_few_at_a_time() {
         cluster.engines[&others[1]].table().tombstones()
     );
 }
+
+/// A node that passes a session on knew of an end before the session began again, and is the only one.
+#[test]
+fn what_is_known_of_an_end_is_handed_off_with_the_session_that_began_again() {
+    let mut cluster = cluster(1);
+    let [first, second, .., at] = Cluster::ranked("S1");
+    let now = cluster.now();
+    let over = crate::session::Stamp::at(now.wall_ms - 1000);
+    let engine = cluster.engines.get_mut(&node(at)).unwrap();
+    engine.join(&key("S1"), &Record::tombstone(over), now);
+    cluster.patch(at, "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(10));
+    assert_eq!(cluster.engines[&node(at)].table().get(&key("S1")), None);
+    for holder in [first, second] {
+        let known = cluster.engines[&node(holder)].table().get(&key("S1"));
+        assert_eq!(
+            known.map(|record| record.lifecycle.deleted),
+            Some(over),
+            "at {holder}"
+        );
+    }
+}
+
+/// A moment later it may be none, and then no comparison of tables tells the other.
+#[test]
+fn a_holder_that_ends_a_session_owes_it_to_the_others_until_they_have_it() {
+    let mut cluster = cluster(1);
+    let [first, second, ..] = Cluster::ranked("S1");
+    cluster.patch(first, "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node(first)).unwrap();
+    engine.delete(&key("S1"), now).unwrap();
+    let owed: Vec<_> = engine.nodes_owed_tombstones().cloned().collect();
+    assert_eq!(owed, [node(second)]);
+    cluster.run(Duration::from_secs(2));
+    assert_eq!(cluster.engines[&node(first)].nodes_owed_tombstones().count(), 0);
+    assert_eq!(cluster.holders("S1"), Vec::<String>::new());
+}
