@@ -3,9 +3,8 @@
 //! What a node or a session is belongs to [`crate::membership`] and [`crate::session`].
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
 use limpet_wire::report::{ID_MAX, NAME_MAX};
@@ -222,30 +221,6 @@ impl Hash for SessionKey {
 impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.app(), self.id())
-    }
-}
-
-/// A hash map by session, which uses the hash that a key holds.
-pub type BySession<T> = HashMap<SessionKey, T, BuildHasherDefault<OwnHash>>;
-
-/// See [`BySession`].
-#[derive(Debug, Default)]
-pub struct OwnHash(u64);
-
-impl Hasher for OwnHash {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Keys write one number; anything else is hashed as well, if poorly.
-        self.0 = bytes
-            .iter()
-            .fold(self.0, |sum, byte| sum.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }
 

@@ -12,9 +12,9 @@ pub const FRAME_MAX: usize = 64 << 20;
 /// split by its attributes, so that whatever is sent fits into a frame. Room for two full sessions.
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
 /// How many bytes of deltas one frame carries before the next is begun.
-pub const BATCH_BYTES: usize = 256 << 10;
+pub const BATCH_BYTES: usize = 64 << 10;
 /// How many bytes of sessions one chunk of a state transfer carries before the next is asked for.
-pub const CHUNK_BYTES: usize = 512 << 10;
+pub const CHUNK_BYTES: usize = 256 << 10;
 /// The most control messages waiting for one link. Past it the link is closed and repaired by a new one.
 pub const CONTROL_QUEUE_MAX: usize = 4096;
 /// The most members one node tracks. A hello beyond it is refused.
@@ -57,6 +57,6 @@ pub const PULLS_KEPT_MAX: usize = 4;
 /// How long after its last pull a receiver counts as being served, among the `donor_transfers` a donor serves.
 pub const SERVED_FOR: Duration = Duration::from_millis(250);
 /// How many records one chunk looks at before the next is asked for, however few of them the receiver shares.
-pub const CHUNK_RECORDS_MAX: usize = 4096;
+pub const CHUNK_RECORDS_MAX: usize = 1024;
 /// How long a donor may leave a pull unanswered before another is asked as well.
 pub const PULL_TIMEOUT: Duration = Duration::from_secs(5);

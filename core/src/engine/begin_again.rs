@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ids::Ids;
 use super::transfer::joining::Joining;
 use super::workers::Workers;
-use super::{Counters, Engine, Output, Phase, events};
+use super::{Counters, Discarded, Engine, Output, Phase, events};
 use crate::base::clock::Now;
 use crate::replication::acks::Acks;
 use crate::replication::position::StreamId;
@@ -44,7 +44,8 @@ impl Engine {
         fresh.joining = Joining::new(std::iter::once(ANY_MEMBER.to_owned()).collect(), now.mono);
         fresh.counters.started_over += 1;
         let former = std::mem::replace(self, fresh);
-        self.outputs.push(Output::Discard(Box::new(former)));
+        self.outputs
+            .push(Output::Discard(Discarded::Engine(Box::new(former))));
         self.drain_members(now);
     }
 

@@ -56,7 +56,7 @@ use workers::Workers;
 
 pub use config::{ClockLimits, EngineConfig, Mode, Tunables};
 pub use counters::Counters;
-pub use output::Output;
+pub use output::{Discarded, Output};
 pub use peers::InboundLink;
 pub use peers::peer::Peer;
 

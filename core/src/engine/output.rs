@@ -12,7 +12,19 @@ use crate::base::id::{NodeId, SessionKey};
 use crate::engine::backup::fetch::FetchId;
 use crate::membership::Timer;
 use crate::replication::acks::Waiter;
+use crate::replication::outbox::Dropped;
 use crate::replication::position::StreamId;
+
+/// Large values that the engine has let go of.
+#[derive(Debug)]
+pub enum Discarded {
+    /// A former table and everything about it.
+    Engine(Box<super::Engine>),
+    /// What was known of a peer, and what it was still to be sent.
+    Peer(Box<super::Peer>),
+    /// Changes that a peer did not take in time.
+    Changes(Vec<Dropped>),
+}
 
 /// What there is to do.
 #[derive(Debug)]
@@ -34,8 +46,8 @@ pub enum Output {
     /// Random bytes of the operating system are wanted, for [`crate::engine::Engine::add_entropy`]. Asked for again
     /// should none come.
     Entropy,
-    /// A former table and everything about it: to be dropped, which takes as long as the table is large.
-    Discard(Box<super::Engine>),
+    /// What is no longer needed: to be dropped, which takes as long as it is large.
+    Discard(Discarded),
     /// A fetch is over. Says whether everybody who was asked has answered.
     Fetched(FetchId, bool),
     /// Changes wait for the store that is attached: [`crate::engine::Engine::take_committed`].

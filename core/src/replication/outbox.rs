@@ -6,11 +6,11 @@
 //!
 //! The bound of bytes, which all streams to a peer share, is in [`super::streams`].
 
-use std::collections::VecDeque;
-
 use super::position::Sequence;
-use crate::base::id::{BySession, SessionKey};
+use crate::base::by_session::BySession;
+use crate::base::id::SessionKey;
 use crate::base::limits::RECORD_BYTES_MAX;
+use crate::base::queue::Queue;
 use crate::session::Record;
 
 #[derive(Debug)]
@@ -31,14 +31,33 @@ fn encoded_size(pending: &Pending) -> usize {
     pending.key.id_len() + pending.delta.content_bytes() + 32
 }
 
-/// For how many changes memory is kept while none wait. What a peer that was slow for a moment took is given back.
-const SPARE: usize = 1024;
+/// Changes that were dropped, whose memory is still to be freed. That takes as long as they are many.
+#[derive(Debug, Default)]
+pub struct Dropped {
+    pending: Queue<Pending>,
+    /// Only to be freed.
+    _by_key: BySession<Sequence>,
+}
+
+impl Dropped {
+    /// How many changes they are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+}
 
 /// See the module page.
 #[derive(Debug)]
 pub struct Outbox {
     /// First what was sent and not acknowledged, then what waits. Sequences have no gaps.
-    pending: VecDeque<Pending>,
+    pending: Queue<Pending>,
     /// How many of them were sent.
     sent: usize,
     /// The sequence of each session's change that was never sent; of several, the last one.
@@ -55,7 +74,7 @@ impl Outbox {
     #[must_use]
     pub fn new(first: Sequence) -> Self {
         Self {
-            pending: VecDeque::new(),
+            pending: Queue::default(),
             sent: 0,
             by_key: BySession::default(),
             next: first,
@@ -118,12 +137,13 @@ impl Outbox {
         Some(sequence)
     }
 
-    /// Drops everything that was not acknowledged; returns how many changes that is.
-    pub fn drop_all(&mut self) -> u64 {
-        let dropped = self.pending.len() as u64;
-        self.pending = VecDeque::new();
+    /// Drops everything that was not acknowledged, and returns it.
+    pub fn drop_all(&mut self) -> Dropped {
+        let dropped = Dropped {
+            pending: std::mem::take(&mut self.pending),
+            _by_key: std::mem::take(&mut self.by_key),
+        };
         self.sent = 0;
-        self.by_key = BySession::default();
         self.bytes = 0;
         self.floor = self.next;
         dropped
@@ -136,22 +156,17 @@ impl Outbox {
         bytes: usize,
     ) -> Option<(Sequence, impl ExactSizeIterator<Item = (&SessionKey, &Record)>)> {
         let (first, mut taken) = (self.sent, 0);
-        for pending in self.pending.range(first..) {
+        for pending in self.pending.range(first, usize::MAX) {
             if taken >= bytes {
                 break;
             }
             taken += encoded_size(pending);
             self.sent += 1;
         }
-        if self.sent < self.pending.len() {
-            for pending in self.pending.range(first..self.sent) {
-                self.by_key.remove(&pending.key);
-            }
-        } else {
-            self.by_key.clear();
-            self.by_key.shrink_to(SPARE);
+        for pending in self.pending.range(first, self.sent) {
+            self.by_key.remove(&pending.key);
         }
-        let batch = self.pending.range(first..self.sent);
+        let batch = self.pending.range(first, self.sent);
         let last = batch.clone().next_back()?.sequence;
         Some((last, batch.map(|pending| (&pending.key, &pending.delta))))
     }
@@ -167,9 +182,6 @@ impl Outbox {
         {
             self.sent -= 1;
             self.bytes -= pending.size;
-        }
-        if self.pending.is_empty() {
-            self.pending.shrink_to(SPARE);
         }
     }
 
@@ -308,7 +320,7 @@ mod tests {
         let mut outbox = Outbox::new(Sequence::new(1));
         let sequence = outbox.push(&key("S1"), write(1, 8));
         batch(&mut outbox, usize::MAX).unwrap();
-        assert_eq!(outbox.drop_all(), 1);
+        assert_eq!(outbox.drop_all().len(), 1);
         outbox.acknowledge(sequence);
         assert!(outbox.acked() < outbox.floor() && sequence < outbox.floor());
     }

@@ -6,7 +6,7 @@
 //!
 //! Repair itself is in [`crate::engine`].
 
-use super::outbox::{self, Outbox};
+use super::outbox::{self, Dropped, Outbox};
 use super::position::{Sequence, StreamId, StreamPosition};
 use crate::base::id::SessionKey;
 use crate::session::Record;
@@ -31,6 +31,7 @@ pub struct Outboxes {
     /// Set by an overflow: everything pushed before this moment had been acknowledged.
     overflow_since_ms: Option<u64>,
     dropped: u64,
+    to_free: Vec<Dropped>,
     mark: Option<Mark>,
     acknowledged_until_ms: u64,
 }
@@ -51,6 +52,7 @@ impl Outboxes {
             bytes_max,
             overflow_since_ms: None,
             dropped: 0,
+            to_free: Vec::new(),
             mark: None,
             acknowledged_until_ms: 0,
         }
@@ -87,8 +89,17 @@ impl Outboxes {
 
     /// Drops everything that was not acknowledged, as when the bound is passed: repair brings it.
     pub fn drop_all(&mut self) {
-        self.dropped += self.streams.iter_mut().map(Outbox::drop_all).sum::<u64>();
+        for stream in &mut self.streams {
+            let changes = stream.drop_all();
+            self.dropped += changes.len() as u64;
+            self.to_free.push(changes);
+        }
         self.overflow_since_ms = self.overflow_since_ms.or(Some(self.acknowledged_until_ms));
+    }
+
+    /// Takes what was dropped and was not freed yet.
+    pub fn take_dropped(&mut self) -> Vec<Dropped> {
+        std::mem::take(&mut self.to_free)
     }
 
     /// Whether there is room for a change that can wait: half of the bound is kept for those that cannot.

@@ -10,7 +10,8 @@
 
 use std::collections::VecDeque;
 
-use crate::base::id::{BySession, SessionKey};
+use crate::base::by_session::BySession;
+use crate::base::id::SessionKey;
 use crate::session::Record;
 
 /// Changes for a store, in order.

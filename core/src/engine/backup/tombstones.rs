@@ -16,7 +16,7 @@ use crate::replication::position::StreamPosition;
 use crate::session::{Record, Stamp};
 
 /// How many tombstones one tick looks at, sent or still to be acknowledged.
-pub(in crate::engine) const TOMBSTONES_PER_TICK: usize = 1024;
+pub(in crate::engine) const TOMBSTONES_PER_TICK: usize = 256;
 /// How long after all were looked at they are looked at again.
 const PAUSE: Duration = Duration::from_millis(500);
 

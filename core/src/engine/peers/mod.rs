@@ -15,8 +15,9 @@ use crate::engine::members::{Announced, OwnStatus};
 use crate::engine::peers::intake::Refusals;
 use crate::engine::peers::peer::Peer;
 use crate::engine::sessions::touches::SESSIONS_PER_TICK;
-use crate::engine::{Engine, Output};
+use crate::engine::{Discarded, Engine, Output};
 use crate::membership::Identity;
+use crate::replication::acks::Acks;
 use crate::replication::message::{self, Announce, Message};
 use crate::replication::position::{Sequence, StreamId};
 use crate::replication::streams::CONTROL;
@@ -27,6 +28,18 @@ use crate::session::Record;
 pub struct InboundLink {
     stream: StreamId,
     number: u64,
+}
+
+/// Changes for `node` were dropped: nobody counts them as copies, and their memory is freed later.
+pub(in crate::engine) fn note_overflow(
+    acks: &mut Acks,
+    outputs: &mut Vec<Output>,
+    node: &NodeId,
+    peer: &mut Peer,
+) {
+    acks.dropped_all(node);
+    let changes = peer.outboxes.take_dropped();
+    outputs.push(Output::Discard(Discarded::Changes(changes)));
 }
 
 /// A batch of changes that is being sent.
@@ -140,7 +153,8 @@ impl Engine {
         self.drain_members(now);
         self.changed.note(Changed::MEMBERS);
         if !self.roster().get(node).is_some_and(|member| member.active) {
-            self.remove_peer(node);
+            let former = self.remove_peer(node);
+            self.discard(former);
         }
     }
 
@@ -160,6 +174,12 @@ impl Engine {
         self.ids.retire_sequences(peer.outboxes.next());
         self.note_missed_touches(node, peer.outboxes.acknowledged_until_ms());
         Some(peer)
+    }
+
+    /// What waited for a peer may be a lot; the caller frees it.
+    fn discard(&mut self, former: Option<Peer>) {
+        let former = former.map(|peer| Output::Discard(Discarded::Peer(Box::new(peer))));
+        self.outputs.extend(former);
     }
 
     /// Nothing answers at `addr`. See [`Self::link_down`].
@@ -249,7 +269,7 @@ impl Engine {
             // Never so by the bounds of a batch. Were they wrong, nobody may count these changes as sent.
             tracing::error!(peer = %node, %error, "changes cannot be sent; they are dropped and repaired");
             peer.outboxes.drop_all();
-            self.acks.dropped_all(node);
+            note_overflow(&mut self.acks, &mut self.outputs, node, peer);
             return None;
         }
         let more = outbox.has_waiting();
@@ -473,6 +493,7 @@ impl Engine {
                     fresh.up = old.up;
                 }
             }
+            self.discard(Some(peer));
         }
         self.forget_peer_waits(node);
     }

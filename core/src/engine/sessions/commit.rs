@@ -18,6 +18,7 @@ use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::WAITERS_MAX;
 use crate::engine::backup::placement::Location;
 use crate::engine::changed::Changed;
+use crate::engine::peers::note_overflow;
 use crate::engine::{Engine, Output};
 use crate::replication::acks::{DeliveryStatus, Level, Waiter};
 use crate::replication::position::{StreamId, StreamPosition, StreamRange};
@@ -122,7 +123,7 @@ impl Engine {
                     signal_changes(&mut self.outputs, node, position.stream);
                 }
                 Some(_) => {}
-                None => self.acks.dropped_all(node),
+                None => note_overflow(&mut self.acks, &mut self.outputs, node, peer),
             }
             if ends {
                 owed.push((node.clone(), position));
@@ -165,7 +166,7 @@ impl Engine {
                 signal_changes(&mut self.outputs, node, position.stream);
             }
             Some(_) => {}
-            None => self.acks.dropped_all(node),
+            None => note_overflow(&mut self.acks, &mut self.outputs, node, peer),
         }
         position
     }

@@ -24,9 +24,9 @@ const LINGER: Duration = Duration::from_secs(60);
 /// The least time before a session that has just ended is looked at again.
 const LOOK_LATER_MS: u64 = 1000;
 /// How many deadlines one tick handles; the rest waits for the next.
-const EXPIRIES_PER_TICK: usize = 1000;
+const EXPIRIES_PER_TICK: usize = 250;
 /// How many sessions one call of [`Engine::delete_some`] deletes.
-const DELETED_PER_CALL: usize = 1000;
+const DELETED_PER_CALL: usize = 100;
 
 /// When sessions and tombstones are looked at.
 #[derive(Debug)]

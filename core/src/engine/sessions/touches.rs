@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use limpet_wire::report::IdleLimit;
 
+use crate::base::by_session::BySession;
 use crate::base::clock::Now;
-use crate::base::id::{BySession, NodeId, SessionKey};
+use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::MEMBERS_MAX;
 use crate::engine::Engine;
 use crate::engine::sessions::expiry::ms;
@@ -19,9 +20,9 @@ use crate::session::Record;
 use crate::store::Deadlines;
 
 /// How many sessions one tick looks at, about, for all nodes together; the next goes on with them in turn.
-pub(in crate::engine) const SESSIONS_PER_TICK: usize = 4000;
+pub(in crate::engine) const SESSIONS_PER_TICK: usize = 2000;
 /// How many touches one tick flushes; the next goes on with the rest.
-const FLUSHED_PER_TICK: usize = 1000;
+const FLUSHED_PER_TICK: usize = 250;
 
 /// Which sessions' touch was sent to other nodes lately, so that the next is sent later, and who missed some.
 #[derive(Debug, Default)]

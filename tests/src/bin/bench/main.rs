@@ -29,6 +29,10 @@ use std::time::Duration;
 
 use report::Section;
 
+/// The daemons' own, for the row that measures an engine in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long one row may take before it is given up and its processes are stopped.
 const ROW_MAX: Duration = Duration::from_secs(420);
 
