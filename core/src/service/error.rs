@@ -21,6 +21,9 @@ pub enum CallerError {
     /// There is no such session; a change that creates it is the way to have one.
     #[error("there is no such session")]
     NoSuchSession,
+    /// The session was deleted after the request began that the operation belongs to. What it changed is gone with it.
+    #[error("the session was deleted after the request of this operation had begun")]
+    Ended,
     /// No node declares a worker with this route.
     #[error("no node declares a worker with the route {0:?}; the list of workers names those there are")]
     NoSuchWorker(String),

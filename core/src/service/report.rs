@@ -60,6 +60,14 @@ fn apply(
     replicate: &AttributeFilter,
     now: Now,
 ) -> Result<(), ServiceError> {
+    // The request began before the session ended: what it did was done to that session, and a worker's answer on its way
+    // brings nobody back in who has logged out.
+    if operation
+        .began_ms
+        .is_some_and(|began_ms| engine.was_deleted_since(key, began_ms))
+    {
+        return Err(CallerError::Ended.into());
+    }
     if operation.invalidate {
         engine.delete(key, now)?;
         return Ok(());

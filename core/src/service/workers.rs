@@ -17,6 +17,12 @@ pub struct AdminOutcome {
 }
 
 impl Service {
+    /// What this node's clock reads, in milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.node.with(|_, now| now.wall_ms)
+    }
+
     /// Every worker of every known node.
     #[must_use]
     pub fn worker_table(&self) -> WorkerTable {

@@ -10,7 +10,7 @@ use bincode::{Decode, Encode};
 
 /// The version of every encoding in this crate. Any change of an encoded type changes it: bincode has no field
 /// numbers, so an older decoder cannot skip what it does not know.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 
 /// The largest encoded message, in bytes: room for a report with several attributes of the largest size.
 pub const MESSAGE_MAX: usize = 4 << 20;
@@ -106,9 +106,10 @@ mod tests {
             prop::option::of(idle),
             any::<bool>(),
             any::<bool>(),
+            any::<Option<u64>>(),
         )
             .prop_map(
-                |((app, id, route, remove), set, max_inactive, touch, invalidate)| Operation {
+                |((app, id, route, remove), set, max_inactive, touch, invalidate, began_ms)| Operation {
                     app,
                     id,
                     route,
@@ -117,6 +118,7 @@ mod tests {
                     remove,
                     max_inactive,
                     invalidate,
+                    began_ms,
                 },
             )
     }

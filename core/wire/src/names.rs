@@ -10,6 +10,10 @@ pub const CORE_CLUSTER: &str = "limpet_core";
 /// [`crate::table::WorkerTable`] as soon as its version is not `after`, or 204 when `wait_ms` passed without a change.
 pub const TABLE_PATH: &str = "/v1/filter/table";
 
+/// When an answer left the core, in milliseconds since 1970 by its clock. With every answer to [`TABLE_PATH`]; core to
+/// filter only.
+pub const CORE_TIME: &str = "limpet-core-time";
+
 /// Session reports. `POST`, query `ack=none|one|quorum|all&timeout_ms=<n>`; the request body is an encoded
 /// [`crate::report::Report`], the response body an encoded [`crate::report::Reply`].
 pub const REPORT_PATH: &str = "/v1/filter/report";

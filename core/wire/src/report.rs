@@ -40,8 +40,12 @@ pub struct Operation {
     pub remove: Vec<String>,
     /// The idle lifetime from now on.
     pub max_inactive: Option<IdleLimit>,
-    /// The session is deleted; every other field is ignored.
+    /// The session is deleted; every other field but `began_ms` is ignored.
     pub invalidate: bool,
+    /// When the request began, on the core's clock as [`crate::names::CORE_TIME`] tells it: milliseconds since 1970.
+    /// Should the session have been deleted since then, the operation changes nothing: the request was one of the
+    /// session that ended. `None` where it is not known.
+    pub began_ms: Option<u64>,
 }
 
 /// How long a session lives without a touch.

@@ -10,19 +10,19 @@ use limpet_wire::table::{TableVersion, Worker, WorkerStatus, WorkerTable};
 use limpet_wire::token::{self, Claims, NONCE_LEN, TokenKey};
 
 const TABLE: &str = "\
-    010473686f70fd0068e5cf8b010000fb2c0101fc040302015a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a\
+    020473686f70fd0068e5cf8b010000fb2c0101fc040302015a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a\
     5a5a5a5a5a5a0502723114687474703a2f2f31302e302e302e313a383038300d31302e302e302e313a383038306400056e6f\
     64653102723214687474703a2f2f31302e302e302e323a383038300d31302e302e302e323a38303830c801056e6f64653202\
     723314687474703a2f2f31302e302e302e333a383038300d31302e302e302e333a38303830fb2c0102056e6f646533027234\
     14687474703a2f2f31302e302e302e343a383038300d31302e302e302e343a38303830fb900103056e6f6465340272351468\
     7474703a2f2f31302e302e302e353a383038300d31302e302e302e353a38303830fbf40104056e6f646535";
 const REPORT: &str = "\
-    01030764656661756c740361626301027231010104636172740200ff01036f6c640101fc40771b0000000364656600000000\
-    0100000003676869000000000001";
-const REPLY: &str = "0103010109746f6f206c61726765";
-const CLAIMS: &str = "010764656661756c7402723102027232027233fc00f15365fc3cf15365";
+    02030764656661756c740361626301027231010104636172740200ff01036f6c640101fc40771b000001fd0068e5cf8b0100\
+    0000036465660000000001000000000367686900000000000100";
+const REPLY: &str = "0203010109746f6f206c61726765";
+const CLAIMS: &str = "020764656661756c7402723102027232027233fc00f15365fc3cf15365";
 const TOKEN: &str =
-    "AQQDAgGlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaW0itbSrIm2vwremA6-n_dVDCMybzOEP6oXZTIc1s-WGbiuNCP-rDyTcLSaiX0";
+    "AQQDAgGlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaW3itbSrIm2vwremA6-n_dVDCMybzOEP6oXZTIc1rOc_4Om74cpiyWD290zFPE";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -74,6 +74,7 @@ fn report() -> Report {
                 remove: vec!["old".into()],
                 max_inactive: Some(IdleLimit::Millis(1_800_000)),
                 invalidate: false,
+                began_ms: Some(1_700_000_000_000),
             },
             Operation {
                 id: "def".into(),
@@ -139,6 +140,6 @@ fn the_placement() {
 
 #[test]
 fn the_limits_both_sides_enforce() {
-    assert_eq!((codec::FORMAT, codec::MESSAGE_MAX), (1, 4_194_304));
+    assert_eq!((codec::FORMAT, codec::MESSAGE_MAX), (2, 4_194_304));
     assert_eq!((token::TOKEN_MAX, token::FALLBACKS_MAX, NONCE_LEN), (1024, 3, 24));
 }

@@ -13,6 +13,7 @@ pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod cookies;
+pub mod core_clock;
 pub mod decision;
 pub mod fields;
 pub mod hostcalls;

@@ -13,6 +13,7 @@ use limpet_wire::codec;
 use limpet_wire::names::{CORE_CLUSTER, TABLE_PATH};
 use limpet_wire::table::WorkerTable;
 
+use crate::core_clock;
 use crate::hostcalls::{self, Level};
 use crate::metrics::Counter;
 use crate::watch::{self, Watch};
@@ -99,6 +100,9 @@ pub fn on_reply(token: u32, status: Option<u16>, now: u64) -> bool {
             return false;
         }
         let counters = state.counters;
+        if let Some(200 | 204) = status {
+            core_clock::learn_from_reply();
+        }
         match (status, hostcalls::buffer(hostcalls::Buffer::CallResponseBody)) {
             (Some(200), Some(body)) => state.on_table(&body, now),
             (Some(204), _) => {

@@ -3,8 +3,8 @@
 //!
 //! Host calls for a request of a bound session: 3 (the router's decision, two headers for the worker), and 2 for
 //! its response (the headers, the upstream address). One more for each reserved header to remove, for the id before a
-//! takeover, and to know that a worker responded where there is something to report; and those that write the cookies
-//! of a takeover. Reports no response waits for are sent by [`crate::binder`].
+//! takeover, and to know that a worker responded where there is something to report; two to know when the request of
+//! a delta began; and those that write the cookies of a takeover. Reports no response waits for are sent by [`crate::binder`].
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use limpet_filters_common::decision::{self, Decision};
 use limpet_filters_common::hostcalls::{self, Level, Map};
 use limpet_filters_common::pairs::Pairs;
 use limpet_filters_common::upstream::Upstream;
-use limpet_filters_common::{clock, root, session, tables};
+use limpet_filters_common::{clock, core_clock, root, session, tables};
 use limpet_wire::codec;
 use limpet_wire::names::{CORE_CLUSTER, ORIGINAL_SESSION_ID, PRIMARY, REPORT_PATH, SESSION_ID};
 use limpet_wire::report::{Operation, Report};
@@ -138,12 +138,15 @@ impl Stream {
             return Action::Continue;
         }
         counters.deltas.add(actions.deltas.len() as u64);
+        let began_ms = core_clock::request_began_ms();
+        let deltas = actions.deltas.into_iter();
+        let deltas = deltas.map(|delta| Operation { began_ms, ..delta });
         match binder.config.ack {
             Ack::None => {
-                actions.deltas.into_iter().for_each(|delta| binder.queue(delta));
+                deltas.for_each(|delta| binder.queue(delta));
                 Action::Continue
             }
-            _ => self.hold(actions.deltas),
+            _ => self.hold(deltas.collect()),
         }
     }
 

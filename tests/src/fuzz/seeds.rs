@@ -246,10 +246,12 @@ fn report() -> Report {
         remove: vec!["coupon".into()],
         max_inactive: Some(IdleLimit::Millis(60_000)),
         invalidate: false,
+        began_ms: Some(1_700_000_000_000),
     };
     let over = Operation {
         id: "S2".into(),
         invalidate: true,
+        began_ms: Some(1_700_000_000_000),
         ..operation.clone()
     };
     Report {

@@ -52,7 +52,9 @@ impl ApiError {
 
 const fn of_caller(error: &CallerError) -> (StatusCode, &'static str) {
     match error {
-        CallerError::NoSuchSession | CallerError::NoSuchWorker(_) => (StatusCode::NOT_FOUND, "not_found"),
+        CallerError::NoSuchSession | CallerError::NoSuchWorker(_) | CallerError::Ended => {
+            (StatusCode::NOT_FOUND, "not_found")
+        }
         CallerError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
         CallerError::BadName(_) | CallerError::SameId | CallerError::RemoveInReplacement => {
             (StatusCode::BAD_REQUEST, "bad_request")

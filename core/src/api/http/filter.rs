@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::{Request, StatusCode};
 use limpet_wire::codec::{self, EncodeError};
-use limpet_wire::names::TABLE_WAIT_MAX_MS;
+use limpet_wire::names::{CORE_TIME, TABLE_WAIT_MAX_MS};
 use limpet_wire::report::{OPERATIONS_MAX, Reply as ReportReply, Report};
 
 use super::error::ApiError;
@@ -25,10 +26,13 @@ pub(super) async fn table<B>(service: &Service, request: &Request<B>) -> Result<
         text.parse().ok()
     })?;
     let wait = Duration::from_millis(wait_ms.unwrap_or(0).min(TABLE_WAIT_MAX_MS));
-    match service.worker_table_after(known, wait).await {
-        Some(table) => binary(codec::encode(&table)),
-        None => Ok(empty(StatusCode::NO_CONTENT)),
-    }
+    let mut reply = match service.worker_table_after(known, wait).await {
+        Some(table) => binary(codec::encode(&table))?,
+        None => empty(StatusCode::NO_CONTENT),
+    };
+    let time = HeaderValue::from(service.now_ms());
+    reply.headers_mut().insert(CORE_TIME, time);
+    Ok(reply)
 }
 
 /// `POST /v1/filter/report`: applies a report, in order, and waits for its copies.

@@ -18,6 +18,13 @@ impl Engine {
         self.find(key, now).ok()
     }
 
+    /// Whether the session of `key` was deleted after `since_ms` (milliseconds since 1970), be it begun again or not.
+    #[must_use]
+    pub fn was_deleted_since(&self, key: &SessionKey, since_ms: u64) -> bool {
+        let record = self.table.get(key);
+        record.is_some_and(|record| record.lifecycle.deleted.wall_ms() > since_ms)
+    }
+
     /// See [`Self::session`].
     ///
     /// # Errors

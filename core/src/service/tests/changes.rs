@@ -174,6 +174,37 @@ async fn attributes_that_are_not_kept_are_named_in_changes_and_left_out_of_repor
 }
 
 #[tokio::test]
+async fn a_request_that_began_before_a_session_was_deleted_changes_nothing() {
+    let service = service();
+    let login = |began_ms| Operation {
+        began_ms,
+        ..operation("S", &[("user", "ann")])
+    };
+    let logout = |began_ms| Operation {
+        invalidate: true,
+        began_ms,
+        ..operation("S", &[])
+    };
+    let report = async |operations| service.apply(operations, NOBODY).await.unwrap().refused;
+    let ended = || ServiceError::from(CallerError::Ended);
+    let early = Some(service.now_ms() - 500);
+    assert_eq!(report(vec![login(early), logout(early)]).await, []);
+    assert_eq!(report(vec![login(early)]).await, [(0, ended())]);
+    assert!(service.read(&key("S"), Consistency::Local).await.is_err());
+
+    let later = Some(service.now_ms() + 500);
+    for began_ms in [later, None] {
+        assert_eq!(report(vec![login(began_ms)]).await, [], "another login");
+        assert_eq!(
+            report(vec![login(early), logout(early)]).await,
+            [(0, ended()), (1, ended())],
+            "the session begun since then stays as it is"
+        );
+        assert_eq!(report(vec![logout(None)]).await, []);
+    }
+}
+
+#[tokio::test]
 async fn a_report_is_applied_but_for_the_operations_that_are_refused() {
     let service = service();
     let end = Operation {
