@@ -236,8 +236,7 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
         ..
     } = &config.membership;
     let dns = dns.iter().map(|lookup| lookup.name.clone());
-    let hints = multicast.iter().map(|_| discovery::MULTICAST_SEED.to_owned());
-    let seeds = seeds.iter().cloned().chain(dns).chain(hints);
+    let seeds = seeds.iter().cloned().chain(dns);
     EngineConfig {
         node: config.node.clone(),
         cluster: config.cluster.clone(),
@@ -247,6 +246,7 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
             drop_time: config.membership.drop_time,
         },
         seeds: seeds.collect(),
+        hints: multicast.is_some(),
         mode: config.replication.mode,
         links: config.replication.links.into(),
         queue_bytes: config.replication.queue_bytes,

@@ -150,6 +150,11 @@ impl fmt::Display for Status {
                 text(&member, "queue_bytes")
             )?;
         }
+        for member in rows(&self.members, "members") {
+            if let Some(problem) = member.get("problem").and_then(Value::as_str) {
+                writeln!(f, "\nWARNING: {}: {problem}", text(&member, "id"))?;
+            }
+        }
         writeln!(
             f,
             "\n{:<20} {:<24} {:<9} {:<6} URL",

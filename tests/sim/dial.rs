@@ -66,6 +66,15 @@ impl World {
         }
     }
 
+    /// The node at `to` has dialled that of `index`, which makes a link back.
+    pub fn want_link_back(&mut self, index: usize, to: usize) {
+        let now = self.elapsed();
+        if let Some(keeper) = &mut self.hosts[index].keeper {
+            keeper.on_dialled(addr_of(to), now);
+            self.wake_keeper(index, self.now);
+        }
+    }
+
     /// The keeper of `index` is to act at `at`.
     pub fn wake_keeper(&mut self, index: usize, at: u64) {
         let host = &mut self.hosts[index];
@@ -116,8 +125,8 @@ impl World {
                 KeeperOutput::Unreachable { addr, refused } => {
                     self.call(index, |engine, now| engine.unreachable(addr, refused, now));
                 }
-                KeeperOutput::SeedTried(name) => {
-                    self.call(index, |engine, now| engine.seed_tried(&name, now));
+                KeeperOutput::Resolved(name, addrs) => {
+                    self.call(index, |engine, now| engine.seed_resolved(&name, &addrs, now));
                 }
             }
         }
@@ -181,7 +190,7 @@ impl World {
             return;
         }
         let heeded = self.call(from, |engine, now| {
-            admission::heed(engine, &greeting.hello, &name_of(to), now)
+            admission::heed(engine, &greeting.attempt.dial, &greeting.hello, &name_of(to), now)
         });
         match heeded {
             Some(Err(error)) => self.dial_ended(&greeting.attempt, error.outcome()),

@@ -139,6 +139,7 @@ impl Host {
             addr: addr_of(self.index),
             swim: plan.options.swim,
             seeds: seeds.into_iter().collect(),
+            hints: false,
             clocks: ClockLimits {
                 max_skew: Duration::from_secs(60),
                 max_drift_warning: Duration::from_secs(10),
@@ -150,7 +151,7 @@ impl Host {
             tombstone_life: plan.options.tombstone_life,
             rename_forward: plan.options.rename_forward,
             queue_bytes: plan.options.queue_bytes,
-            state_transfer_timeout: plan.options.state_transfer_timeout,
+            state_transfer_timeout: Some(plan.options.state_transfer_timeout),
             max_inactive: plan.options.max_inactive,
             max_active: None,
             touch_interval: plan.options.touch_interval,

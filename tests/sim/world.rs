@@ -307,6 +307,7 @@ impl World {
         let epoch = self.hosts[index].epoch;
         match output {
             Output::Dial(addr) => self.want_link(index, host::index_of(addr)),
+            Output::DialBack(addr) => self.want_link_back(index, host::index_of(addr)),
             Output::Wake(node, stream) | Output::Changes(node, stream) => {
                 self.wake(index, host::called(&node), stream)
             }

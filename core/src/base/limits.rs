@@ -41,6 +41,8 @@ pub const EVENTS_KEPT: usize = 4096;
 pub const EVENT_NAMES_MAX: usize = 16;
 /// How long a TLS handshake and the hello after it may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest pause between two attempts to make one link, before jitter.
+pub const REDIAL_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How long a node keeps dialling the address of a member that is down and is not a seed, and how long the workers of
 /// such a member stay in the worker table.
 pub const REDIAL_DOWN_FOR: Duration = Duration::from_secs(24 * 3600);

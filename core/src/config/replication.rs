@@ -29,8 +29,8 @@ pub struct ReplicationConfig {
     pub donor_transfers: usize,
     /// How often tables are compared.
     pub repair_interval: Duration,
-    /// How long to wait for a donor of the table.
-    pub state_transfer_timeout: Duration,
+    /// How long to wait for a donor of the table; `None` for ever.
+    pub state_transfer_timeout: Option<Duration>,
     /// How long tombstones are kept.
     pub tombstone_life: Duration,
     /// Which attributes are stored and replicated.
@@ -59,7 +59,8 @@ pub(super) fn read(root: &mut Section) -> ReplicationConfig {
     let queue_bytes = replication.size("queue_bytes", 64 << 20, 64 << 10, 16 << 30);
     let donor_transfers = usize::try_from(replication.integer("donor_transfers", 1, 64, 2)).unwrap_or(1);
     let repair_interval = replication.period("repair_interval", 5000, 100, 3_600_000);
-    let state_transfer_timeout = replication.period("state_transfer_timeout", 60_000, 100, 86_400_000);
+    let state_transfer_timeout =
+        replication.period_or_never("state_transfer_timeout", 60_000, 100, 86_400_000);
     let tombstone_life = replication.period("tombstone_life", 86_400_000, 10_000, 30 * 86_400_000);
     ReplicationConfig {
         mode: if backup {

@@ -222,15 +222,35 @@ impl Section {
 
     /// A duration between the two bounds.
     pub(super) fn period(&mut self, key: &str, default_ms: u64, least_ms: u64, most_ms: u64) -> Duration {
-        self.read(key, Duration::from_millis(default_ms), |text| {
-            let value = units::duration(text)?;
-            let (least, most) = (Duration::from_millis(least_ms), Duration::from_millis(most_ms));
-            if (least..=most).contains(&value) {
-                Ok(value)
-            } else {
-                Err(format!("from {least:?} to {most:?} is expected"))
+        let default = Duration::from_millis(default_ms);
+        self.read(key, default, |text| period(text, least_ms, most_ms))
+    }
+
+    /// A duration between the two bounds, or `"never"`: `None`.
+    pub(super) fn period_or_never(
+        &mut self,
+        key: &str,
+        default_ms: u64,
+        least_ms: u64,
+        most_ms: u64,
+    ) -> Option<Duration> {
+        self.read(key, Some(Duration::from_millis(default_ms)), |text| {
+            if text == "never" {
+                return Ok(None);
             }
+            let period = period(text, least_ms, most_ms).map(Some);
+            period.map_err(|sentence| format!("{sentence}, or \"never\""))
         })
+    }
+}
+
+fn period(text: &str, least_ms: u64, most_ms: u64) -> Result<Duration, String> {
+    let value = units::duration(text)?;
+    let (least, most) = (Duration::from_millis(least_ms), Duration::from_millis(most_ms));
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("from {least:?} to {most:?} is expected"))
     }
 }
 

@@ -11,12 +11,11 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
 use super::node::Node;
+use crate::engine::Engine;
 use crate::membership::{HINT_MAX, Hint, SignedHint};
 use crate::net::hint_signature::HintSignature;
 use crate::net::tls::Tls;
 
-/// What stands for multicast among the seeds that must be tried before a node begins without the others.
-pub const MULTICAST_SEED: &str = "multicast";
 /// The shortest time a node listens before it takes silence for nobody there.
 const LISTEN_FIRST: Duration = Duration::from_secs(2);
 /// How many hints are verified in one [`VERIFY_INTERVAL`]; further ones are dropped unread, and come again.
@@ -87,7 +86,7 @@ pub async fn multicast(
                 sending = result;
                 if !listened && began.elapsed() >= listen_first {
                     listened = true;
-                    node.with(|engine, now| engine.seed_tried(MULTICAST_SEED, now));
+                    node.with(Engine::hints_heard);
                 }
             }
             received = socket.recv_from(&mut buffer) => match received {

@@ -39,6 +39,8 @@ const FETCH_ROUNDS: usize = 3;
 pub enum LinkCommand {
     /// Keep a link to this address.
     Dial(SocketAddr),
+    /// Keep a link to this address, whose node is known to be there now.
+    DialBack(SocketAddr),
 }
 
 /// What a link's writer is told.
@@ -143,6 +145,9 @@ impl Node {
         match output {
             Output::Dial(addr) => {
                 let _ = self.commands.send(LinkCommand::Dial(addr)); // closed: the daemon is stopping
+            }
+            Output::DialBack(addr) => {
+                let _ = self.commands.send(LinkCommand::DialBack(addr)); // closed: the daemon is stopping
             }
             Output::Wake(node, stream) => {
                 if let Some(link) = self.links().get(&(node, stream)) {

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::ids::Ids;
+use super::transfer::inquiry::Inquiry;
 use super::transfer::joining::Joining;
 use super::workers::Workers;
 use super::{Counters, Discarded, Engine, Output, Phase, events};
@@ -13,9 +14,6 @@ use crate::replication::acks::Acks;
 use crate::replication::position::StreamId;
 use crate::session::Hlc;
 use crate::store::Feed;
-
-/// What a node that begins again waits for in place of its seeds: any member that has the sessions.
-const ANY_MEMBER: &str = "any member";
 
 /// What survives: what was counted, what this node knows by itself of workers, who listens, and every number and stamp
 /// that must not be given a second time.
@@ -41,7 +39,7 @@ impl Engine {
         let mut fresh = Self::begin(self.config.clone(), members, now);
         let survivors = self.take_survivors();
         fresh.restore(survivors);
-        fresh.joining = Joining::new(std::iter::once(ANY_MEMBER.to_owned()).collect(), now.mono);
+        fresh.joining = Joining::new(Inquiry::of_any_member(now.mono), now.mono);
         fresh.counters.started_over += 1;
         let former = std::mem::replace(self, fresh);
         self.outputs

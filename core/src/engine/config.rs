@@ -35,8 +35,11 @@ pub struct EngineConfig {
     pub addr: SocketAddr,
     /// How fast a silent member is found.
     pub swim: SwimConfig,
-    /// Seeds as written. Each has to be tried before a node that finds nobody calls itself the first.
+    /// Seeds and the DNS name, as written. Every address of theirs has to answer before a node that finds nobody with the
+    /// table starts without one.
     pub seeds: BTreeSet<String>,
+    /// Whether hints are listened to.
+    pub hints: bool,
     /// How many links this node makes to each peer.
     pub links: usize,
     /// Which nodes hold a session.
@@ -48,7 +51,8 @@ pub struct EngineConfig {
     /// How often tables are compared with some of the peers.
     pub repair_interval: Duration,
     /// How long a joining node waits without getting anything of the table before it starts with what it has.
-    pub state_transfer_timeout: Duration,
+    /// `None`: it waits for ever.
+    pub state_transfer_timeout: Option<Duration>,
     /// The idle lifetime of sessions that are given none.
     pub max_inactive: IdleLimit,
     /// The most sessions; `None` for no limit.
@@ -93,8 +97,9 @@ impl Default for ClockLimits {
 /// The part of the configuration that may change while the engine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tunables {
-    /// How long a joining node waits without getting anything of the table before it starts with what it has.
-    pub state_transfer_timeout: Duration,
+    /// How long a joining node waits without getting anything of the table before it starts with what it has. `None`: for
+    /// ever.
+    pub state_transfer_timeout: Option<Duration>,
     /// The idle lifetime of sessions that are given none and begin from now on.
     pub max_inactive: IdleLimit,
     /// The most sessions; `None` for no limit. Those there are stay.

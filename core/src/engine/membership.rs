@@ -29,6 +29,7 @@ impl Engine {
                 MembersOutput::Down { node, .. } => self.member_down(&node, now),
                 MembersOutput::Replaced(node) => self.member_replaced(&node, now),
                 MembersOutput::Forgotten(node) => self.member_forgotten(&node),
+                MembersOutput::Listed(node, members) => self.on_member_list(&node, members),
                 MembersOutput::Changed => self.changed.note(Changed::MEMBERS),
             }
         }
@@ -47,6 +48,8 @@ impl Engine {
         if self.transfers.lost(node) {
             self.check_again(node);
         }
+        self.joining.lists.forget(node);
+        self.miss_no_more(node);
         self.start_transfers(now);
     }
 
@@ -95,14 +98,6 @@ impl Engine {
         self.settle(now);
     }
 
-    /// A seed was tried: it answered, or cannot be reached.
-    pub fn seed_tried(&mut self, seed: &str, now: Now) {
-        if self.joining.seeds_untried.remove(seed) {
-            self.changed.note(Changed::JOINING);
-            self.settle(now);
-        }
-    }
-
     /// A node has heard of the incarnation `known` of this node. Says whether this node had to take a later one.
     pub fn outpace(&mut self, known: u64, now: Now) -> bool {
         let outpaced = self.members.outpace(known, now);
@@ -120,7 +115,9 @@ impl Engine {
     /// The addresses links should be kept to, beside the seeds.
     #[must_use]
     pub fn wanted_links(&self, now: Now) -> Vec<SocketAddr> {
-        self.members.wanted_links(now)
+        let mut addrs = self.members.wanted_links(now);
+        addrs.extend(self.asked_while_joining());
+        addrs
     }
 
     /// A hello was refused because this node tracks as many members as it can. See [`Members::admits`].
@@ -172,6 +169,7 @@ impl Engine {
 
     /// The signature of a hint proved genuine: its address is dialled, unless it was a moment ago.
     pub fn follow_hint(&mut self, hint: &Hint, now: Now) {
+        self.note_hint(hint.addr);
         self.members.follow_hint(hint, now);
         self.drain_members(now);
     }

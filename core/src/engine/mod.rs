@@ -51,14 +51,17 @@ use ids::Ids;
 use members::{Members, MembersConfig};
 use peers::{peer, repair};
 use sessions::{expiry, touches};
+use transfer::inquiry::{self, Inquiry};
 use transfer::joining::{self, Step};
 use workers::Workers;
 
 pub use config::{ClockLimits, EngineConfig, Mode, Tunables};
 pub use counters::Counters;
+pub use inquiry::Answer;
 pub use output::{Discarded, Output};
 pub use peers::InboundLink;
 pub use peers::peer::Peer;
+pub use transfer::without_table::Start;
 
 /// How far this node is on its way into the cluster and out of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +139,10 @@ impl Engine {
             intake: peers::intake::Intake::new(&config),
             acks: Acks::default(),
             gathered: None,
-            joining: joining::Joining::new(config.seeds.clone(), now.mono),
+            joining: joining::Joining::new(
+                Inquiry::new(config.seeds.clone(), config.hints, now.mono),
+                now.mono,
+            ),
             transfers: Transfers::new(config.seed | 1),
             serving: BTreeMap::new(),
             repair: repair::Schedule::new(now.mono),
@@ -217,7 +223,7 @@ impl Engine {
             return Some(problem);
         }
         Some(match &self.joining.step {
-            Step::Checking(_) if self.transfers.is_complete() => "comparing tables with the members".into(),
+            Step::Checking(_) if self.transfers.is_complete() => self.missing_sentence(),
             Step::Fetching | Step::Checking(_) => {
                 let donors: Vec<_> = self.transfers.donors().into_iter().map(NodeId::as_str).collect();
                 let received = self.transfers.received();
@@ -227,13 +233,7 @@ impl Engine {
                 "sessions were refused because their stamps are far ahead of this node's clock; set the clock"
                     .into()
             }
-            Step::Waiting if !self.joining.seeds_untried.is_empty() => {
-                format!(
-                    "waiting for {} of the seeds to answer",
-                    self.joining.seeds_untried.len()
-                )
-            }
-            Step::Waiting => "waiting for a member that has the sessions".into(),
+            Step::Waiting => self.joining.waits_for(),
         })
     }
 

@@ -31,6 +31,8 @@ pub enum Discarded {
 pub enum Output {
     /// A link to this address is wanted.
     Dial(SocketAddr),
+    /// A link back to this address is wanted, at once: the node that listens there has just made one.
+    DialBack(SocketAddr),
     /// Control messages wait for this peer on the stream, or changes whose acknowledgement somebody waits for.
     Wake(NodeId, StreamId),
     /// Changes wait for this peer on the stream; they may be gathered for a moment.

@@ -1,7 +1,9 @@
 //! The messages of membership, as they travel in a `Gossip` message of a link: SWIM's packets, probes of a member by
-//! way of others, clock readings, and the latest known incarnation of the receiver.
+//! way of others, clock readings, lists of members, and the latest known incarnation of the receiver.
 //!
 //! This file is their encoding. What a node answers is decided by [`crate::engine::members`].
+
+use std::net::SocketAddr;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
@@ -59,6 +61,13 @@ pub enum MemberMessage {
         /// The sender's wall clock, in milliseconds since 1970.
         now_ms: u64,
     },
+    /// Asks which members the receiver knows to be alive. A node that joins has to hear of every one of them.
+    MembersRequest,
+    /// The answer: the members that the sender counts as alive and that do not leave, itself not included.
+    MembersReply {
+        /// Their names, and where they listen.
+        members: Vec<(String, SocketAddr)>,
+    },
 }
 
 impl MemberMessage {
@@ -106,6 +115,10 @@ mod tests {
                 asked_ms: 7,
                 now_ms: 9,
             },
+            MemberMessage::MembersRequest,
+            MemberMessage::MembersReply {
+                members: vec![("a".into(), "[::1]:4000".parse().unwrap())],
+            },
         ] {
             let bytes = message.encode();
             assert_eq!(MemberMessage::decode(&bytes), Some(message));
@@ -124,5 +137,9 @@ mod tests {
         };
         assert_eq!(probe.encode(), [3, 1, b'b', 7]);
         assert_eq!(MemberMessage::AnnounceRequest.encode(), [5]);
+        assert_eq!(MemberMessage::MembersRequest.encode(), [8]);
+        let members = vec![("a".to_owned(), "10.0.0.1:4000".parse().unwrap())];
+        let list = MemberMessage::MembersReply { members };
+        assert_eq!(list.encode(), [9, 1, 1, b'a', 0, 10, 0, 0, 1, 0xfb, 0xa0, 0x0f]);
     }
 }

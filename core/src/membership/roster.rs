@@ -14,7 +14,7 @@ use crate::base::limits::MEMBERS_MAX;
 /// The state of a member, as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberState {
-    /// Active; does not have the whole session table yet.
+    /// Active, or linked and about to be; does not have the whole session table yet.
     Joining,
     /// Active, with the whole session table.
     Ready,
@@ -53,6 +53,8 @@ pub struct Member {
     pub ready: bool,
     /// Whether this node's link to it is up.
     pub linked: bool,
+    /// Whether it was found to have failed, and nothing has arrived from it since.
+    pub failed: bool,
     /// Whether a refused connection raises suspicion: true from each new link until the first refusal after it.
     pub refusal_counts: bool,
     /// When `active` last changed, on the monotonic clock.
@@ -65,6 +67,8 @@ impl Member {
     pub const fn state(&self) -> MemberState {
         match (self.active, self.leaving, self.linked, self.ready) {
             (_, true, ..) => MemberState::Left,
+            // Alive, as its link says; membership has yet to hear of it.
+            (false, _, true, _) if !self.failed => MemberState::Joining,
             (false, ..) => MemberState::Down,
             (true, _, false, _) => MemberState::Suspect,
             (true, _, true, false) => MemberState::Joining,
@@ -141,6 +145,7 @@ impl Roster {
             leaving: false,
             ready: false,
             linked: false,
+            failed: false,
             refusal_counts: false,
             since: now,
         };

@@ -13,6 +13,8 @@ use crate::engine::{Counters, Phase};
 pub struct Metrics {
     /// Whether the node has the whole table.
     pub ready: bool,
+    /// Whether it became ready without the whole table and has met nobody who has it since.
+    pub incomplete: bool,
     /// Sessions in the table.
     pub sessions: usize,
     /// Tombstones in it.
@@ -48,6 +50,7 @@ impl Service {
             let peers = engine.peers().iter();
             Metrics {
                 ready: *engine.phase() == Phase::Ready,
+                incomplete: engine.shortfall().is_some(),
                 sessions: engine.sessions(),
                 tombstones: engine.table().tombstones(),
                 table_bytes: engine.table().bytes(),

@@ -16,7 +16,8 @@ use crate::replication::position::StreamId;
 pub struct Members {
     /// This node.
     pub own: MemberStatus,
-    /// Why other nodes refuse this one, in a sentence, when they do.
+    /// What is wrong with this node, in a sentence: others refuse it, or it waited in vain for the table and has met nobody
+    /// who has it since.
     pub own_problem: Option<String>,
     /// The others, ordered by name, each with the bytes of changes it has not acknowledged.
     pub others: Vec<(MemberStatus, usize)>,
@@ -99,6 +100,12 @@ impl Service {
         reason.map_or(Ok(()), |reason| Err(NodeError::NotReady(reason)))
     }
 
+    /// Why a part of the table may be missing here though the node is ready, in a sentence.
+    #[must_use]
+    pub fn shortfall(&self) -> Option<String> {
+        self.node.with(|engine, _| engine.shortfall().map(str::to_owned))
+    }
+
     /// Every member.
     #[must_use]
     pub fn members(&self) -> Members {
@@ -125,7 +132,9 @@ impl Service {
                     },
                     incarnation: own.incarnation,
                 },
-                own_problem: engine.duplicate_problem(),
+                own_problem: engine
+                    .duplicate_problem()
+                    .or_else(|| engine.shortfall().map(str::to_owned)),
                 others: others.collect(),
             }
         })

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use limpet_wire::table::{TableVersion, WorkerStatus, WorkerTable};
 
-use super::{Ack, Service, ServiceError};
+use super::{Ack, NodeError, Service, ServiceError};
 use crate::engine::workers::admin_state::AdminState;
+
+/// How often a caller that waits for the table of a joining node has it looked at: that it is complete changes no version.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// An administrative state that was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,17 +32,36 @@ impl Service {
         self.node.with(|engine, now| engine.worker_table(now.wall_ms))
     }
 
-    /// The table as soon as it is another than `known`; `None` when it still is that one after `wait`.
+    /// The table, for filters and proxies, as soon as it is another than `known`; `None` when it still is that one after
+    /// `wait`.
+    ///
+    /// # Errors
+    /// [`NodeError::NotReady`] when after `wait` this node still joins and does not know the workers of every member: its
+    /// table must not replace the whole one that the caller has.
     pub async fn worker_table_after(
         &self,
         known: Option<TableVersion>,
         wait: Duration,
-    ) -> Option<WorkerTable> {
+    ) -> Result<Option<WorkerTable>, NodeError> {
+        let until = tokio::time::Instant::now() + wait;
         let mut versions = self.node.table_versions();
-        let changed = versions.wait_for(|version| Some(*version) != known);
-        let changed = tokio::time::timeout(wait, changed).await.is_ok();
-        let table = self.worker_table();
-        (changed || Some(table.version) != known).then_some(table)
+        loop {
+            let table = self.node.with(|engine, now| {
+                if engine.knows_all_workers() {
+                    return Ok(engine.worker_table(now.wall_ms));
+                }
+                Err(engine.not_ready_reason().unwrap_or_default())
+            });
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            let pause = match table {
+                Ok(table) if Some(table.version) != known => return Ok(Some(table)),
+                Ok(_) if left.is_zero() => return Ok(None),
+                Ok(_) => left,
+                Err(reason) if left.is_zero() => return Err(NodeError::NotReady(reason)),
+                Err(_) => left.min(LOOK_AGAIN),
+            };
+            let _ = tokio::time::timeout(pause, versions.changed()).await; // whichever comes first
+        }
     }
 
     /// Sets for the whole cluster what may be sent to the worker `route`.

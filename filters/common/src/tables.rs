@@ -158,7 +158,7 @@ impl State {
     fn fetch(&mut self, now: u64) {
         let path = match self.watch.table_version() {
             Some(version) => format!("{TABLE_PATH}?after={version}&wait_ms={}", watch::WAIT_MS),
-            None => TABLE_PATH.to_owned(),
+            None => format!("{TABLE_PATH}?wait_ms={}", watch::WAIT_MS),
         };
         let timeout = Duration::from_millis(watch::FETCH_TIMEOUT_MS);
         match hostcalls::http_call(CORE_CLUSTER, "GET", &path, None, timeout) {

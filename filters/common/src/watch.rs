@@ -18,7 +18,7 @@ pub const LEASE_MS: u64 = 2_000;
 pub const RENEW_MS: u64 = 1_000;
 /// How often a VM without the lease reads it, in milliseconds.
 pub const LEASE_CHECK_MS: u64 = 250;
-/// How long the core holds a fetch while the table does not change, in milliseconds.
+/// How long the core holds a fetch while the table does not change or is not complete yet, in milliseconds.
 pub const WAIT_MS: u64 = 2_000;
 /// The timeout of one fetch in the proxy, in milliseconds.
 pub const FETCH_TIMEOUT_MS: u64 = 5_000;

@@ -19,7 +19,7 @@ use crate::client::request_body::BodyError;
 
 /// How long opening a connection to the core may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the core may keep a poll open while the table does not change.
+/// How long the core may keep a poll open while the table does not change, or is not complete yet.
 const WAIT: Duration = Duration::from_secs(20);
 /// How much longer than [`WAIT`] an answer may take.
 const GRACE: Duration = Duration::from_secs(5);
@@ -79,7 +79,7 @@ pub async fn poll(core: Endpoint, tables: watch::Sender<Option<Arc<WorkerTable>>
 async fn ask(pool: &Pool, after: Option<TableVersion>) -> Result<Option<WorkerTable>, PollError> {
     let path = match after {
         Some(version) => format!("{TABLE_PATH}?after={version}&wait_ms={}", WAIT.as_millis()),
-        None => TABLE_PATH.to_owned(),
+        None => format!("{TABLE_PATH}?wait_ms={}", WAIT.as_millis()),
     };
     let connection = match pool.take() {
         Some(connection) => connection,

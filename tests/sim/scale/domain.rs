@@ -92,7 +92,7 @@ impl Node {
         now: Now,
     ) {
         match output {
-            Output::Dial(addr) => drop(self.dials.insert(index_of(addr))),
+            Output::Dial(addr) | Output::DialBack(addr) => drop(self.dials.insert(index_of(addr))),
             Output::Wake(peer, stream) | Output::Changes(peer, stream) => {
                 awake.insert((called(&peer), stream));
             }
@@ -188,12 +188,13 @@ impl Domain {
             addr: addr_of(index),
             swim: SWIM,
             seeds,
+            hints: false,
             links: STREAMS,
             mode: Mode::Backup { copies: 1 },
             donor_transfers: DONOR_TRANSFERS,
             repair_interval: REPAIR_INTERVAL,
             queue_bytes: 1 << 26,
-            state_transfer_timeout: Duration::from_secs(60),
+            state_transfer_timeout: Some(Duration::from_secs(60)),
             max_inactive: IdleLimit::Millis(1_800_000),
             max_active: None,
             touch_interval: Duration::from_secs(60),
@@ -256,7 +257,8 @@ impl Domain {
                     }
                 }
             }
-            node.engine.seed_tried(&addr_of(to).to_string(), now);
+            node.engine
+                .seed_resolved(&addr_of(to).to_string(), &[addr_of(to)], now);
         }
     }
 

@@ -18,7 +18,7 @@ use crate::service::Service;
 const BINARY: &str = "application/octet-stream";
 
 /// `GET /v1/filter/table`: the table once it is another than the caller's, or 204 when it still is that one after the
-/// wait.
+/// wait. 503 while this node joins and does not know every member's workers.
 pub(super) async fn table<B>(service: &Service, request: &Request<B>) -> Result<Reply, ApiError> {
     only(request, &["after", "wait_ms"])?;
     let known = query_as(request, "after", "<epoch>.<number>", |text| text.parse().ok())?;
@@ -26,7 +26,7 @@ pub(super) async fn table<B>(service: &Service, request: &Request<B>) -> Result<
         text.parse().ok()
     })?;
     let wait = Duration::from_millis(wait_ms.unwrap_or(0).min(TABLE_WAIT_MAX_MS));
-    let mut reply = match service.worker_table_after(known, wait).await {
+    let mut reply = match service.worker_table_after(known, wait).await? {
         Some(table) => binary(codec::encode(&table))?,
         None => empty(StatusCode::NO_CONTENT),
     };

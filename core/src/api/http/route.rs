@@ -32,7 +32,7 @@ async fn find(service: &Service, request: Request<Incoming>) -> Result<Reply, Ap
         ["healthz"] => is(Method::GET, "GET").map(|()| status::alive()),
         ["readyz"] => {
             is(Method::GET, "GET")?;
-            status::ready(service)
+            status::ready(service, &request)
         }
         ["metrics"] => is(Method::GET, "GET").map(|()| metrics::page(service)),
         ["v1", "members"] => is(Method::GET, "GET").map(|()| status::members(service)),

@@ -1,10 +1,11 @@
 //! What the node and the cluster are like, in JSON: health, members, peers, digest, self-check.
 
-use hyper::StatusCode;
+use hyper::{Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::reply::{Reply, ok, with_type};
+use super::request::only;
 use crate::service::Service;
 use crate::service::status::{Flow, MemberStatus, PeerStatus, TrafficStatus};
 
@@ -13,10 +14,18 @@ pub(super) fn alive() -> Reply {
     with_type(StatusCode::OK, "text/plain", "alive\n")
 }
 
-/// `GET /readyz`.
-pub(super) fn ready(service: &Service) -> Result<Reply, ApiError> {
+/// `GET /readyz`, and `GET /readyz?verbose`, which says also what may be missing.
+pub(super) fn ready<B>(service: &Service, request: &Request<B>) -> Result<Reply, ApiError> {
+    only(request, &["verbose"])?;
     service.check_ready()?;
-    Ok(with_type(StatusCode::OK, "text/plain", "ready\n"))
+    let verbose = request.uri().query().is_some_and(|query| !query.is_empty());
+    let warning = service.shortfall().filter(|_| verbose);
+    let warning = warning.map_or(String::new(), |warning| format!("warning: {warning}\n"));
+    Ok(with_type(
+        StatusCode::OK,
+        "text/plain",
+        format!("ready\n{warning}"),
+    ))
 }
 
 /// `GET /v1/members`, ordered by name.

@@ -11,7 +11,7 @@ use super::error::{LinkError, Misconfigured, PeerMisbehaved};
 use super::keeper::Dial;
 use crate::base::clock::Now;
 use crate::base::id::NodeId;
-use crate::engine::{Engine, Peer};
+use crate::engine::{Answer, Engine, Peer};
 use crate::membership::{Identity, RosterFull};
 use crate::net::hello::{Hello, Verdict};
 use crate::replication::position::StreamId;
@@ -148,11 +148,26 @@ pub fn enforce(
     }
 }
 
-/// Heeds the verdict in the hello by which `peer` answered.
+/// Heeds the verdict in the hello by which `peer` answered `dial`.
 ///
 /// # Errors
 /// Why it refuses this node, if it does.
-pub fn heed(engine: &mut Engine, hello: &Hello, peer: &NodeId, now: Now) -> Result<(), LinkError> {
+pub fn heed(
+    engine: &mut Engine,
+    dial: &Dial,
+    hello: &Hello,
+    peer: &NodeId,
+    now: Now,
+) -> Result<(), LinkError> {
+    let answer = match hello.verdict {
+        Verdict::Welcome => Some(Answer::Node(peer.clone())),
+        Verdict::OtherDomain => Some(Answer::NotOurs),
+        Verdict::IdTaken(_) if is_itself(engine.identity(), hello) => Some(Answer::NotOurs),
+        Verdict::IdTaken(_) | Verdict::Full => None,
+    };
+    if let Some(answer) = answer {
+        engine.answered(dial.addr, answer, now);
+    }
     match hello.verdict {
         Verdict::Welcome => Ok(()),
         Verdict::OtherDomain => Err(Misconfigured::OtherDomain(peer.clone()).into()),

@@ -49,7 +49,7 @@ pub async fn dial_all(
         let pause = dialler.keeper.next_wake().saturating_sub(now);
         tokio::select! {
             command = commands.recv() => match command {
-                Some(LinkCommand::Dial(addr)) => dialler.on_wanted(addr),
+                Some(command) => dialler.on_command(&command),
                 None => return,
             },
             Some(report) = reports.recv() => dialler.on_report(report).await,
@@ -77,9 +77,12 @@ impl Dialler {
         self.carry_out(outputs).await;
     }
 
-    fn on_wanted(&mut self, addr: SocketAddr) {
+    fn on_command(&mut self, command: &LinkCommand) {
         let now = self.node.with(|_, now| now.mono);
-        self.keeper.on_wanted(addr, now);
+        match command {
+            LinkCommand::Dial(addr) => self.keeper.on_wanted(*addr, now),
+            LinkCommand::DialBack(addr) => self.keeper.on_dialled(*addr, now),
+        }
     }
 
     async fn on_report(&mut self, report: Report) {
@@ -112,7 +115,9 @@ impl Dialler {
                 KeeperOutput::Unreachable { addr, refused } => {
                     self.engine(|engine, now| engine.unreachable(addr, refused, now));
                 }
-                KeeperOutput::SeedTried(name) => self.engine(|engine, now| engine.seed_tried(&name, now)),
+                KeeperOutput::Resolved(name, addrs) => {
+                    self.engine(|engine, now| engine.seed_resolved(&name, &addrs, now));
+                }
             }
         }
     }

@@ -70,7 +70,7 @@ async fn make(
 ) -> Result<(Outbound, Registered), LinkError> {
     let outbound = handshake::connect(node, config, dial.addr, dial.stream).await?;
     let Outbound { peer, hello, .. } = &outbound;
-    node.with(|engine, now| admission::heed(engine, hello, peer, now))?;
+    node.with(|engine, now| admission::heed(engine, dial, hello, peer, now))?;
     let verdict = handshake::judge(node, config, hello, peer).await;
     let registered = node.with(|engine, now| {
         admission::enforce(engine, hello, peer, verdict, now)?;

@@ -79,6 +79,7 @@ impl Engine {
             Ok(record) => !self.is_held_here(key, record),
             Err(_) => {
                 !(placement.is_settled(now)
+                    && !self.has_unknown_holders()
                     && self.transfers.is_complete()
                     && placement.view().is_certain_holder(&self.config.node, key))
             }
@@ -98,13 +99,18 @@ impl Engine {
             (None, Some(_)) => Vec::new(),
             _ => self.who_may_have(&key),
         };
-        if known.is_empty() && stored.is_none() {
+        let unknown = self.has_unknown_holders();
+        if known.is_empty() && stored.is_none() && !unknown {
             self.give_up_part(&key);
             return Ok(None);
         }
-        let reachable = known.iter().filter(|node| self.can_answer(node)).cloned();
-        let mut first: Vec<_> = reachable.map(Source::Peer).chain(stored).collect();
-        let nobody = first.iter().all(|source| *source == Source::Store) && !known.is_empty();
+        let (reachable, unasked): (Vec<_>, Vec<_>) =
+            known.into_iter().partition(|node| self.can_answer(node));
+        // Where every node holds every session, one that answers is enough.
+        let unanswered = unknown || self.backup.placement.is_some() && !unasked.is_empty();
+        let mut first: Vec<_> = reachable.into_iter().map(Source::Peer).chain(stored).collect();
+        let nobody =
+            first.iter().all(|source| *source == Source::Store) && (!unasked.is_empty() || unanswered);
         if nobody || self.backup.fetches.0.len() >= FETCHES_MAX {
             return Err(Refused::Unreachable);
         }
@@ -114,12 +120,22 @@ impl Engine {
             key,
             others,
             asked: BTreeSet::new(),
-            unanswered: false,
+            unanswered,
             until: now.mono + PATIENCE,
         };
         self.backup.fetches.0.insert(id, fetch);
         self.ask(id, first);
         Ok(Some(id))
+    }
+
+    /// Whether a member that is alive, and that this node cannot ask, may hold any session: it has never said whether it has
+    /// any.
+    fn has_unknown_holders(&self) -> bool {
+        let has_announced = |node: &NodeId| self.peers.get(node).is_some_and(|peer| peer.announced);
+        let mut active = self.members.roster().active();
+        self.backup.placement.is_some()
+            && (self.lacks_parts()
+                || active.any(|(node, member)| !member.linked && !member.ready && !has_announced(node)))
     }
 
     /// The members to ask for a session, likeliest first.

@@ -25,6 +25,7 @@ impl Members {
         self.note(node, identity, now)?;
         if let Some(member) = self.roster.get_mut(node) {
             member.linked = true;
+            member.failed = false;
             member.refusal_counts = true;
         }
         self.suspicions.clear(node);
@@ -68,7 +69,8 @@ impl Members {
 
     /// Something arrived from `node`.
     pub fn note_heard(&mut self, node: &NodeId, now: Now) {
-        if self.roster.get(node).is_some() {
+        if let Some(member) = self.roster.get_mut(node) {
+            member.failed = false;
             self.failure_detector.heard(node, now.mono);
         }
     }

@@ -38,6 +38,8 @@ pub enum MembersOutput {
     Replaced(NodeId),
     /// This node is gone from the roster: whatever else is kept of it is to be dropped as well.
     Forgotten(NodeId),
+    /// This node said, asked for it, which members it knows to be alive, and where they listen.
+    Listed(NodeId, Vec<(NodeId, SocketAddr)>),
     /// The view of the membership changed. Comes after the events of the change.
     Changed,
 }

@@ -3,6 +3,7 @@
 use super::{Members, MembersOutput};
 use crate::base::clock::Now;
 use crate::base::id::NodeId;
+use crate::base::limits::MEMBERS_MAX;
 use crate::membership::{Event, Identity, MemberMessage, Timer, Todo};
 
 impl Members {
@@ -38,6 +39,18 @@ impl Members {
             }) => self.on_probe_reply(node, &about, incarnation, alive, now),
             Some(MemberMessage::AnnounceRequest) => {
                 self.outputs.push(MembersOutput::Announce(node.clone()));
+            }
+            Some(MemberMessage::MembersRequest) => {
+                let members = self.roster.active();
+                let members = members.map(|(node, member)| (node.to_string(), member.identity.addr));
+                let members = members.collect();
+                self.send(node.clone(), MemberMessage::MembersReply { members });
+            }
+            Some(MemberMessage::MembersReply { members }) => {
+                let members = members.into_iter().take(MEMBERS_MAX);
+                let members = members.filter_map(|(node, addr)| Some((NodeId::parse(&node).ok()?, addr)));
+                self.outputs
+                    .push(MembersOutput::Listed(node.clone(), members.collect()));
             }
             Some(MemberMessage::ClockRequest { asked_ms }) => {
                 let now_ms = now.wall_ms;
@@ -167,6 +180,7 @@ impl Members {
         }
         if let Some(member) = self.roster.get_mut(&node) {
             member.active = true;
+            member.failed = false;
             member.since = now.mono;
         }
         tracing::info!(peer = %node, %addr, "member up");
@@ -223,6 +237,7 @@ impl Members {
             return; // it is a former incarnation that is down
         }
         member.active = false;
+        member.failed = true;
         member.since = now.mono;
         let left = member.leaving;
         tracing::warn!(peer = %node, left, "member down");

@@ -15,6 +15,7 @@ use crate::engine::members::{Announced, OwnStatus};
 use crate::engine::peers::intake::Refusals;
 use crate::engine::peers::peer::Peer;
 use crate::engine::sessions::touches::SESSIONS_PER_TICK;
+use crate::engine::transfer::inquiry::Answer;
 use crate::engine::{Discarded, Engine, Output};
 use crate::membership::Identity;
 use crate::replication::acks::Acks;
@@ -77,6 +78,8 @@ impl Engine {
         }
         self.drain_members(now);
         self.changed.note(Changed::MEMBERS);
+        let answer = Answer::Node(node.clone());
+        self.joining.inquiry.on_answer(identity.addr, Some(answer));
         self.note_peer(node, now);
         let Some(peer) = self.peers.get_mut(node) else {
             return;
@@ -152,6 +155,7 @@ impl Engine {
         self.members.link_down(node, refused, now);
         self.drain_members(now);
         self.changed.note(Changed::MEMBERS);
+        self.joining.lists.forget(node);
         if !self.roster().get(node).is_some_and(|member| member.active) {
             let former = self.remove_peer(node);
             self.discard(former);
@@ -189,6 +193,9 @@ impl Engine {
             .iter()
             .find(|(_, m)| m.identity.addr == addr)
             .map(|(node, _)| node.clone());
+        self.joining
+            .inquiry
+            .on_answer(addr, refused.then_some(Answer::Refused));
         if let Some(node) = node.filter(|node| !self.peers.get(node).is_some_and(Peer::is_linked)) {
             self.link_down(&node, CONTROL, refused, now);
         }
@@ -197,13 +204,16 @@ impl Engine {
     /// `node` has made a link to this node, its `stream`, and says it listens at `addr`: one is made back. Once it speaks
     /// on the new link, whatever still arrives on an earlier one of that stream is of the past, and not heard.
     pub fn on_hello(&mut self, node: &NodeId, stream: StreamId, addr: SocketAddr) -> InboundLink {
+        if stream == CONTROL {
+            self.note_dialler(node, addr);
+        }
         if stream != CONTROL {
             // Stream 0 is what a node is linked by.
         } else if self.peers.get(node).is_some_and(Peer::is_linked) {
             // What it heard on its earlier link may be gone with it.
             self.announce_to(node);
         } else {
-            self.outputs.push(Output::Dial(addr));
+            self.outputs.push(Output::DialBack(addr));
         }
         self.transfers.ask_again(node);
         InboundLink {
@@ -350,7 +360,10 @@ impl Engine {
                 self.on_chunk(node, request, records, next, now);
             }
             Message::Digest(digests) => self.on_digest(node, &digests, now),
-            Message::Summary(summary) => self.on_summary(node, summary),
+            Message::Summary(summary) => {
+                self.meet_table(node);
+                self.on_summary(node, summary);
+            }
             Message::DigestRequest => self.send_digest(node),
             Message::HandoffOffer { request, sessions } => self.on_offer(node, request, sessions, now),
             Message::HandoffLacking { request, sessions } => self.on_lacking(node, request, sessions, now),
@@ -396,6 +409,7 @@ impl Engine {
     }
 
     fn on_announce(&mut self, node: &NodeId, mut announce: Announce, now: Now) {
+        self.joining.inquiry.on_announced(node, announce.ready);
         let own = OwnStatus {
             phase: &self.phase,
             has_sessions: self.table.iter().next().is_some(),
@@ -420,6 +434,9 @@ impl Engine {
         }
         if announce.leaving {
             self.forget_peer_waits(node);
+        }
+        if announce.ready {
+            self.meet_table(node);
         }
         if became_ready {
             self.send_summary(node);

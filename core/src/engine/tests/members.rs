@@ -285,7 +285,8 @@ fn a_node_whose_id_is_taken_is_not_ready_and_says_why() {
         now,
     );
     second.id_taken(&node("b"), holder, now);
-    second.seed_tried("seed", now);
+    second.seed_resolved("seed", &[addr_of("x")], now);
+    second.unreachable(addr_of("x"), true, now);
     assert!(second.not_ready_reason().unwrap().contains("10.0.0.9:4000"));
     let later = Now {
         mono: now.mono + Duration::from_secs(11),

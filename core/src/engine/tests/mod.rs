@@ -66,6 +66,12 @@ fn node(name: &str) -> NodeId {
     NodeId::parse(name).unwrap()
 }
 
+/// Where the node called `name` listens.
+fn addr_of(name: &str) -> std::net::SocketAddr {
+    let last = name.bytes().map(u32::from).sum::<u32>() % 250;
+    format!("10.0.0.{last}:4000").parse().unwrap()
+}
+
 fn key(id: &str) -> SessionKey {
     SessionKey::parse("default", id).unwrap()
 }
@@ -132,7 +138,12 @@ impl Cluster {
         let mut cluster = self;
         for name in names {
             cluster.start(name);
-            cluster.run(Duration::from_secs(2));
+            // In `backup` mode a node listens first for members that nobody names.
+            cluster.run(Duration::from_secs(if cluster.mode == Mode::Delta {
+                2
+            } else {
+                3
+            }));
         }
         cluster
     }
@@ -174,20 +185,19 @@ impl Cluster {
         let config = EngineConfig {
             node: id.clone(),
             cluster: "shop".into(),
-            addr: format!("10.0.0.{}:4000", name.bytes().map(u32::from).sum::<u32>() % 250)
-                .parse()
-                .unwrap(),
+            addr: addr_of(name),
             swim: SwimConfig {
                 probe_interval: Duration::from_millis(500),
                 drop_time: Duration::from_secs(3),
             },
             seeds: BTreeSet::new(),
+            hints: false,
             links: STREAMS,
             mode: self.mode,
             donor_transfers: 2,
             repair_interval: Duration::from_secs(5),
             queue_bytes: self.queue_bytes,
-            state_transfer_timeout: Duration::from_secs(60),
+            state_transfer_timeout: Some(Duration::from_secs(60)),
             max_inactive: IdleLimit::Millis(1_800_000),
             max_active: None,
             touch_interval: Duration::from_secs(60),
@@ -208,6 +218,8 @@ impl Cluster {
             .map(ToString::to_string)
             .collect();
         let seeds = config.seeds.clone();
+        let cut = |seed: &NodeId| self.cut.contains(&(id.clone(), seed.clone()));
+        let silent: Vec<bool> = seeds.iter().map(|seed| cut(&node(seed))).collect();
         let begin = Now {
             wall_ms,
             ..self.now()
@@ -226,7 +238,14 @@ impl Cluster {
         self.relink();
         let now = self.now_at(&id);
         let engine = self.engines.get_mut(&id).unwrap();
-        seeds.iter().for_each(|seed| engine.seed_tried(seed, now));
+        for (seed, is_cut) in seeds.iter().zip(silent) {
+            engine.seed_resolved(seed, &[addr_of(seed)], now);
+            if is_cut {
+                engine.unreachable(addr_of(seed), true, now); // what is between them refuses in its name
+            } else {
+                engine.answered(addr_of(seed), Answer::Node(node(seed)), now);
+            }
+        }
     }
 
     fn pairs(&self) -> Vec<(NodeId, NodeId)> {

@@ -6,19 +6,21 @@
 //! Other members may have changed something just before they linked to this node and just after a donor had sent that
 //! bucket; so every member that can be reached is compared with before the node calls itself ready.
 //!
-//! When nobody has the table, the first node by name begins with an empty one. A node that has to refuse a part of it,
-//! because its clock is wrong, starts over. None of this waits for ever: a node that made no progress for
-//! `state_transfer_timeout` becomes ready with what it has, says so, and counts the members it skipped. Which ranges are
-//! asked of whom is kept by [`crate::replication::transfer`]; answering is in [`super::donor`].
+//! When nobody has the table, which [`super::inquiry`] finds out, the first node by name begins with an empty one. A node
+//! that has to refuse a part of it, because its clock is wrong, starts over. A node that made no progress for
+//! `state_transfer_timeout` becomes ready with what it has, and says so until it meets a member that has the table. Which
+//! ranges are asked of whom is kept by [`crate::replication::transfer`]; answering is in [`super::donor`].
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::inquiry::{Inquiry, Obstacle};
+use super::member_lists::MemberLists;
+use super::without_table::{Shortfall, Start};
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::engine::changed::Changed;
-use crate::engine::{Engine, Mode, Peer, Phase};
-use crate::membership::Member;
+use crate::engine::{Engine, Mode, Phase};
 use crate::replication::digest::Buckets;
 use crate::replication::message::Message;
 use crate::replication::transfer::{Cursor, Source};
@@ -26,39 +28,53 @@ use crate::session::Record;
 
 /// How long a node waits before it asks for the table again after its clock made it refuse what it got.
 const JOIN_AGAIN: Duration = Duration::from_secs(1);
-/// How long a joining node waits for members it has no link to. After that it is ready without having compared
-/// tables with them; what they alone know is repaired when they are linked.
+/// How long a joining node waits, in `delta` mode, for members it has no link to. After that it is ready without having
+/// compared tables with them; what they alone know is repaired when they are linked.
 const CHECK_PATIENCE: Duration = Duration::from_secs(2);
 /// The interval of a joining node's announcements.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
 /// How often a member that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a joining node has done and waits for.
+/// What a joining node has done and waits for, and how it went.
 #[derive(Debug)]
 pub(in crate::engine) struct Joining {
     pub(in crate::engine) step: Step,
-    /// Seeds that were not tried yet, and whatever else has to be waited for before a node alone calls itself the first.
-    pub(in crate::engine) seeds_untried: BTreeSet<String>,
+    pub(in crate::engine) inquiry: Inquiry,
+    pub(in crate::engine) lists: MemberLists,
+    /// What kept it from starting without a table when that was last looked at.
+    pub(super) obstacle: Option<Obstacle>,
     /// Whom the whole table was asked of, where each has another part of it.
     asked: BTreeSet<NodeId>,
     /// Whether sessions were refused because their stamps are too far ahead.
     pub(in crate::engine) refused_by_clock: bool,
     next_announce: Duration,
     next_step: Duration,
+    pub(super) started: Option<Start>,
+    pub(super) shortfall: Option<Shortfall>,
 }
 
 impl Joining {
     /// Nothing was done yet; it may begin at `now`.
-    pub(in crate::engine) const fn new(seeds_untried: BTreeSet<String>, now: Duration) -> Self {
+    pub(in crate::engine) fn new(inquiry: Inquiry, now: Duration) -> Self {
         Self {
             step: Step::Waiting,
-            seeds_untried,
+            inquiry,
+            lists: MemberLists::default(),
+            obstacle: None,
             asked: BTreeSet::new(),
             refused_by_clock: false,
             next_announce: now,
             next_step: now,
+            started: None,
+            shortfall: None,
         }
+    }
+
+    /// What a node waits for that has not begun to get the table, in a sentence.
+    pub(in crate::engine) fn waits_for(&self) -> String {
+        let obstacle = self.obstacle.as_ref().map(ToString::to_string);
+        obstacle.unwrap_or_else(|| "waiting for a member that has the sessions".into())
     }
 }
 
@@ -99,10 +115,13 @@ impl Engine {
             self.announce();
         }
         self.drop_lost_donors(now);
-        if now.mono.saturating_sub(since) >= self.config.state_transfer_timeout {
-            self.start_incomplete(now);
+        let waited = now.mono.saturating_sub(since);
+        let timeout = self.config.state_transfer_timeout;
+        if timeout.is_some_and(|timeout| waited >= timeout) {
+            self.start_incomplete(waited, now);
             return;
         }
+        self.ask_for_lists(now);
         match self.joining.step {
             Step::Checking(_) => self.check_next(now),
             Step::Fetching if self.transfers.is_complete() => self.begin_check(now),
@@ -110,7 +129,7 @@ impl Engine {
             Step::Waiting | Step::Fetching => {
                 let donors = self.donors();
                 if donors.is_empty() {
-                    self.start_as_first(now);
+                    self.start_without_table(now);
                     return;
                 }
                 let begins = matches!(self.joining.step, Step::Waiting);
@@ -140,36 +159,6 @@ impl Engine {
         }
     }
 
-    /// Becomes ready with an empty table if this node is alone, or the first by name of nodes that are all joining.
-    fn start_as_first(&mut self, now: Now) {
-        let comes_after = |node: &NodeId, member: &Member| {
-            let announced = self.peers.get(node).is_some_and(|peer| peer.announced);
-            member.linked && announced && !member.ready && *node > self.config.node
-        };
-        let is_there = |member: &Member| member.active || member.linked;
-        let first = self
-            .members
-            .roster()
-            .iter()
-            .all(|(node, member)| !is_there(member) || comes_after(node, member));
-        if first && self.joining.seeds_untried.is_empty() {
-            self.become_ready(now);
-        }
-    }
-
-    /// Whoever has the table sends nothing of it, and was waited for long enough: better what is here than nothing.
-    fn start_incomplete(&mut self, now: Now) {
-        let silent = self.donors();
-        let received = self.transfers.received();
-        self.counters.joined_without_members += silent.len() as u64;
-        tracing::error!(
-            ?silent,
-            received,
-            "nobody sends the sessions that are missing; starts without them"
-        );
-        self.become_ready(now);
-    }
-
     /// Something of the table came, or somebody has it and is busy: that is worth waiting for.
     pub(in crate::engine) fn note_transfer_progress(&mut self, now: Now) {
         if let Phase::Joining { since } = &mut self.phase {
@@ -177,7 +166,7 @@ impl Engine {
         }
     }
 
-    fn become_ready(&mut self, now: Now) {
+    pub(super) fn become_ready(&mut self, start: Start, now: Now) {
         debug_assert!(
             matches!(self.phase, Phase::Joining { .. }),
             "only a joining node becomes ready"
@@ -186,11 +175,13 @@ impl Engine {
         self.members.settle_idle_time();
         self.enter(Phase::Ready);
         self.joining.step = Step::Waiting;
+        self.joining.started = Some(start);
         self.joining.asked.clear();
+        self.joining.lists = MemberLists::default();
         self.joining.refused_by_clock = false;
         self.repair.put_off(now.mono + self.config.repair_interval);
         self.expiry.forgets_from = now.mono + 2 * self.config.repair_interval;
-        tracing::info!(sessions = self.sessions(), received, "ready");
+        tracing::info!(?start, sessions = self.sessions(), received, "ready");
         self.rotate_keys(now);
         self.announce();
         let nodes: Vec<_> = self.peers.keys().cloned().collect();
@@ -311,7 +302,7 @@ impl Engine {
             self.start_transfers(now);
             return;
         }
-        let (roster, peers) = (self.members.roster(), &self.peers);
+        let roster = self.members.roster();
         check.members.retain(|node| {
             roster
                 .get(node)
@@ -329,26 +320,20 @@ impl Engine {
                 .get(node)
                 .is_some_and(|member| member.linked && member.ready)
         };
-        // A member that is joining itself is compared with when it is ready.
-        let joining = |node: &NodeId| {
-            roster
-                .get(node)
-                .is_some_and(|member| member.linked && !member.ready)
-                && peers.get(node).is_some_and(|peer: &Peer| peer.announced)
-        };
         if check.members.iter().any(able) {
             if now.mono >= check.ask_again {
                 self.ask_members(now);
             }
             return;
         }
-        let without: Vec<_> = check
-            .members
-            .iter()
-            .filter(|node| !joining(node))
-            .cloned()
-            .collect();
-        if !without.is_empty() && now.mono < check.unlinked_until {
+        // A member that is joining itself is compared with when it is ready.
+        let patience_over = now.mono >= check.unlinked_until;
+        let without = self.missing_members();
+        let in_parts = matches!(self.config.mode, Mode::Backup { .. });
+        if in_parts && (!without.is_empty() || !self.joining.inquiry.has_listened(now.mono)) {
+            return; // each has a part that nobody else need have
+        }
+        if !without.is_empty() && !patience_over {
             return;
         }
         if !without.is_empty() {
@@ -358,6 +343,6 @@ impl Engine {
                 "ready without having compared tables with members that cannot be reached"
             );
         }
-        self.become_ready(now);
+        self.become_ready(Start::WithTable, now);
     }
 }

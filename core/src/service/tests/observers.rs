@@ -35,7 +35,10 @@ async fn pages_hold_every_session_once() {
 async fn an_administrative_state_holds_for_a_worker_that_somebody_declares() {
     let service = service();
     let known = service.worker_table().version;
-    let unchanged = service.worker_table_after(Some(known), Duration::ZERO).await;
+    let unchanged = service
+        .worker_table_after(Some(known), Duration::ZERO)
+        .await
+        .unwrap();
     assert_eq!(unchanged, None);
     let outcome = service
         .set_admin_state("w1", AdminState::Drain, NOBODY)
@@ -45,7 +48,10 @@ async fn an_administrative_state_holds_for_a_worker_that_somebody_declares() {
         (outcome.status, outcome.copies),
         (Some(WorkerStatus::Draining), 1)
     );
-    let table = service.worker_table_after(Some(known), Duration::ZERO).await;
+    let table = service
+        .worker_table_after(Some(known), Duration::ZERO)
+        .await
+        .unwrap();
     assert_eq!(table.unwrap().workers[0].status, WorkerStatus::Draining);
     let refused = service
         .set_admin_state("w9", AdminState::Drain, NOBODY)

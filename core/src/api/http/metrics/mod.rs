@@ -36,6 +36,11 @@ fn write_table(page: &mut Page, metrics: &Metrics) {
         "1 once the node has the whole session table",
         u64::from(metrics.ready),
     );
+    page.gauge(
+        "limpet_table_incomplete",
+        "1 while sessions may be missing: the node waited in vain for the table, and has met no member that has it since",
+        u64::from(metrics.incomplete),
+    );
     page.gauge("limpet_sessions", "sessions in the table", metrics.sessions);
     page.gauge(
         "limpet_tombstones",

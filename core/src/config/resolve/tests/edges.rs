@@ -208,6 +208,8 @@ const ROWS: &[Row] = &[
             ("\"100ms\"", true),
             ("\"1d\"", true),
             ("\"86400001ms\"", false),
+            ("\"never\"", true),
+            ("\"Never\"", false),
         ],
     ),
     (

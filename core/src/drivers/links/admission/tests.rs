@@ -101,12 +101,13 @@ fn engine() -> Engine {
             drop_time: Duration::from_secs(3),
         },
         seeds: BTreeSet::new(),
+        hints: false,
         links: 1,
         mode: Mode::Delta,
         queue_bytes: 1 << 20,
         donor_transfers: 1,
         repair_interval: Duration::from_secs(5),
-        state_transfer_timeout: Duration::from_secs(60),
+        state_transfer_timeout: Some(Duration::from_secs(60)),
         max_inactive: IdleLimit::Forever,
         max_active: None,
         touch_interval: Duration::from_secs(60),
@@ -164,7 +165,7 @@ fn a_node_that_is_refused_for_its_id_says_so_unless_it_reached_itself() {
         let mut engine = engine();
         let mut answer = hello(node, last, 100);
         answer.verdict = Verdict::IdTaken(holder);
-        let error = heed(&mut engine, &answer, &id(node), NOW).unwrap_err();
+        let error = heed(&mut engine, &dial(None), &answer, &id(node), NOW).unwrap_err();
         assert!(
             error.to_string().starts_with("the id a belongs"),
             "{what}: {error}"

@@ -1,9 +1,9 @@
 //! The link keeper: the rules of dialling. It decides which addresses are dialled and when, how long to back off, when
-//! to give up, when a seed counts as tried, and which streams belong to a link.
+//! to give up, and which streams belong to a link.
 //!
 //! ```text
-//! events  on_wanted, on_resolved, on_up, on_end ─┐
-//! time    tick(members, now, jitter) ────────────┴─► outputs  Dial, Resolve, Close, LinkDown, Unreachable, SeedTried
+//! events  on_wanted, on_dialled, on_resolved, on_up, on_end ─┐
+//! time    tick(members, now, jitter) ─────────────────────────┴─► outputs
 //! ```
 //! An event changes what is known. [`LinkKeeper::tick`], called after every event and at [`LinkKeeper::next_wake`],
 //! begins what is due. The keeper has no sockets, clock or randomness of its own: the daemon and the simulator carry out
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use self::retry::Retry;
-use self::seed::{Answer, Pace, Seed};
+use self::seed::{Pace, Seed};
 use crate::base::clock::Now;
 use crate::base::id::NodeId;
 use crate::base::limits::MEMBERS_MAX;
@@ -111,8 +111,8 @@ pub enum KeeperOutput {
         /// Whether the connection was refused, so that no process listens there.
         refused: bool,
     },
-    /// Tell the engine that this seed was tried.
-    SeedTried(String),
+    /// Tell the engine what this seed resolved to: nothing where it does not resolve.
+    Resolved(String, Vec<SocketAddr>),
 }
 
 /// How an attempt ended.
@@ -202,6 +202,14 @@ impl LinkKeeper {
         }
     }
 
+    /// The node at `addr` has dialled this one, so it is there: it is dialled back without the rest of a pause.
+    pub fn on_dialled(&mut self, addr: SocketAddr, now: Duration) {
+        self.on_wanted(addr, now);
+        if let Some(retry) = self.members.get_mut(&addr) {
+            retry.hurry(now);
+        }
+    }
+
     /// The name of `seed` resolved to `addrs`; to none where it does not resolve. [`MEMBERS_MAX`] are dialled at most.
     pub fn on_resolved(&mut self, seed: SeedId, addrs: Vec<SocketAddr>) {
         if let Some(seed) = self.seeds.get_mut(seed) {
@@ -250,7 +258,9 @@ impl LinkKeeper {
             .is_some_and(|(_, since)| renew || now.saturating_sub(*since) >= LASTED);
         match up {
             Some((peer, _)) => outputs.push(KeeperOutput::LinkDown(peer, stream)),
-            None if stream == CONTROL && outcome != Outcome::AlreadyLinked => {
+            None if stream == CONTROL
+                && !matches!(outcome, Outcome::AlreadyLinked | Outcome::OtherDomain) =>
+            {
                 let refused = outcome == Outcome::Refused;
                 outputs.push(KeeperOutput::Unreachable { addr, refused });
             }
@@ -272,7 +282,7 @@ impl LinkKeeper {
             }
             Reason::Seed(seed) => {
                 let looked_up = self.seeds.get_mut(seed).is_some_and(|seed| {
-                    seed.on_end(addr, (!was_up).then(|| Answer::of(outcome)), lasted);
+                    seed.on_end(addr, lasted);
                     seed.is_looked_up()
                 });
                 if looked_up && was_up {
@@ -381,11 +391,12 @@ impl LinkKeeper {
                 self.dial(addr, CONTROL, Reason::Seed(id), None, outputs);
             }
             if let Some(seed) = self.seeds.get_mut(id) {
-                seed.begin(addr, needless.then_some(Answer::Known));
+                seed.begin(addr, !needless);
             }
         }
         if let Some(seed) = self.seeds.get_mut(id) {
-            outputs.extend(seed.take_tried().map(KeeperOutput::SeedTried));
+            let news = seed.take_news();
+            outputs.extend(news.map(|(name, addrs)| KeeperOutput::Resolved(name, addrs)));
             seed.end_round(now, jitter);
         }
     }

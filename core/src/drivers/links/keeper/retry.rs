@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use super::AttemptId;
 use crate::base::backoff::Backoff;
+use crate::base::limits::REDIAL_PAUSE_MAX;
 
 /// The pause after a first failure, before jitter.
 const BACKOFF_LEAST: Duration = Duration::from_millis(50);
-/// The longest pause, before jitter.
-const BACKOFF_MOST: Duration = Duration::from_secs(2);
 
 /// The pauses between attempts at one link.
 pub(super) const fn backoff() -> Backoff {
-    Backoff::new(BACKOFF_LEAST, BACKOFF_MOST)
+    Backoff::new(BACKOFF_LEAST, REDIAL_PAUSE_MAX)
 }
 
 /// How an attempt ended, as far as the next one depends on it.
@@ -90,6 +89,13 @@ impl Retry {
         match self.stage {
             Stage::Waiting(at) => Some(at),
             Stage::Busy(_) | Stage::Over(_) => None,
+        }
+    }
+
+    /// The other end is known to be there now: a pause ends at once.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        if let Stage::Waiting(at) = &mut self.stage {
+            *at = now.min(*at);
         }
     }
 

@@ -1,56 +1,15 @@
 //! A seed: a name by which other nodes are found. It is resolved again and again, in rounds, and each of its addresses is
-//! dialled where nothing is linked: a seed is how a partition that outlasted everybody's memory heals. [`is_tried`] says
-//! when a seed counts as tried, which a node waits for before it begins without the others.
+//! dialled where nothing is linked: a seed is how a partition that outlasted everybody's memory heals.
 //!
 //! Resolving names and dialling addresses are the keeper's and its shells' work; links to members are kept apart from this.
+//! Whether a node may start without those that its seeds name is decided by the engine's inquiry.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Outcome, retry};
+use super::retry;
 use crate::base::backoff::Backoff;
 use crate::base::limits::MEMBERS_MAX;
-
-/// What the last attempt at an address of a seed found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// It made a link.
-    Linked,
-    /// None was needed: the address is this node's own, or is linked or being dialled already.
-    Known,
-    /// Nobody listens there.
-    Refused,
-    /// A node of another domain, which has other sessions.
-    OtherDomain,
-    /// Nothing that tells whether somebody with this domain's sessions is there.
-    Unclear,
-}
-
-impl Answer {
-    /// What an attempt found that made no link.
-    pub(super) const fn of(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::AlreadyLinked => Self::Known,
-            Outcome::Refused => Self::Refused,
-            Outcome::OtherDomain => Self::OtherDomain,
-            Outcome::Closed { .. } | Outcome::Failed => Self::Unclear,
-        }
-    }
-}
-
-/// The rule by which a seed counts as tried. `answers` are those of the addresses that its name resolved to in this
-/// round, `None` for one that has given none yet. A name without addresses was not tried.
-fn is_tried(pace: &Pace, answers: &[Option<Answer>]) -> bool {
-    let one_linked = answers.contains(&Some(Answer::Linked));
-    let all_clear = !answers.is_empty()
-        && answers
-            .iter()
-            .all(|answer| answer.is_some_and(|answer| answer != Answer::Unclear));
-    match pace {
-        Pace::InTurn(_) => one_linked || all_clear,
-        Pace::AllAtOnce(_) => all_clear,
-    }
-}
 
 /// How the addresses of a seed are gone through.
 #[derive(Debug)]
@@ -82,7 +41,8 @@ enum Stage {
 #[derive(Debug)]
 struct Entry {
     addr: SocketAddr,
-    answer: Option<Answer>,
+    /// Whether it had its turn.
+    done: bool,
     /// Whether the round waits for the attempt at it.
     busy: bool,
 }
@@ -96,8 +56,8 @@ pub(super) struct Seed {
     round: Vec<Entry>,
     /// Whether a link of this round lasted, so that the next round follows at once.
     lasted: bool,
-    /// Whether it was ever tried.
-    tried: bool,
+    /// Whether what the name resolved to was not said yet.
+    news: bool,
 }
 
 impl Seed {
@@ -109,7 +69,7 @@ impl Seed {
             stage: Stage::Waiting(now),
             round: Vec::new(),
             lasted: false,
-            tried: false,
+            news: false,
         }
     }
 
@@ -144,13 +104,14 @@ impl Seed {
             addrs.sort_unstable();
         }
         self.stage = Stage::Dialling;
+        self.news = true;
         self.lasted = false;
         self.round.clear();
         for addr in addrs {
             if self.round.len() < MEMBERS_MAX && self.entry(addr).is_none() {
                 self.round.push(Entry {
                     addr,
-                    answer: None,
+                    done: false,
                     busy: false,
                 });
             }
@@ -163,18 +124,14 @@ impl Seed {
         if self.stage != Stage::Dialling || waits {
             return None;
         }
-        let mut open = self
-            .round
-            .iter()
-            .filter(|entry| entry.answer.is_none() && !entry.busy);
+        let mut open = self.round.iter().filter(|entry| !entry.done && !entry.busy);
         open.next().map(|entry| entry.addr)
     }
 
-    /// `addr` is being dialled, or has an `answer` without that.
-    pub(super) fn begin(&mut self, addr: SocketAddr, answer: Option<Answer>) {
+    /// It is the turn of `addr`, which is `dialled`, or linked or being dialled already.
+    pub(super) fn begin(&mut self, addr: SocketAddr, dialled: bool) {
         if let Some(entry) = self.entry(addr) {
-            entry.busy = answer.is_none();
-            entry.answer = answer;
+            (entry.done, entry.busy) = (!dialled, dialled);
         }
     }
 
@@ -182,31 +139,27 @@ impl Seed {
     pub(super) fn on_up(&mut self, addr: SocketAddr) {
         let looked_up = self.is_looked_up();
         if let Some(entry) = self.entry(addr) {
-            entry.answer = Some(Answer::Linked);
-            entry.busy = !looked_up;
+            (entry.done, entry.busy) = (true, !looked_up);
         }
     }
 
-    /// The attempt at `addr` is over, with an `answer` if it made no link, else after a link that `lasted` or not.
-    pub(super) fn on_end(&mut self, addr: SocketAddr, answer: Option<Answer>, lasted: bool) {
+    /// The attempt at `addr` is over, after a link that `lasted` or not.
+    pub(super) fn on_end(&mut self, addr: SocketAddr, lasted: bool) {
         self.lasted |= lasted;
         if let Some(entry) = self.entry(addr).filter(|entry| entry.busy) {
-            entry.busy = false;
-            entry.answer = answer.or(entry.answer);
+            (entry.done, entry.busy) = (true, false);
         }
     }
 
-    /// Its name, if it was tried and that was not said before.
-    pub(super) fn take_tried(&mut self) -> Option<String> {
-        let answers: Vec<_> = self.round.iter().map(|entry| entry.answer).collect();
-        let tried = !self.tried && self.stage == Stage::Dialling && is_tried(&self.pace, &answers);
-        self.tried |= tried;
-        tried.then(|| self.name.clone())
+    /// Its name and addresses, if it was resolved and that was not said before.
+    pub(super) fn take_news(&mut self) -> Option<(String, Vec<SocketAddr>)> {
+        let addrs = || self.round.iter().map(|entry| entry.addr).collect();
+        std::mem::take(&mut self.news).then(|| (self.name.clone(), addrs()))
     }
 
     /// Begins the pause before the next round, if every address of this one has had its turn.
     pub(super) fn end_round(&mut self, now: Duration, jitter: f64) {
-        let over = |entry: &Entry| entry.answer.is_some() && !entry.busy;
+        let over = |entry: &Entry| entry.done && !entry.busy;
         if self.stage != Stage::Dialling || !self.round.iter().all(over) {
             return;
         }
@@ -222,32 +175,5 @@ impl Seed {
 
     fn entry(&mut self, addr: SocketAddr) -> Option<&mut Entry> {
         self.round.iter_mut().find(|entry| entry.addr == addr)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Answer::{Known, Linked, OtherDomain, Refused, Unclear};
-    use super::*;
-
-    #[test]
-    fn a_seed_is_tried_once_one_address_is_linked_or_all_have_certainly_no_sessions_to_give() {
-        let in_turn = Pace::in_turn();
-        let at_once = Pace::AllAtOnce(Duration::from_secs(10));
-        let cases: [(&[Option<Answer>], bool, bool); 9] = [
-            (&[], false, false),
-            (&[None], false, false),
-            (&[Some(Linked)], true, true),
-            (&[Some(Linked), None], true, false),
-            (&[Some(Linked), Some(Unclear)], true, false),
-            (&[Some(Refused), Some(OtherDomain), Some(Known)], true, true),
-            (&[Some(Refused), Some(Unclear)], false, false),
-            (&[Some(Known), None], false, false),
-            (&[Some(Known), Some(Unclear)], false, false),
-        ];
-        for (answers, one_by_one, together) in cases {
-            assert_eq!(is_tried(&in_turn, answers), one_by_one, "{answers:?}, in turn");
-            assert_eq!(is_tried(&at_once, answers), together, "{answers:?}, all at once");
-        }
     }
 }

@@ -32,6 +32,7 @@ impl Members for Stub {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Want(u8),
+    Dialled(u8),
     Resolved(SeedId, &'static [u8]),
     Up(AttemptId, &'static str),
     End(AttemptId, Outcome),
@@ -42,7 +43,7 @@ enum Step {
 }
 
 use Outcome::{AlreadyLinked, Failed, OtherDomain, Refused};
-use Step::{End, Leave, Linked, Pass, Resolved, Up, Want, Wanted};
+use Step::{Dialled, End, Leave, Linked, Pass, Resolved, Up, Want, Wanted};
 
 const CLOSED: Outcome = Outcome::Closed { renew: false };
 const RENEW: Outcome = Outcome::Closed { renew: true };
@@ -82,7 +83,7 @@ fn brief(output: &KeeperOutput) -> String {
         KeeperOutput::Unreachable { addr, refused } => {
             format!("{} {addr}", if *refused { "refused" } else { "unreachable" })
         }
-        KeeperOutput::SeedTried(name) => format!("tried {name}"),
+        KeeperOutput::Resolved(name, addrs) => format!("{name} is {}", addrs.len()),
     }
 }
 
@@ -100,6 +101,7 @@ fn run(seeds: &[&str], lookup: Option<&str>, table: &[(u64, Step, &[&str])]) {
         let mut outputs = Vec::new();
         match step {
             Want(addr) => keeper.on_wanted(at(*addr), now),
+            Dialled(addr) => keeper.on_dialled(at(*addr), now),
             Resolved(seed, addrs) => keeper.on_resolved(*seed, all(addrs)),
             Up(attempt, peer) => keeper.on_up(*attempt, NodeId::parse(peer).unwrap(), now),
             End(attempt, outcome) => outputs = keeper.on_end(*attempt, *outcome, now),
@@ -136,6 +138,26 @@ fn a_link_the_engine_wants_is_dialled_until_it_is_not_wanted_any_more() {
 }
 
 #[test]
+fn a_node_that_has_dialled_this_one_is_dialled_back_without_the_rest_of_a_pause() {
+    run(
+        &[],
+        None,
+        &[
+            (0, Wanted(&[1]), &["dial#1 .1/0"]),
+            (10, Dialled(1), &[]),
+            (20, End(1, Refused), &["refused 10.0.0.1:4000"]),
+            (30, Want(1), &[]),
+            (40, Dialled(1), &["dial#2 .1/0"]),
+            (50, End(2, Refused), &["refused 10.0.0.1:4000"]),
+            (60, Dialled(2), &["dial#3 .2/0"]),
+            (149, Pass, &[]),
+            // The pauses go on from where they were.
+            (150, Pass, &["dial#4 .1/0"]),
+        ],
+    );
+}
+
+#[test]
 fn an_address_that_is_linked_or_is_its_own_or_being_dialled_is_not_dialled() {
     run(
         &["a:1"],
@@ -144,7 +166,7 @@ fn an_address_that_is_linked_or_is_its_own_or_being_dialled_is_not_dialled() {
             (0, Want(0), &["resolve 0:a:1"]),
             (1, Linked(&[1]), &[]),
             (2, Want(1), &[]),
-            (3, Resolved(0, &[2]), &["dial#1 .2/0"]),
+            (3, Resolved(0, &[2]), &["dial#1 .2/0", "a:1 is 1"]),
             (4, Want(2), &[]),
             (5, End(1, Failed), &["unreachable 10.0.0.2:4000"]),
             (6, Want(2), &["dial#2 .2/0"]),
@@ -218,16 +240,16 @@ fn the_addresses_of_a_seed_are_dialled_in_turn_and_its_name_resolved_again() {
         None,
         &[
             (0, Pass, &["resolve 0:a:1"]),
-            (1, Resolved(0, &[1, 2, 1]), &["dial#1 .1/0"]),
+            (1, Resolved(0, &[1, 2, 1]), &["dial#1 .1/0", "a:1 is 2"]),
             (2, End(1, Refused), &["refused 10.0.0.1:4000", "dial#2 .2/0"]),
-            (3, Up(2, "b"), &["dial#3 .2/1 of b", "tried a:1"]),
+            (3, Up(2, "b"), &["dial#3 .2/1 of b"]),
             (4, Linked(&[2]), &[]),
             (5, End(2, CLOSED), &["close#3", "down b/0"]),
             (54, Pass, &[]),
             (55, Pass, &["resolve 0:a:1"]),
-            (56, Resolved(0, &[]), &[]),
+            (56, Resolved(0, &[]), &["a:1 is 0"]),
             (156, Pass, &["resolve 0:a:1"]),
-            (157, Resolved(0, &[2]), &[]),
+            (157, Resolved(0, &[2]), &["a:1 is 1"]),
             (357, Pass, &["resolve 0:a:1"]),
         ],
     );
@@ -240,8 +262,8 @@ fn a_seed_whose_link_lasted_begins_its_next_round_at_once() {
         None,
         &[
             (0, Pass, &["resolve 0:a:1"]),
-            (1, Resolved(0, &[1]), &["dial#1 .1/0"]),
-            (2, Up(1, "b"), &["dial#2 .1/1 of b", "tried a:1"]),
+            (1, Resolved(0, &[1]), &["dial#1 .1/0", "a:1 is 1"]),
+            (2, Up(1, "b"), &["dial#2 .1/1 of b"]),
             (2000, End(1, CLOSED), &["close#2", "down b/0"]),
             (2000, Pass, &["resolve 0:a:1"]),
         ],
@@ -255,16 +277,16 @@ fn a_looked_up_name_has_all_its_addresses_dialled_at_once_and_its_links_kept_as_
         Some("all:1"),
         &[
             (0, Pass, &["resolve 0:all:1"]),
-            (1, Resolved(0, &[2, 1, 0]), &["dial#1 .1/0", "dial#2 .2/0"]),
-            (2, Up(1, "b"), &["dial#3 .1/1 of b"]),
             (
-                3,
-                End(2, OtherDomain),
-                &["unreachable 10.0.0.2:4000", "tried all:1"],
+                1,
+                Resolved(0, &[2, 1, 0]),
+                &["dial#1 .1/0", "dial#2 .2/0", "all:1 is 3"],
             ),
+            (2, Up(1, "b"), &["dial#3 .1/1 of b"]),
+            (3, End(2, OtherDomain), &[]),
             (10_002, Linked(&[1]), &[]),
             (10_003, Pass, &["resolve 0:all:1"]),
-            (10_004, Resolved(0, &[1]), &[]),
+            (10_004, Resolved(0, &[1]), &["all:1 is 1"]),
             (10_005, Linked(&[]), &[]),
             (10_006, End(1, CLOSED), &["close#3", "down b/0", "dial#4 .1/0"]),
             (10_007, End(4, Refused), &["refused 10.0.0.1:4000"]),
