@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::LinkConfig;
 use super::error::{LinkError, Misconfigured, NetworkError};
 use super::handshake::{self, Inbound};
+use super::handshakes::{Handshakes, Spoke};
 use crate::base::id::NodeId;
 use crate::base::limits::HANDSHAKE_TIMEOUT;
 use crate::drivers::node::Node;
@@ -18,21 +18,22 @@ use crate::engine::InboundLink;
 use crate::net::frame::Frames;
 use crate::replication::message::{self, Message};
 
-/// How many incoming links may shake hands at once; further ones wait in the kernel's backlog.
-const HANDSHAKES_MAX: usize = 256;
 /// The pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The notice that too many connections shake hands.
+const CROWDED: &str = "more connections are made than shake hands";
 
 /// Accepts links until the node is gone.
 pub async fn accept_all(node: Arc<Node>, config: LinkConfig, listener: TcpListener) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let mut handshakes = Handshakes::default();
     loop {
-        let Ok(permit) = handshakes.clone().acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((tcp, from)) => {
-                tokio::spawn(serve(node.clone(), config.clone(), tcp, from, permit));
+                let spoke = Spoke::default();
+                let task = tokio::spawn(greet(node.clone(), config.clone(), tcp, from, spoke.clone()));
+                if handshakes.add(task.abort_handle(), spoke) && config.notices.is_new(CROWDED.to_owned()) {
+                    tracing::warn!(%from, "{CROWDED}; the oldest that have sent nothing are closed");
+                }
             }
             Err(error) => {
                 // Out of descriptors, most likely: others have to be closed first.
@@ -43,26 +44,29 @@ pub async fn accept_all(node: Arc<Node>, config: LinkConfig, listener: TcpListen
     }
 }
 
-/// Shakes hands on one connection, for which `permit` is held, and listens until it ends.
-async fn serve(
-    node: Arc<Node>,
-    config: LinkConfig,
-    tcp: TcpStream,
-    from: SocketAddr,
-    permit: OwnedSemaphorePermit,
-) {
-    let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake::accept(&node, &config, tcp)).await;
-    drop(permit);
+/// Shakes hands on one connection. What follows is a task of its own, which no newcomer ends.
+async fn greet(node: Arc<Node>, config: LinkConfig, tcp: TcpStream, from: SocketAddr, spoke: Spoke) {
+    let accepted = async {
+        tcp.readable().await.map_err(NetworkError::Broken)?;
+        spoke.note();
+        handshake::accept(&node, &config, tcp).await
+    };
+    let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, accepted).await;
+    match accepted.unwrap_or(Err(NetworkError::Timeout(HANDSHAKE_TIMEOUT).into())) {
+        Ok(inbound) => drop(tokio::spawn(serve(node, inbound, from))),
+        Err(error) => log_refused(&config, from, &error),
+    }
+}
+
+/// Listens to a link until it ends.
+async fn serve(node: Arc<Node>, inbound: Inbound, from: SocketAddr) {
     let Inbound {
         peer,
         link,
         frames,
         write,
         mut link_age,
-    } = match accepted.unwrap_or(Err(NetworkError::Timeout(HANDSHAKE_TIMEOUT).into())) {
-        Ok(inbound) => inbound,
-        Err(error) => return log_refused(&config, from, &error),
-    };
+    } = inbound;
     let end = tokio::select! {
         end = receive(&node, &peer, link, frames) => end,
         over = link_age.over() => Err(over.into()),

@@ -20,6 +20,7 @@ pub mod admission;
 mod dialler;
 mod error;
 mod handshake;
+mod handshakes;
 mod incoming;
 pub mod keeper;
 mod notices;
