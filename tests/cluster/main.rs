@@ -20,6 +20,7 @@ mod reload;
 mod rotation;
 mod slow;
 mod standing;
+mod starting;
 mod transfers;
 mod upgrades;
 mod workers;

@@ -1,7 +1,7 @@
 //! The claims that are checked while a cluster runs, each with its name in the table of `docs/TESTING.md`. They are about
 //! what one client or one node just saw. What has to be true of a core at rest is [`crate::rest`]'s.
 
-use limpet_core::engine::{Engine, Phase};
+use limpet_core::engine::{Engine, Phase, Start};
 use limpet_core::replication::message::Message;
 use limpet_core::replication::streams::CONTROL;
 use limpet_core::session::{Record, Stamp};
@@ -22,6 +22,10 @@ const WELL_US: u64 = 10_000_000;
 const HELD_US: u64 = 9_000_000;
 /// How long a joining node must have been linked to one that has more, to know that.
 const LINKED_US: u64 = 1_500_000;
+/// How long after a node got a table others that start must know of it.
+const KNOWN_US: u64 = 4_000_000;
+/// For how long after a path misled nodes it may have done so.
+const MISLED_US: u64 = 20_000_000;
 
 /// C9: what a node keeps for others is bounded.
 pub fn bounds(world: &mut World, index: usize) {
@@ -160,6 +164,11 @@ fn joined(world: &mut World, index: usize) {
     let now = world.now;
     world.trace.line(now, "ready", index, 0, 0);
     let began = world.hosts[index].began_memory;
+    let started = world.hosts[index].engine.as_ref().and_then(Engine::started);
+    if started == Some(Start::First) {
+        world.reached.note(Rare::StartedFirst);
+        return nobody_has_the_table(world, index);
+    }
     if now - began >= world.plan.options.state_transfer_timeout.as_micros() as u64 {
         world.reached.note(Rare::WithoutTable);
         return;
@@ -209,6 +218,30 @@ fn joined(world: &mut World, index: usize) {
             );
             return world.fail("C8", words);
         }
+    }
+}
+
+/// C8: a node that has just started without a table, because nobody has one, is right. Whether what another one got a
+/// moment ago was known yet, or what refused in its name, is not held against it.
+fn nobody_has_the_table(world: &mut World, index: usize) {
+    let now = world.now;
+    let has_table = |host: &&Host| {
+        let engine = host.engine.as_ref();
+        let ready = engine.is_some_and(|engine| *engine.phase() == Phase::Ready);
+        let since = now.saturating_sub(MISLED_US);
+        host.index != index
+            && ready
+            && host.was_ready
+            && host.ready_at + KNOWN_US <= now
+            && !world.net.was_misled_since(index, host.index, since)
+    };
+    if let Some(other) = world.hosts.iter().find(has_table) {
+        let sessions = other.engine.as_ref().map_or(0, Engine::sessions);
+        let words = format!(
+            "n{index} started without a table while n{} lives, which has {sessions} sessions",
+            other.index
+        );
+        world.fail("C8", words);
     }
 }
 

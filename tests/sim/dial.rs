@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use limpet_core::drivers::links::LinkError;
 use limpet_core::drivers::links::admission::{self, Judgement, hello_of};
-use limpet_core::drivers::links::keeper::{Dial, KeeperOutput, Outcome};
+use limpet_core::drivers::links::keeper::{Dial, KeeperOutput, Outcome, SeedId};
 use limpet_core::engine::InboundLink;
 use limpet_core::net::hello::{Hello, Verdict};
 use limpet_core::replication::position::StreamId;
 
-use crate::host::{addr_of, index_of, name_of};
+use crate::host::{LookUps, addr_of, index_of, name_of, resolve};
 use crate::network::{Conn, Pass};
 use crate::report::Rare;
 use crate::world::{Event, World};
@@ -109,10 +109,12 @@ impl World {
             match output {
                 KeeperOutput::Dial(dial) => self.dial(index, dial),
                 KeeperOutput::Resolve { seed, name } => {
-                    if let Some(keeper) = &mut self.hosts[index].keeper {
-                        keeper.on_resolved(seed, vec![name.parse().expect("an address")]);
-                    }
-                    self.wake_keeper(index, self.now);
+                    let slow = match self.hosts[index].look_ups {
+                        LookUps::Slow(slow) => slow,
+                        LookUps::Work | LookUps::Fail => 0,
+                    };
+                    let epoch = self.hosts[index].epoch;
+                    self.after(slow, Event::LookedUp(index, epoch, seed, name));
                 }
                 KeeperOutput::Close(attempt) => {
                     if let Some(Some(id)) = self.hosts[index].attempts.remove(&attempt) {
@@ -129,6 +131,18 @@ impl World {
                     self.call(index, |engine, now| engine.seed_resolved(&name, &addrs, now));
                 }
             }
+        }
+    }
+
+    /// A name was looked up.
+    pub fn looked_up(&mut self, index: usize, seed: SeedId, name: &str) {
+        let addrs = match self.hosts[index].look_ups {
+            LookUps::Fail => Vec::new(),
+            LookUps::Work | LookUps::Slow(_) => resolve(name, self.plan.nodes),
+        };
+        if let Some(keeper) = &mut self.hosts[index].keeper {
+            keeper.on_resolved(seed, addrs);
+            self.wake_keeper(index, self.now);
         }
     }
 

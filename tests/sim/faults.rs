@@ -11,6 +11,7 @@ use limpet_core::replication::transfer::Cursor;
 
 use crate::draw::Draw;
 use crate::history::NAMES;
+use crate::host::LookUps;
 use crate::network::Pass;
 use crate::plan::{Fault, Plan};
 use crate::world::{Event, World};
@@ -30,6 +31,7 @@ pub enum Act {
     Far(Vec<(usize, usize)>, u64),
     Clock(usize, i64),
     Stop(usize, Option<u64>),
+    LookUps(usize, LookUps),
     /// A partition is over.
     CutOver,
 }
@@ -165,6 +167,33 @@ pub fn strike(world: &mut World) {
             }
         }
         Fault::Burst => burst(world, one),
+        Fault::Unheard => {
+            let others: Vec<_> = nodes[1..].iter().map(|other| (one, *other)).collect();
+            let kept = world.faults.draw.index(others.len()) + 1;
+            let pairs = others[..kept].to_vec();
+            if world.faults.draw.chance(0.5) {
+                act(world, Act::Dials(pairs.clone(), broken));
+                later(world, lasts, Act::Dials(pairs, Pass::Open));
+            } else {
+                cut(world, pairs, broken, lasts);
+            }
+            die(world, Fault::Crash, one, lasts / 20);
+        }
+        Fault::SilentSeed => {
+            world.pause(other);
+            later(world, lasts, Act::Resume(other));
+            world.crash(one, false); // the other one still has what it has
+            later(world, lasts / 20, Act::Start(one));
+        }
+        Fault::LookUps => {
+            let slow = LookUps::Slow(lasts / 2);
+            let how = world.faults.draw.pick(&[LookUps::Fail, slow]);
+            act(world, Act::LookUps(one, how));
+            later(world, lasts, Act::LookUps(one, LookUps::Work));
+            if world.faults.draw.chance(0.5) {
+                die(world, Fault::Crash, one, lasts / 20);
+            }
+        }
     }
     world.after(pause, Event::Fault);
 }
@@ -333,6 +362,7 @@ pub fn act(world: &mut World, act: Act) {
                 later(world, after, Act::Start(index));
             }
         }
+        Act::LookUps(index, how) => world.hosts[index].look_ups = how,
         Act::CutOver => world.faults.cuts = world.faults.cuts.saturating_sub(1),
     }
 }
@@ -383,12 +413,21 @@ pub fn spare_a_core(world: &mut World) {
             world.crash(index, false); // who leaves is gone soon, whatever else is wrong
         }
     }
+    for host in &mut world.hosts {
+        host.look_ups = LookUps::Work;
+    }
     for index in core.clone() {
         world.resume(index);
         if world.hosts[index].engine.is_none() {
             world.start(index);
         } else {
             world.paths_changed(index);
+        }
+    }
+    // Whom a node was told of need not be in the core: then hints tell the core's nodes of each other.
+    for a in core.clone() {
+        for b in core.iter().copied().filter(|b| *b != a) {
+            world.want_link(a, b);
         }
     }
     world.core = core;

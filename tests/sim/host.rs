@@ -16,8 +16,19 @@ use limpet_core::replication::position::StreamId;
 use crate::clock::WallClock;
 use crate::history::Incarnation;
 use crate::network::ConnId;
-use crate::plan::Plan;
+use crate::plan::{Plan, Seeds};
 use crate::world::Event;
+
+/// How look-ups go at a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LookUps {
+    #[default]
+    Work,
+    /// They say that there is no such name.
+    Fail,
+    /// They answer after so many microseconds.
+    Slow(u64),
+}
 
 /// See the module page.
 #[derive(Debug)]
@@ -44,6 +55,8 @@ pub struct Host {
     pub keeper: Option<LinkKeeper>,
     /// When the keeper acts next.
     pub keeper_due: Option<u64>,
+    /// How its look-ups go.
+    pub look_ups: LookUps,
     /// The keeper's attempts: without a connection while they are under way.
     pub attempts: BTreeMap<AttemptId, Option<ConnId>>,
     pub was_ready: bool,
@@ -60,6 +73,21 @@ pub struct Host {
 /// Where node `index` listens.
 pub fn addr_of(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, index as u8 + 1], 4000))
+}
+
+/// The name whose addresses are all nodes, and how often it is looked up.
+const ALL_NODES: &str = "all:4000";
+const LOOK_UP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a name resolves to among `nodes` nodes.
+pub fn resolve(name: &str, nodes: usize) -> Vec<SocketAddr> {
+    let one = name
+        .strip_prefix('n')
+        .and_then(|rest| rest.split(':').next()?.parse().ok());
+    match one {
+        Some(index) => vec![addr_of(index)],
+        None => (0..nodes).map(addr_of).collect(),
+    }
 }
 
 /// Who listens there.
@@ -103,6 +131,7 @@ impl Host {
             links: BTreeMap::new(),
             keeper: None,
             keeper_due: None,
+            look_ups: LookUps::Work,
             attempts: BTreeMap::new(),
             was_ready: false,
             ready_at: 0,
@@ -126,10 +155,18 @@ impl Host {
         self.began = at_us;
         self.began_memory = at_us;
         self.started_over = 0;
-        let seeds: Vec<String> = seeds.iter().map(|seed| addr_of(*seed).to_string()).collect();
+        let one_name = plan.seeds == Seeds::OneName;
+        let lookup = one_name.then(|| (ALL_NODES.to_owned(), LOOK_UP_INTERVAL));
+        let seeds: Vec<String> = seeds.iter().map(|seed| format!("n{seed}:4000")).collect();
+        let seeds = if one_name { Vec::new() } else { seeds };
+        let names = seeds
+            .iter()
+            .cloned()
+            .chain(lookup.iter().map(|(name, _)| name.clone()));
+        let names = names.collect();
         let keeper = KeeperConfig {
-            seeds: seeds.clone(),
-            lookup: None,
+            seeds,
+            lookup,
             streams: plan.options.links as u8,
         };
         self.keeper = Some(LinkKeeper::new(keeper, Duration::from_micros(at_us)));
@@ -138,7 +175,7 @@ impl Host {
             cluster: "shop".into(),
             addr: addr_of(self.index),
             swim: plan.options.swim,
-            seeds: seeds.into_iter().collect(),
+            seeds: names,
             hints: false,
             clocks: ClockLimits {
                 max_skew: Duration::from_secs(60),

@@ -94,6 +94,9 @@ pub struct Network {
     silent_since: Vec<Option<u64>>,
     /// When the pair was last in any trouble.
     troubled: Vec<u64>,
+    /// When a path between the pair last refused in the name of a node, or was slow.
+    misled: Vec<Option<u64>>,
+    misled_now: Vec<bool>,
     pub conns: BTreeMap<ConnId, Conn>,
     next: ConnId,
     pub weather: Weather,
@@ -108,6 +111,8 @@ impl Network {
             dark: vec![false; nodes],
             silent_since: vec![None; nodes * nodes],
             troubled: vec![0; nodes * nodes],
+            misled: vec![None; nodes * nodes],
+            misled_now: vec![false; nodes * nodes],
             conns: BTreeMap::new(),
             next: 1,
             weather,
@@ -159,6 +164,10 @@ impl Network {
     pub fn note(&mut self, a: usize, b: usize, now: u64) -> Option<u64> {
         let (pair, silent) = (self.pair(a, b), self.way(a, b) == Pass::Drop);
         self.troubled[pair] = now;
+        if self.misleads(a, b) || self.misled_now[pair] {
+            self.misled[pair] = Some(now);
+        }
+        self.misled_now[pair] = self.misleads(a, b);
         match (silent, self.silent_since[pair]) {
             (true, None) => {
                 self.silent_since[pair] = Some(now);
@@ -170,6 +179,18 @@ impl Network {
             }
             (true, Some(_)) => None,
         }
+    }
+
+    fn misleads(&self, a: usize, b: usize) -> bool {
+        let slow = |path: Path| path.extra_delay_us > 0 || path.rate.is_some();
+        let refuses = self.dial_way(a, b) == Pass::Reject || self.dial_way(b, a) == Pass::Reject;
+        refuses || slow(self.path(a, b)) || slow(self.path(b, a))
+    }
+
+    /// Whether a path between the pair refused in the name of a node, or was slow, since `then`.
+    pub fn was_misled_since(&self, a: usize, b: usize, then: u64) -> bool {
+        let pair = self.pair(a, b);
+        self.misled_now[pair] || self.misled[pair].is_some_and(|at| at >= then)
     }
 
     pub fn is_silent_since(&self, a: usize, b: usize, since: u64) -> bool {

@@ -27,6 +27,32 @@ pub struct Plan {
     pub faults: Faults,
     /// Who uses it.
     pub load: Load,
+    /// Whom nodes are told of.
+    pub seeds: Seeds,
+    /// In which order the nodes start.
+    pub order: Order,
+}
+
+/// Whom nodes are told of. Names, so that look-ups can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seeds {
+    /// Every other node, each by a name of its own.
+    All,
+    /// One name whose addresses are all nodes.
+    OneName,
+    /// The first two nodes.
+    FirstTwo,
+}
+
+/// In which order the nodes start for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The first one, and the others within 3 s.
+    FirstFirst,
+    /// All at once.
+    AtOnce,
+    /// Within 3 s, in any order.
+    Any,
 }
 
 impl Plan {
@@ -142,9 +168,15 @@ pub enum Fault {
     Jump,
     Strobe,
     Burst,
+    /// A node restarts whose packets to some others vanish.
+    Unheard,
+    /// A node restarts while another one's process stands still.
+    SilentSeed,
+    /// A node's look-ups fail, or take long.
+    LookUps,
 }
 
-const KINDS: [Fault; 16] = [
+const KINDS: [Fault; 19] = [
     Fault::Split,
     Fault::OneWay,
     Fault::DialOneWay,
@@ -161,6 +193,9 @@ const KINDS: [Fault; 16] = [
     Fault::Jump,
     Fault::Strobe,
     Fault::Burst,
+    Fault::Unheard,
+    Fault::SilentSeed,
+    Fault::LookUps,
 ];
 
 /// Who uses it.
@@ -260,6 +295,8 @@ impl Plan {
                 wander: draw.pick(&[0.0, 0.02, 0.2]),
                 value_max: draw.pick(&[20, 200, 2_000]),
             },
+            seeds: draw.pick(&[Seeds::All, Seeds::OneName, Seeds::FirstTwo]),
+            order: draw.pick(&[Order::FirstFirst, Order::AtOnce, Order::Any]),
         }
     }
 }

@@ -19,6 +19,7 @@ pub enum Rare {
     Expired,
     Outpaced,
     WithoutTable,
+    StartedFirst,
     Incomplete,
     Contradicted,
     StartedOver,
@@ -26,7 +27,7 @@ pub enum Rare {
 }
 
 /// Everything that has to be reached in a range of seeds that is large enough.
-pub const ALL: [Rare; 14] = [
+pub const ALL: [Rare; 15] = [
     Rare::NotReady,
     Rare::Overflow,
     Rare::Repaired,
@@ -39,6 +40,7 @@ pub const ALL: [Rare; 14] = [
     Rare::Expired,
     Rare::Outpaced,
     Rare::WithoutTable,
+    Rare::StartedFirst,
     Rare::Incomplete,
     Rare::Contradicted,
 ];

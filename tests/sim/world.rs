@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use limpet_core::base::clock::Now;
-use limpet_core::drivers::links::keeper::Outcome;
+use limpet_core::drivers::links::keeper::{Outcome, SeedId};
 use limpet_core::drivers::node::TICK;
 use limpet_core::engine::{Engine, Output};
 use limpet_core::membership::Timer;
@@ -18,7 +18,7 @@ use crate::faults::{Act, Faults};
 use crate::history::History;
 use crate::host::{self, Host};
 use crate::network::{ConnId, Network, Pass};
-use crate::plan::Plan;
+use crate::plan::{Order, Plan, Seeds};
 use crate::report::{Numbers, Rare, Reached};
 use crate::trace::Trace;
 
@@ -31,6 +31,8 @@ pub enum Event {
     Timer(usize, u32, Box<Timer>),
     /// A node's link keeper acts.
     Keep(usize, u32),
+    /// A node has looked a name up.
+    LookedUp(usize, u32, SeedId, String),
     /// A dialler's hello arrives.
     Greet(Box<Greeting>),
     /// The answer to it arrives.
@@ -141,7 +143,11 @@ impl World {
         };
         world.set_clocks();
         for index in 0..world.hosts.len() {
-            let at = world.draw.below(3_000_000) * u64::from(index > 0);
+            let at = match world.plan.order {
+                Order::FirstFirst if index == 0 => 0,
+                Order::AtOnce => world.draw.below(50_000),
+                Order::FirstFirst | Order::Any => world.draw.below(3_000_000),
+            };
             world.after(at, Event::Act(0, Act::Start(index)));
         }
         crate::client::arrive(&mut world);
@@ -210,9 +216,10 @@ impl World {
     /// Which process an event belongs to: it happens only while that process runs, and waits while it is paused.
     fn owner(event: &Event) -> Option<(usize, u32)> {
         match event {
-            Event::Tick(host, epoch) | Event::Timer(host, epoch, _) | Event::Keep(host, epoch) => {
-                Some((*host, *epoch))
-            }
+            Event::Tick(host, epoch)
+            | Event::Timer(host, epoch, _)
+            | Event::Keep(host, epoch)
+            | Event::LookedUp(host, epoch, ..) => Some((*host, *epoch)),
             Event::Probed { judge, epoch, .. } => Some((*judge, *epoch)),
             Event::Answered(greeting) => Some((greeting.attempt.from, greeting.attempt.epoch)),
             Event::DialEnded(attempt, _) => Some((attempt.from, attempt.epoch)),
@@ -242,6 +249,7 @@ impl World {
                 self.call(index, |engine, now| engine.fire(*timer, now));
             }
             Event::Keep(index, _) => self.keep(index),
+            Event::LookedUp(index, _, seed, name) => self.looked_up(index, seed, &name),
             Event::Greet(greeting) => self.greet(greeting),
             Event::Answered(greeting) => self.answered(greeting),
             Event::Probed {
@@ -336,7 +344,8 @@ impl World {
     /// Starts node `index` with an empty memory.
     pub fn start(&mut self, index: usize) {
         self.trace.line(self.now, "start", index, 0, 0);
-        let seeds: Vec<usize> = (0..self.plan.nodes).filter(|other| *other != index).collect();
+        let told = |other: &usize| *other != index && (self.plan.seeds != Seeds::FirstTwo || *other < 2);
+        let seeds: Vec<usize> = (0..self.plan.nodes).filter(told).collect();
         self.net.dark[index] = false;
         self.paths_changed(index);
         let (plan, now) = (self.plan.clone(), self.now);

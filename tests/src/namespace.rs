@@ -102,13 +102,23 @@ impl Network {
         ip(&["-n", &self.router()], &plan);
     }
 
+    /// Swallows every packet that one of `from` sends to the port 4000 of one of `to`: it cannot dial, and is dialled.
+    pub fn silence_dials(&self, from: &[&str], to: &[&str]) {
+        let mut plan = String::new();
+        for (a, b) in pairs(from, to) {
+            let (a, b) = (self.addr(a), self.addr(b));
+            let _ = writeln!(plan, "rule add from {a} to {b} ipproto tcp dport 4000 blackhole");
+        }
+        ip(&["-n", &self.router()], &plan);
+    }
+
     /// Swallows every packet between the two sides.
     pub fn cut(&self, left: &[&str], right: &[&str]) {
         self.silence(left, right);
         self.silence(right, left);
     }
 
-    /// Takes back every [`Network::cut`] and [`Network::silence`].
+    /// Takes back every [`Network::cut`], [`Network::silence`] and [`Network::silence_dials`].
     pub fn heal(&self) {
         // What the kernel made at the start has other preferences than 1 to 32765, which rules of ours get.
         ip(

@@ -409,7 +409,7 @@ impl Engine {
     }
 
     fn on_announce(&mut self, node: &NodeId, mut announce: Announce, now: Now) {
-        self.joining.inquiry.on_announced(node, announce.ready);
+        self.joining.inquiry.on_announced(node, announce.ready, now.mono);
         let own = OwnStatus {
             phase: &self.phase,
             has_sessions: self.table.iter().next().is_some(),

@@ -332,3 +332,117 @@ fn a_node_that_leaves_while_it_joins_does_not_become_ready_by_a_late_answer() {
     joiner.on_digest(&node("a"), &[], later);
     assert_eq!(joiner.phase(), &Phase::Leaving);
 }
+
+/// Whether `at` would give filters and proxies its worker table.
+fn publishes(cluster: &Cluster, at: &str) -> bool {
+    cluster.engines[&node(at)].knows_all_workers()
+}
+
+#[test]
+fn in_backup_mode_a_node_is_not_ready_before_every_member_that_anybody_names_was_compared_with() {
+    let mut cluster = Cluster::in_mode(Mode::Backup { copies: 1 }, &["a", "b", "c"]);
+    for n in 0..30 {
+        cluster.patch("b", &format!("S{n}"), set("v", "1"));
+    }
+    cluster.run(Duration::from_secs(12));
+    cluster.engines.remove(&node("c"));
+    cluster.cut.insert((node("c"), node("b")));
+    cluster.cut.insert((node("b"), node("c")));
+    cluster.start("c");
+    cluster.run(Duration::from_secs(30));
+    assert!(!is_ready(&cluster, "c"), "b may hold what nobody else does");
+    assert!(!publishes(&cluster, "c"));
+    let reason = cluster.engines[&node("c")].not_ready_reason().unwrap();
+    assert!(reason.ends_with("no link to b"), "{reason}");
+    cluster.heal();
+    cluster.run(Duration::from_secs(2));
+    assert!(is_ready(&cluster, "c") && publishes(&cluster, "c"));
+    assert_eq!(cluster.engines[&node("c")].started(), Some(Start::WithTable));
+    assert_eq!(cluster.engines[&node("c")].shortfall(), None);
+}
+
+#[test]
+fn what_a_living_member_may_hold_that_cannot_be_asked_is_unreachable_and_not_absent() {
+    let mut cluster = Cluster::in_mode(Mode::Backup { copies: 1 }, &["a", "b", "c"]);
+    cluster.run(Duration::from_secs(12));
+    cluster.engines.remove(&node("c"));
+    cluster.cut.insert((node("c"), node("b")));
+    cluster.cut.insert((node("b"), node("c")));
+    cluster.start("c");
+    cluster.run(Duration::from_secs(70));
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node("c")).unwrap();
+    assert_eq!(
+        engine.started(),
+        Some(Start::Incomplete),
+        "{:?}",
+        engine.not_ready_reason()
+    );
+    assert!(
+        engine
+            .shortfall()
+            .is_some_and(|reason| reason.contains("no link to b"))
+    );
+    assert!(engine.must_fetch(&key("absent"), now));
+    match engine.fetch(&key("absent"), now) {
+        Err(refused) => assert_eq!(refused, Refused::Unreachable),
+        Ok(fetch) => {
+            let fetch = fetch.expect("somebody is asked");
+            cluster.run(Duration::from_secs(2));
+            assert_eq!(cluster.fetched.get(&(node("c"), fetch)), Some(&false));
+        }
+    }
+    cluster.heal();
+    cluster.run(Duration::from_secs(3));
+    assert_eq!(cluster.engines[&node("c")].shortfall(), None, "b is linked");
+}
+
+#[test]
+fn a_worker_table_is_published_once_all_workers_are_known() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    fill(&mut cluster, "a", 2000);
+    cluster.start("c");
+    assert!(!publishes(&cluster, "c"));
+    for _ in 0..200 {
+        for other in ["a", "b"] {
+            round(&mut cluster, other, "c");
+            round(&mut cluster, "c", other);
+        }
+        if publishes(&cluster, "c") {
+            break;
+        }
+    }
+    let engine = &cluster.engines[&node("c")];
+    let routes: Vec<_> = engine
+        .workers()
+        .iter()
+        .map(|worker| worker.route.as_str())
+        .collect();
+    assert_eq!((publishes(&cluster, "c"), routes), (true, vec!["a", "b", "c"]));
+}
+
+#[test]
+fn a_node_that_waited_in_vain_says_so_until_it_meets_the_table() {
+    let mut cluster = Cluster::of(&["a"]);
+    fill(&mut cluster, "a", 10);
+    cluster.cut.insert((node("a"), node("b")));
+    cluster.cut.insert((node("b"), node("a")));
+    cluster.start("b");
+    let now = cluster.now();
+    let engine = cluster.engines.get_mut(&node("b")).unwrap();
+    engine.unreachable(addr_of("a"), false, now); // it is silent
+    cluster.run(Duration::from_secs(59));
+    assert!(!is_ready(&cluster, "b"), "silence is no answer");
+    cluster.run(Duration::from_secs(2));
+    let engine = &cluster.engines[&node("b")];
+    assert_eq!(engine.started(), Some(Start::Incomplete));
+    let reason = engine.shortfall().expect("it says so");
+    assert!(
+        reason.contains("waiting for an answer from 10.0.0.97:4000"),
+        "{reason}"
+    );
+    cluster.heal();
+    cluster.run(Duration::from_secs(6));
+    assert_eq!(cluster.engines[&node("b")].shortfall(), None);
+    assert_eq!(cluster.engines[&node("b")].sessions(), 10);
+}

@@ -20,6 +20,9 @@ use crate::base::limits::{MEMBERS_MAX, REDIAL_PAUSE_MAX};
 /// How long a node listens before it starts without a table: the longest pause of a peer between two dials, and time for
 /// a handshake.
 pub(in crate::engine) const LISTEN: Duration = REDIAL_PAUSE_MAX.saturating_add(Duration::from_millis(500));
+/// For how long it counts that a node said it has no table: it may get one, and a link on which nothing arrives any more
+/// does not say so.
+const SAID_LATELY: Duration = Duration::from_millis(2500);
 /// How many addresses or names a sentence lists.
 const NAMED_MAX: usize = 3;
 
@@ -101,6 +104,8 @@ pub(in crate::engine) struct Inquiry {
     /// At most [`MEMBERS_MAX`], which is how many nodes there can be.
     diallers: BTreeMap<NodeId, Dialler>,
     answers: BTreeMap<SocketAddr, Answer>,
+    /// When nodes last said that they have no table. As many as there are nodes.
+    joining: BTreeMap<NodeId, Duration>,
 }
 
 impl Inquiry {
@@ -118,6 +123,7 @@ impl Inquiry {
             hinted: BTreeSet::new(),
             diallers: BTreeMap::new(),
             answers: BTreeMap::new(),
+            joining: BTreeMap::new(),
         }
     }
 
@@ -180,10 +186,21 @@ impl Inquiry {
     }
 
     /// `node` said whether it has a table.
-    pub(in crate::engine) fn on_announced(&mut self, node: &NodeId, has_table: bool) {
+    pub(in crate::engine) fn on_announced(&mut self, node: &NodeId, has_table: bool, now: Duration) {
+        if has_table {
+            self.joining.remove(node);
+        } else if self.joining.len() < MEMBERS_MAX || self.joining.contains_key(node) {
+            self.joining.insert(node.clone(), now);
+        }
         if let Some(dialler) = self.diallers.get_mut(node) {
             dialler.has_table = Some(has_table);
         }
+    }
+
+    /// Whether `node` said lately that it has no table. It says so every second while that is so.
+    pub(in crate::engine) fn said_lately_to_join(&self, node: &NodeId, now: Duration) -> bool {
+        let said = self.joining.get(node);
+        said.is_some_and(|said| now.saturating_sub(*said) <= SAID_LATELY)
     }
 
     /// What `addr` answered; `None` for silence.

@@ -45,12 +45,14 @@ impl Engine {
     pub(super) fn start_without_table(&mut self, now: Now) {
         let (roster, peers) = (self.members.roster(), &self.peers);
         let has_announced = |node: &NodeId| peers.get(node).is_some_and(|peer: &Peer| peer.announced);
+        let inquiry = &self.joining.inquiry;
         let joins = |node: &NodeId, member: &Member| {
-            member.linked && has_announced(node) && !member.ready && !member.leaving
+            let says_so = has_announced(node) && inquiry.said_lately_to_join(node, now.mono);
+            member.linked && says_so && !member.ready && !member.leaving
         };
         let is_joining = |node: &NodeId| roster.get(node).is_some_and(|member| joins(node, member));
         let own = self.members.identity().addr;
-        let obstacle = self.joining.inquiry.obstacle(own, is_joining, now.mono);
+        let obstacle = inquiry.obstacle(own, is_joining, now.mono);
         let is_there = |member: &Member| member.active || member.linked;
         let comes_after = |(node, member): (&NodeId, &Member)| {
             !is_there(member) || joins(node, member) && *node > self.config.node

@@ -122,14 +122,29 @@ fn a_dialler_has_to_be_asked_unless_it_says_that_it_has_no_table() {
     inquiry.on_answer(at(1), Some(Answer::Refused));
     inquiry.on_dialled(&id("d"), at(4));
     assert_eq!(obstacle(&inquiry, &[]), unanswered(&[4]), "it has said nothing");
-    inquiry.on_announced(&id("d"), false);
+    inquiry.on_announced(&id("d"), false, BEGAN);
     assert_eq!(obstacle(&inquiry, &[]), None);
-    inquiry.on_announced(&id("d"), true);
+    inquiry.on_announced(&id("d"), true, BEGAN);
     assert_eq!(obstacle(&inquiry, &[]), unanswered(&[4]), "it has a table");
     inquiry.on_answer(at(4), Some(Answer::Refused));
     assert_eq!(obstacle(&inquiry, &[]), None, "its process is gone");
     inquiry.on_dialled(&id("d"), at(4));
     assert_eq!(obstacle(&inquiry, &[]), unanswered(&[4]), "it is back");
+}
+
+#[test]
+fn that_a_node_has_no_table_counts_for_a_while_after_it_said_so() {
+    let mut inquiry = told_of(&[SEED]);
+    assert!(!inquiry.said_lately_to_join(&id("b"), BEGAN), "it never did");
+    inquiry.on_announced(&id("b"), false, BEGAN);
+    assert!(inquiry.said_lately_to_join(&id("b"), BEGAN + SAID_LATELY));
+    let later = BEGAN + SAID_LATELY + Duration::from_millis(1);
+    assert!(
+        !inquiry.said_lately_to_join(&id("b"), later),
+        "it may have got one"
+    );
+    inquiry.on_announced(&id("b"), true, BEGAN);
+    assert!(!inquiry.said_lately_to_join(&id("b"), BEGAN), "it has one");
 }
 
 #[test]
