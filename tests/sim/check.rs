@@ -16,6 +16,8 @@ use crate::world::World;
 
 /// The error, beside the clocks' skew, of whatever depends on the time.
 pub const EPSILON_MS: u64 = 200;
+/// How far off a node may take the time of another to be.
+const READING_MS: u64 = 2500;
 /// How long a path must have been free of faults for a joining node to have received everything over it.
 const WELL_US: u64 = 10_000_000;
 /// The age of a write that a node had before another one joined.
@@ -50,10 +52,7 @@ pub fn stamp(world: &mut World, index: usize, stamp: Stamp) {
     if stamp <= last {
         return world.fail("C6", format!("n{index} stamped {stamp:?} after {last:?}"));
     }
-    if world.plan.clocks.beyond {
-        return;
-    }
-    let most = BEGIN_MS + world.now / 1000 + world.plan.clocks.skew_ms + 2;
+    let most = BEGIN_MS + world.now / 1000 + world.latest_start_ms.unsigned_abs() + READING_MS;
     if stamp.wall_ms() > most {
         world.fail(
             "C6",
@@ -135,7 +134,7 @@ pub fn readiness(world: &mut World, index: usize) {
             world.reached.note(rare);
         }
     }
-    if counters.skew_refused > 0 && !world.plan.clocks.beyond {
+    if counters.skew_refused > 0 && world.plan.clocks.are_near() {
         return world.fail(
             "C6",
             format!(
@@ -173,7 +172,7 @@ fn joined(world: &mut World, index: usize) {
         world.reached.note(Rare::WithoutTable);
         return;
     }
-    if world.plan.clocks.beyond || world.plan.weather.loss > 0.05 || !world.plan.everywhere() {
+    if world.plan.weather.loss > 0.05 || !world.plan.everywhere() {
         return;
     }
     let Some(engine) = &world.hosts[index].engine else {
@@ -424,14 +423,11 @@ pub fn sound(history: &History, session: usize, record: &Record) -> Result<(), (
 
 /// C7: nothing is served for longer than its idle lifetime.
 fn late(world: &mut World, home: usize, session: usize) {
-    if world.plan.clocks.beyond {
-        return;
-    }
     let history = &world.history;
     let (Some(longest), Some(last)) = (history.longest[session], history.last_touch.get(&session)) else {
         return;
     };
-    let most = last / 1000 + longest + 2 * world.plan.clocks.skew_ms + EPSILON_MS;
+    let most = last / 1000 + longest + world.plan.clocks.apart_ms() + EPSILON_MS;
     if world.now / 1000 > most {
         let words = format!(
             "{:?} is served at n{home} {} ms after its time",
@@ -445,7 +441,7 @@ fn late(world: &mut World, home: usize, session: usize) {
 /// C5 and C7: a session that is not there was deleted, or has expired.
 pub fn gone(world: &mut World, home: usize, session: usize) {
     world.numbers.checked_reads += 1;
-    if world.plan.clocks.beyond || !world.plan.everywhere() {
+    if !world.plan.everywhere() {
         return; // in `backup` mode a node need not hold what was touched there
     }
     let history = &world.history;
@@ -466,7 +462,7 @@ pub fn gone(world: &mut World, home: usize, session: usize) {
         return;
     };
     let until = last.at / 1000 + shortest;
-    let now = world.now / 1000 + 2 * world.plan.clocks.skew_ms + EPSILON_MS;
+    let now = world.now / 1000 + world.plan.clocks.apart_ms() + EPSILON_MS;
     if now < until && !history.was_deleted(session, last.life) && !world.plan.options.end_on_leave {
         let words = format!(
             "{:?} was touched at n{home} {} ms ago, lives {shortest} ms and is not there",

@@ -14,6 +14,7 @@ use crate::history::NAMES;
 use crate::host::LookUps;
 use crate::network::Pass;
 use crate::plan::{Fault, Plan};
+use crate::report::Rare;
 use crate::world::{Event, World};
 
 /// A step of something that goes wrong.
@@ -30,6 +31,8 @@ pub enum Act {
     Rate(Vec<(usize, usize)>, Option<u64>),
     Far(Vec<(usize, usize)>, u64),
     Clock(usize, i64),
+    /// Some clocks are set.
+    Step,
     Stop(usize, Option<u64>),
     LookUps(usize, LookUps),
     /// A partition is over.
@@ -39,6 +42,8 @@ pub enum Act {
 /// How faults are drawn.
 pub struct Faults {
     pub draw: Draw,
+    /// For clocks that are set.
+    steps: Draw,
     every: Duration,
     kinds: Vec<Fault>,
     to_the_last: bool,
@@ -52,6 +57,7 @@ impl Faults {
     pub fn new(plan: &Plan) -> Self {
         Self {
             draw: Draw::of(plan.seed, "faults"),
+            steps: Draw::of(plan.seed, "steps"),
             every: plan.faults.every,
             kinds: plan.faults.kinds.clone(),
             to_the_last: plan.faults.to_the_last,
@@ -265,6 +271,61 @@ fn die(world: &mut World, kind: Fault, index: usize, lasts: u64) {
     later(world, away, Act::Start(index));
 }
 
+/// How far clocks are set, in milliseconds.
+const STEPS_MS: [i64; 8] = [
+    1000, 5000, 30_000, 70_000, 3_600_000, 3_600_000, 36_000_000, 36_000_000,
+];
+
+/// Where a plan has it, clocks are set from now on, and one node begins alone with a clock that is far off.
+pub fn begin_steps(world: &mut World) {
+    let Some(every) = world.plan.clocks.steps else {
+        return;
+    };
+    let draw = &mut world.faults.steps;
+    let first = draw.below(2 * every.as_micros() as u64);
+    let alone = draw.index(world.plan.nodes);
+    let (off, lasts) = (far(draw), draw.between(3_000_000, 15_000_000));
+    later(world, first, Act::Step);
+    if world.plan.clocks.apart {
+        let others: Vec<usize> = (0..world.plan.nodes).filter(|other| *other != alone).collect();
+        let usual = world.hosts[alone].clock.off_ms;
+        act(world, Act::Clock(alone, off));
+        cut(world, across(&[alone], &others), Pass::Reject, lasts);
+        later(world, lasts * 2, Act::Clock(alone, usual));
+    }
+}
+
+fn far(draw: &mut Draw) -> i64 {
+    let step = draw.pick(&STEPS_MS);
+    if draw.chance(0.5) { step } else { -step }
+}
+
+/// Some clocks are set, and most of them are set right a while later.
+fn step(world: &mut World) {
+    let Some(every) = world.plan.clocks.steps else {
+        return;
+    };
+    let nodes = world.plan.nodes;
+    let draw = &mut world.faults.steps;
+    let many = draw.pick(&[1, 1, 1, draw.clone().index(nodes) + 1, nodes]);
+    let mut which: Vec<usize> = (0..nodes).collect();
+    draw.shuffle(&mut which);
+    which.truncate(many);
+    let (off, lasts) = (far(draw), draw.between(100_000, 9_000_000));
+    let back = draw.chance(0.8);
+    let next = draw.between(every.as_micros() as u64 / 10, every.as_micros() as u64 * 19 / 10);
+    for index in which {
+        let usual = world.hosts[index].usual_ms;
+        act(world, Act::Clock(index, usual + off));
+        if back {
+            // Not all at once.
+            let after = lasts + world.faults.steps.below(500_000);
+            later(world, after, Act::Clock(index, usual));
+        }
+    }
+    later(world, next, Act::Step);
+}
+
 fn clock_within(world: &mut World, index: usize) -> i64 {
     let bound = world.plan.clocks.skew_ms;
     if world.hosts[index].clock.off_ms.unsigned_abs() > bound {
@@ -355,7 +416,11 @@ pub fn act(world: &mut World, act: Act) {
                 .trace
                 .note(world.now, "clock", index, 0, 0, format!("{off} ms"));
             world.hosts[index].clock.off_ms = off;
+            if off.unsigned_abs() > 60_000 {
+                world.reached.note(Rare::FarClock);
+            }
         }
+        Act::Step => step(world),
         Act::Stop(index, again) => {
             world.crash(index, false);
             if let Some(after) = again {

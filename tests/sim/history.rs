@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use limpet_core::base::id::SessionKey;
-use limpet_core::session::{Record, Stamp, Value};
+use limpet_core::session::{Record, Shift, Stamp, Value};
 use limpet_wire::report::IdleLimit;
 
 use crate::view;
@@ -122,6 +122,44 @@ impl History {
     /// How many incarnations lost what they held since `at`.
     pub fn losses_since(&self, at: u64) -> usize {
         self.lost.iter().filter(|(_, when)| *when >= at).count()
+    }
+
+    /// `incarnation` stamps anew what it held: as writes, and ends, of its own.
+    pub fn stamped_anew(
+        &mut self,
+        incarnation: Incarnation,
+        kept: Vec<(SessionKey, Record)>,
+        shift: &Shift,
+        at: u64,
+    ) {
+        for (key, mut record) in kept.into_iter().filter(|(key, _)| !key.is_reserved()) {
+            let session = self.named(&key);
+            record.shift(shift);
+            for (name, rank, value) in view::attributes(&record) {
+                let Some(name) = NAMES.iter().position(|known| *known == name) else {
+                    continue;
+                };
+                self.values.insert((session, name, rank.1), value.cloned());
+                self.writes.push(Write {
+                    session,
+                    name,
+                    life: rank.0,
+                    stamp: rank.1,
+                    at,
+                    holders: vec![incarnation],
+                    told: 1,
+                });
+            }
+            let stamp = view::deleted(&record);
+            if stamp > Stamp::ZERO {
+                self.deletions.push(Deletion {
+                    session,
+                    stamp,
+                    at,
+                    holders: vec![incarnation],
+                });
+            }
+        }
     }
 
     /// A session was touched.

@@ -47,6 +47,11 @@ pub struct Host {
     pub started_over: u64,
     pub paused: bool,
     pub clock: WallClock,
+    /// How far its wall clock is off when nobody has set it.
+    pub usual_ms: i64,
+    /// How often its time was corrected, and what it held then, until that is stamped anew.
+    pub corrected: u64,
+    pub kept_aside: Vec<(limpet_core::base::id::SessionKey, limpet_core::session::Record)>,
     /// What happened to it while it was paused.
     pub deferred: VecDeque<Event>,
     /// Its own links, by peer and stream.
@@ -127,6 +132,9 @@ impl Host {
             started_over: 0,
             paused: false,
             clock: WallClock::default(),
+            usual_ms: 0,
+            corrected: 0,
+            kept_aside: Vec::new(),
             deferred: VecDeque::new(),
             links: BTreeMap::new(),
             keeper: None,
@@ -155,6 +163,8 @@ impl Host {
         self.began = at_us;
         self.began_memory = at_us;
         self.started_over = 0;
+        self.corrected = 0;
+        self.kept_aside.clear();
         let one_name = plan.seeds == Seeds::OneName;
         let lookup = one_name.then(|| (ALL_NODES.to_owned(), LOOK_UP_INTERVAL));
         let seeds: Vec<String> = seeds.iter().map(|seed| format!("n{seed}:4000")).collect();

@@ -105,6 +105,22 @@ pub struct Clocks {
     pub jump: bool,
     /// Whether one of them is further off than other nodes believe.
     pub beyond: bool,
+    /// The mean time between two clocks that are set, by up to ten hours; none are where this is nothing.
+    pub steps: Option<Duration>,
+    /// Whether a node begins alone, cut from the others, with a clock that is far off.
+    pub apart: bool,
+}
+
+impl Clocks {
+    /// Whether any clock is ever further off than other nodes believe.
+    pub fn are_near(&self) -> bool {
+        !self.beyond && self.steps.is_none()
+    }
+
+    /// By how much any two nodes' times may differ while both are believed.
+    pub fn apart_ms(&self) -> u64 {
+        if self.are_near() { 2 * self.skew_ms } else { 60_000 }
+    }
 }
 
 /// Options of every node.
@@ -222,10 +238,15 @@ impl Plan {
             draw.between(2, 9)
         } as usize;
         let beyond = draw.chance(0.08);
+        // Of their own stream, so that all else of a seed stays as it was before clocks were set.
+        let mut steps = Draw::of(seed, "clock steps");
+        let sets = steps.chance(0.5);
         let clocks = Clocks {
             skew_ms: draw.pick(&[0, 0, 50, 2_000, 10_000, 29_000]),
             jump: draw.chance(0.4),
             beyond,
+            steps: sets.then(|| steps.time(500, 8_000)),
+            apart: sets && steps.chance(0.3),
         };
         let mut kinds: Vec<Fault> = KINDS.iter().copied().filter(|_| draw.chance(0.55)).collect();
         let forgetful = clocks.skew_ms <= 50 && !beyond && draw.chance(0.4);

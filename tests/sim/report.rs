@@ -24,10 +24,12 @@ pub enum Rare {
     Contradicted,
     StartedOver,
     Fetched,
+    FarClock,
+    Corrected,
 }
 
 /// Everything that has to be reached in a range of seeds that is large enough.
-pub const ALL: [Rare; 15] = [
+pub const ALL: [Rare; 17] = [
     Rare::NotReady,
     Rare::Overflow,
     Rare::Repaired,
@@ -43,6 +45,8 @@ pub const ALL: [Rare; 15] = [
     Rare::StartedFirst,
     Rare::Incomplete,
     Rare::Contradicted,
+    Rare::FarClock,
+    Rare::Corrected,
 ];
 
 /// How often which.

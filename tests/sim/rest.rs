@@ -33,7 +33,9 @@ pub fn is_converged(world: &World) -> Result<(), String> {
             // What clients did last is acknowledged; sessions may go on expiring.
             let peer = engine.peers().get(&world.hosts[*other].id);
             let acknowledged_ms = peer.map_or(0, |peer| peer.outboxes().acknowledged_until_ms());
-            let behind_ms = engine.idle_ms(world.hosts[*index].now(world.now)) - acknowledged_ms;
+            let behind_ms = engine
+                .time_ms(world.hosts[*index].now(world.now))
+                .saturating_sub(acknowledged_ms);
             if behind_ms > world.closed.map_or(0, |at| world.now - at) / 1000 {
                 return Err(format!(
                     "n{index} has had nothing acknowledged by n{other} for {behind_ms} ms"
@@ -151,9 +153,6 @@ fn survives(world: &World, holders: &[Incarnation]) -> bool {
 /// C2: what an incarnation in the core held, it holds. In `backup` mode, what so many nodes held that not all of them can be
 /// gone, somebody holds.
 fn kept(world: &World) -> Option<Wrong> {
-    if world.plan.clocks.beyond {
-        return None;
-    }
     let history = &world.history;
     // What is over where it was held need not be known to have been elsewhere: that tables agree is enough.
     let there = |write: &Write, table: &Memory| {
@@ -228,7 +227,7 @@ fn stays_over(world: &World, engine: &Engine) -> Option<Wrong> {
 
 /// C7: nothing expires too early: a touch that an incarnation in the core knows of counts in all of the core.
 fn alive(world: &mut World) {
-    if world.plan.clocks.beyond || world.plan.options.end_on_leave {
+    if world.plan.options.end_on_leave {
         return;
     }
     let held_back = world.plan.options.touch_interval.as_millis() as u64;
@@ -241,7 +240,7 @@ fn alive(world: &mut World) {
             continue;
         }
         let lives = history.shortest[*session].unwrap_or(u64::MAX / 4);
-        let late = 2 * world.plan.clocks.skew_ms + EPSILON_MS + held_back.min(lives / 3);
+        let late = world.plan.clocks.apart_ms() + EPSILON_MS + held_back.min(lives / 3);
         if world.now / 1000 + late >= last.at / 1000 + lives {
             continue;
         }

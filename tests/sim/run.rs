@@ -71,10 +71,6 @@ fn come_to_rest(world: &mut World) {
     let healed = world.now;
     world.run_until(healed + AFTERWARDS_US);
     world.closed = Some(world.now);
-    if world.plan.clocks.beyond {
-        world.run_until(healed + 2 * AFTERWARDS_US);
-        return;
-    }
     let mut problem = String::new();
     while world.failure.is_none() && world.now < healed + AFTERWARDS_US + BUDGET_US {
         let next = world.now + STEP_US;

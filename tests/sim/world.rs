@@ -9,6 +9,8 @@ use limpet_core::drivers::links::keeper::{Outcome, SeedId};
 use limpet_core::drivers::node::TICK;
 use limpet_core::engine::{Engine, Output};
 use limpet_core::membership::Timer;
+use limpet_core::session::Stamp;
+use limpet_core::store::Memory;
 
 use crate::check;
 use crate::client::Client;
@@ -96,6 +98,8 @@ pub struct World {
     queue: BinaryHeap<Reverse<Due>>,
     order: u64,
     pub hosts: Vec<Host>,
+    /// How far ahead the clock of a process was that started: stamps are no further ahead.
+    pub latest_start_ms: i64,
     pub net: Network,
     pub clients: Vec<Client>,
     /// Since when clients ask no more.
@@ -126,6 +130,7 @@ impl World {
             queue: BinaryHeap::new(),
             order: 0,
             hosts: (0..plan.nodes).map(Host::new).collect(),
+            latest_start_ms: 0,
             net: Network::new(plan.nodes, plan.weather, Draw::of(seed, "network")),
             clients: Vec::new(),
             closed: None,
@@ -150,6 +155,7 @@ impl World {
             };
             world.after(at, Event::Act(0, Act::Start(index)));
         }
+        crate::faults::begin_steps(&mut world);
         crate::client::arrive(&mut world);
         let first = world.faults.pause();
         world.after(4_000_000 + first, Event::Fault);
@@ -160,11 +166,13 @@ impl World {
         let clocks = self.plan.clocks;
         for host in &mut self.hosts {
             host.clock.off_ms = self.draw.between(0, 2 * clocks.skew_ms) as i64 - clocks.skew_ms as i64;
+            host.usual_ms = host.clock.off_ms;
         }
         if clocks.beyond {
             let which = self.draw.index(self.hosts.len());
             let far = self.draw.pick(&[70_000_i64, -70_000, 600_000, 40_000_000]);
             self.hosts[which].clock.off_ms = far;
+            self.hosts[which].usual_ms = far;
         }
     }
 
@@ -297,9 +305,27 @@ impl World {
         let result = call(engine, now);
         let outputs = engine.take_outputs();
         let started_over = engine.counters().started_over;
-        if std::mem::replace(&mut host.started_over, started_over) < started_over {
+        let (corrected, shift) = (engine.counters().time_corrected, engine.shift());
+        if std::mem::replace(&mut host.corrected, corrected) < corrected {
+            let kept = engine.kept_aside().into_iter().flat_map(Memory::iter);
+            host.kept_aside = kept.map(|(key, record)| (key.clone(), record.clone())).collect();
+            host.last_stamp = Stamp::ZERO;
             host.was_ready = false;
-            self.started_over(index);
+            self.trace.line(self.now, "time corrected", index, 0, 0);
+            self.reached.note(Rare::Corrected);
+            self.lost_memory(index);
+        } else if std::mem::replace(&mut host.started_over, started_over) < started_over {
+            host.was_ready = false;
+            if engine.kept_aside().is_none() {
+                host.kept_aside.clear();
+            }
+            self.trace.line(self.now, "starts over", index, 0, 0);
+            self.reached.note(Rare::StartedOver);
+            self.lost_memory(index);
+        } else if let Some(shift) = shift.filter(|_| !host.kept_aside.is_empty()).cloned() {
+            let kept = std::mem::take(&mut host.kept_aside);
+            let incarnation = host.incarnation();
+            self.history.stamped_anew(incarnation, kept, &shift, self.now);
         }
         Some((result, outputs))
     }
@@ -349,6 +375,7 @@ impl World {
         self.net.dark[index] = false;
         self.paths_changed(index);
         let (plan, now) = (self.plan.clone(), self.now);
+        self.latest_start_ms = self.latest_start_ms.max(self.hosts[index].clock.off_ms);
         self.hosts[index].start(&plan, &seeds, now);
         let epoch = self.hosts[index].epoch;
         self.call(index, |_, _| ());
@@ -389,10 +416,8 @@ impl World {
         crate::client::disconnected(self, index);
     }
 
-    /// A process dropped its table, because it may have missed tombstones.
-    fn started_over(&mut self, index: usize) {
-        self.trace.line(self.now, "starts over", index, 0, 0);
-        self.reached.note(Rare::StartedOver);
+    /// A process dropped its table, because it may have missed tombstones or stamped it wrongly.
+    fn lost_memory(&mut self, index: usize) {
         let host = &mut self.hosts[index];
         self.history.lost_memory(host.incarnation(), self.now);
         host.memory += 1;

@@ -1,10 +1,13 @@
-//! Beginning again: a node that was away for longer than tombstones live drops its table and joins anew.
+//! Beginning again: a node that was away for longer than tombstones live, or whose time was wrong, drops its table and
+//! joins anew.
 //!
-//! That it has to is decided by [`super::members`]. Here is what survives, and that nobody waits for the rest.
+//! That it has to is decided by [`super::members`]. What a wrong time stamped is kept by [`super::restamp`]. Here is what
+//! survives, and that nobody waits for the rest.
 
 use std::time::Duration;
 
 use super::ids::Ids;
+use super::restamp::Restamp;
 use super::transfer::inquiry::Inquiry;
 use super::transfer::joining::Joining;
 use super::workers::Workers;
@@ -15,13 +18,23 @@ use crate::replication::position::StreamId;
 use crate::session::Hlc;
 use crate::store::Feed;
 
+/// Why a node begins again.
+#[derive(Debug)]
+pub(in crate::engine) enum Cause {
+    /// It was away for longer than tombstones live.
+    Away,
+    /// It had another time than the cluster; what is to be stamped anew.
+    Time(Option<Box<Restamp>>),
+}
+
 /// What survives: what was counted, what this node knows by itself of workers, who listens, and every number and stamp
 /// that must not be given a second time.
 struct Survivors {
     counters: Counters,
     workers: Workers,
     events: events::Events,
-    hlc: Hlc,
+    /// `None` where stamps begin anew, because those before were wrong.
+    hlc: Option<Hlc>,
     /// Numbers waiters.
     acks: Acks,
     ids: Ids,
@@ -33,14 +46,17 @@ struct Survivors {
 
 impl Engine {
     /// Becomes a later incarnation of itself with an empty table.
-    pub(in crate::engine) fn begin_again(&mut self, now: Now) {
+    pub(in crate::engine) fn begin_again(&mut self, cause: Cause, now: Now) {
         let joining = matches!(self.phase, Phase::Joining { .. });
         let members = self.members.begin_again(joining, now);
         let mut fresh = Self::begin(self.config.clone(), members, now);
-        let survivors = self.take_survivors();
+        let survivors = self.take_survivors(matches!(cause, Cause::Time(_)));
         fresh.restore(survivors);
         fresh.joining = Joining::new(Inquiry::of_any_member(now.mono), now.mono);
-        fresh.counters.started_over += 1;
+        fresh.restamp = match cause {
+            Cause::Away => None,
+            Cause::Time(restamp) => restamp,
+        };
         let former = std::mem::replace(self, fresh);
         self.outputs
             .push(Output::Discard(Discarded::Engine(Box::new(former))));
@@ -48,7 +64,7 @@ impl Engine {
     }
 
     /// Ends waits, fetches and links, and takes what survives.
-    fn take_survivors(&mut self) -> Survivors {
+    fn take_survivors(&mut self, restamps: bool) -> Survivors {
         let waiters = self.acks.expired(Duration::MAX).into_iter();
         let waits = waiters.map(|(waiter, copies)| Output::Copies(waiter, copies));
         self.outputs.extend(waits);
@@ -65,7 +81,7 @@ impl Engine {
             counters: self.counters,
             workers: self.workers.clone().started_over(),
             events: std::mem::take(&mut self.events),
-            hlc: self.hlc.clone(),
+            hlc: (!restamps).then(|| self.hlc.clone()),
             acks: std::mem::take(&mut self.acks),
             ids: self.ids.clone(),
             feed: std::mem::take(&mut self.feed),
@@ -87,7 +103,7 @@ impl Engine {
         self.counters = counters;
         self.workers = workers;
         self.events = events;
-        self.hlc = hlc;
+        self.hlc = hlc.unwrap_or_else(|| self.hlc.clone());
         self.acks = acks;
         self.ids = ids;
         self.feed = feed;

@@ -18,8 +18,13 @@ pub struct Counters {
     pub revived: u64,
     /// Sessions handed off: removed here once the nodes that should hold them did.
     pub handed_off: u64,
-    /// Times this node started over: it dropped its table because it had been away for longer than tombstones live.
+    /// Times this node started over: it dropped its table because it had been away for longer than tombstones live, or
+    /// because it took another time while it was joining.
     pub started_over: u64,
+    /// Times this node's time was corrected to the cluster's.
+    pub time_corrected: u64,
+    /// Records stamped anew after such a correction.
+    pub restamped: u64,
     /// Expiries of other nodes that were refused because the session was far from idle by this node's clock.
     pub expiries_refused: u64,
     /// Sessions refused because `session.max_active` was reached.

@@ -226,7 +226,7 @@ impl Engine {
         let same = before.life() == life;
         let mut changes = Vec::new();
         if was && !(after.is_alive() && same) {
-            let idle = self.members.idle_ms(now);
+            let idle = self.members.time_ms(now);
             let idle_for_long = self.expires_ms(before).is_some_and(|end| end <= idle);
             let last = if let Some(moved) = after
                 .lifecycle

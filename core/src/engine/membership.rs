@@ -13,6 +13,7 @@ use crate::base::id::NodeId;
 use crate::membership::{Hint, Identity, Roster, Timer};
 use crate::replication::message::Message;
 use crate::replication::streams::CONTROL;
+use crate::session::Stamp;
 
 impl Engine {
     /// Carries out what membership asks for, in its order. Derived state is recomputed afterwards by [`Engine::settle`].
@@ -30,6 +31,9 @@ impl Engine {
                 MembersOutput::Replaced(node) => self.member_replaced(&node, now),
                 MembersOutput::Forgotten(node) => self.member_forgotten(&node),
                 MembersOutput::Listed(node, members) => self.on_member_list(&node, members),
+                MembersOutput::AnotherTime => {
+                    self.joining.another_time |= self.table.iter().next().is_some();
+                }
                 MembersOutput::Changed => self.changed.note(Changed::MEMBERS),
             }
         }
@@ -180,9 +184,28 @@ impl Engine {
         self.members.clock_drift_ms(node)
     }
 
-    /// The time by which this node counts idle sessions, in milliseconds since 1970.
+    /// The cluster's time, in milliseconds since 1970: changes are stamped with it and idle sessions are counted by it.
     #[must_use]
-    pub fn idle_ms(&self, now: Now) -> u64 {
-        self.members.idle_ms(now)
+    pub fn time_ms(&self, now: Now) -> u64 {
+        self.members.time_ms(now)
+    }
+
+    /// A stamp for a change that is made now.
+    pub(in crate::engine) fn stamp(&mut self, now: Now) -> Stamp {
+        self.hlc.stamp(self.members.time_ms(now))
+    }
+
+    /// Why this node's wall clock is to be set, in a sentence; `None` when it is right. What the node does is not
+    /// affected: it keeps the cluster's time.
+    #[must_use]
+    pub fn wall_clock_problem(&self) -> Option<String> {
+        let ahead_ms = self.members.wall_clock_error_ms()?;
+        let (by, way) = (
+            ahead_ms.unsigned_abs(),
+            if ahead_ms > 0 { "ahead of" } else { "behind" },
+        );
+        Some(format!(
+            "this node's clock is {by} ms {way} the time of the cluster, more than replication.max_skew; set the clock"
+        ))
     }
 }

@@ -11,7 +11,7 @@
 //! transfer   the table for a joining node, from both sides
 //! store      the seams for a store behind the table
 //! backup     placement, hinted handoff and fetching, where not every node holds every session
-//! membership, begin_again        what membership decides takes effect on everything else
+//! membership, begin_again, restamp   what membership decides takes effect on everything else
 //! changed    what derived state is out of date, and the one place that makes it anew
 //! ids        numbers that are given once
 //! events, counters, selfcheck    what observers are told
@@ -29,6 +29,7 @@ pub mod members;
 mod membership;
 mod output;
 pub mod peers;
+mod restamp;
 pub mod selfcheck;
 pub mod sessions;
 mod store;
@@ -44,7 +45,7 @@ use crate::replication::acks::Acks;
 use crate::replication::position::StreamId;
 use crate::replication::transfer::Transfers;
 use crate::replication::write_set::WriteSet;
-use crate::session::Hlc;
+use crate::session::{Hlc, Shift};
 use crate::store::{Feed, Memory};
 use changed::Changed;
 use ids::Ids;
@@ -97,6 +98,9 @@ pub struct Engine {
     /// The write set of the changes that [`Engine::gather`] is combining.
     gathered: Option<WriteSet>,
     joining: joining::Joining,
+    /// What is to be stamped anew, because this node's time was wrong.
+    restamp: Option<Box<restamp::Restamp>>,
+    last_shift: Option<Box<Shift>>,
     transfers: Transfers,
     /// The nodes that pull from this one, and when each last asked.
     serving: BTreeMap<NodeId, Duration>,
@@ -143,6 +147,8 @@ impl Engine {
                 Inquiry::new(config.seeds.clone(), config.hints, now.mono),
                 now.mono,
             ),
+            restamp: None,
+            last_shift: None,
             transfers: Transfers::new(config.seed | 1),
             serving: BTreeMap::new(),
             repair: repair::Schedule::new(now.mono),
@@ -188,6 +194,7 @@ impl Engine {
         }
         self.members.tick(now);
         self.drain_members(now);
+        self.correct_time(now);
         self.forget_workers(now);
         self.changed.note(Changed::JOINING);
         self.settle(now);
@@ -201,6 +208,7 @@ impl Engine {
         self.progress_fetches(now);
         self.progress_repair(now);
         self.rotate_keys(now);
+        self.stamp_anew(now);
         self.more_work
     }
 
@@ -214,7 +222,7 @@ impl Engine {
     #[must_use]
     pub fn not_ready_reason(&self) -> Option<String> {
         if self.phase == Phase::Ready {
-            return None;
+            return self.time_problem();
         }
         if self.phase == Phase::Leaving {
             return Some("leaving the cluster".into());

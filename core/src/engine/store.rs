@@ -40,7 +40,7 @@ impl Engine {
 
     /// Joins a record of the store, and tells the nodes that are to hold it. Returns whether it was believed.
     fn commit_loaded(&mut self, key: &SessionKey, record: Record, now: Now) -> bool {
-        if let Err(error) = self.hlc.observe(record.latest(), now.wall_ms) {
+        if let Err(error) = self.hlc.observe(record.latest(), self.members.time_ms(now)) {
             self.counters.skew_refused += 1;
             tracing::warn!(%error, "refused a session of the store");
             return false;

@@ -1,5 +1,5 @@
 //! The messages of membership, as they travel in a `Gossip` message of a link: SWIM's packets, probes of a member by
-//! way of others, clock readings, lists of members, and the latest known incarnation of the receiver.
+//! way of others, clock readings, lists of members, refusals of stamps, and the latest known incarnation of the receiver.
 //!
 //! This file is their encoding. What a node answers is decided by [`crate::engine::members`].
 
@@ -49,9 +49,9 @@ pub enum MemberMessage {
     },
     /// Asks the receiver to announce again what it is: ready, leaving, its workers.
     AnnounceRequest,
-    /// Asks for the receiver's wall clock.
+    /// Asks for the receiver's clocks.
     ClockRequest {
-        /// The sender's wall clock, in milliseconds since 1970.
+        /// The sender's monotonic clock, in milliseconds.
         asked_ms: u64,
     },
     /// The answer to a clock request.
@@ -60,6 +60,8 @@ pub enum MemberMessage {
         asked_ms: u64,
         /// The sender's wall clock, in milliseconds since 1970.
         now_ms: u64,
+        /// The cluster's time, unless the sender is joining and does not know it yet.
+        time: Option<ClusterTime>,
     },
     /// Asks which members the receiver knows to be alive. A node that joins has to hear of every one of them.
     MembersRequest,
@@ -68,6 +70,22 @@ pub enum MemberMessage {
         /// Their names, and where they listen.
         members: Vec<(String, SocketAddr)>,
     },
+    /// The answer to changes of the receiver that the sender refused, because they were stamped too far ahead.
+    StampRefused {
+        /// How far the furthest was ahead of the sender's time, in milliseconds.
+        ahead_ms: u64,
+    },
+}
+
+/// The time by which a node stamps changes and counts idle sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct ClusterTime {
+    /// What it reads, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// The time scale: the number drawn by the node that began it. Nodes with one scale have been together.
+    pub scale: u64,
+    /// How long ago the scale was begun, in milliseconds.
+    pub age_ms: u64,
 }
 
 impl MemberMessage {
@@ -114,11 +132,22 @@ mod tests {
             MemberMessage::ClockReply {
                 asked_ms: 7,
                 now_ms: 9,
+                time: None,
             },
             MemberMessage::MembersRequest,
             MemberMessage::MembersReply {
                 members: vec![("a".into(), "[::1]:4000".parse().unwrap())],
             },
+            MemberMessage::ClockReply {
+                asked_ms: 7,
+                now_ms: 9,
+                time: Some(ClusterTime {
+                    now_ms: 8,
+                    scale: u64::MAX,
+                    age_ms: 3,
+                }),
+            },
+            MemberMessage::StampRefused { ahead_ms: 60_001 },
         ] {
             let bytes = message.encode();
             assert_eq!(MemberMessage::decode(&bytes), Some(message));

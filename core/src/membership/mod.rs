@@ -5,15 +5,15 @@
 //! of all this together is decided by [`crate::engine::members`].
 
 mod discovery;
-mod drift;
 mod identity;
 mod member_message;
+mod offset;
 mod roster;
 mod swim;
 
 pub use discovery::{Dialled, HINT_MAX, Hint, Listener, SignedHint};
-pub use drift::Drift;
 pub use identity::Identity;
-pub use member_message::MemberMessage;
+pub use member_message::{ClusterTime, MemberMessage};
+pub use offset::Offset;
 pub use roster::{Member, MemberState, Roster, RosterFull};
 pub use swim::{Event, Swim, SwimConfig, Timer, Todo};

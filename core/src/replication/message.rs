@@ -155,7 +155,7 @@ pub struct Announce {
     /// Whether it is about to stop.
     pub leaving: bool,
     /// What the clock reads that it counts idle sessions with.
-    pub idle_ms: u64,
+    pub time_ms: u64,
     /// It has forgotten tombstones up to this moment; 0 for none.
     pub forgotten_until_ms: u64,
     /// When its table began.

@@ -98,7 +98,9 @@ impl Walk<'_> {
                 self.page.next = Some(key.clone());
                 let wanted = !key.is_reserved() && self.app.is_none_or(|app| key.app() == app);
                 if wanted && engine.session(key, now).is_some() {
-                    self.page.sessions.extend(Summary::of(key, record, now));
+                    self.page
+                        .sessions
+                        .extend(Summary::of(key, record, engine.time_ms(now)));
                 }
             }
             self.bucket += 1;

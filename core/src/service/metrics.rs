@@ -25,6 +25,12 @@ pub struct Metrics {
     pub ack_waiters: usize,
     /// Sessions that wait to be handed off to the nodes that should hold them.
     pub misplaced: usize,
+    /// How many milliseconds this node's wall clock is ahead of the cluster's time.
+    pub clock_ahead_ms: i64,
+    /// By how many it is ahead of the right time, while it is wrong; 0 while it is right.
+    pub clock_wrong_ms: i64,
+    /// How often peers said that they refused this node's stamps.
+    pub stamp_refusals: u64,
     /// What the engine counted.
     pub counters: Counters,
     /// The other members, each with whether it is counted in, and by how many milliseconds its clock is ahead of this
@@ -56,6 +62,9 @@ impl Service {
                 table_bytes: engine.table().bytes(),
                 ack_waiters: engine.waiting(),
                 misplaced: engine.misplaced_len(),
+                clock_ahead_ms: engine.members().wall_clock_ahead_ms(),
+                clock_wrong_ms: engine.members().wall_clock_error_ms().unwrap_or(0),
+                stamp_refusals: engine.members().stamp_refusals(),
                 counters: *engine.counters(),
                 members: members
                     .map(|(node, member)| (node.clone(), member.active, engine.clock_drift_ms(node)))

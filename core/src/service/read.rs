@@ -26,7 +26,8 @@ impl Service {
             engine.check_ready()?;
             let current = engine.current_key(key, now);
             let record = engine.find(&current, now)?;
-            Session::of(&current, record, now).ok_or_else(|| CallerError::NoSuchSession.into())
+            Session::of(&current, record, engine.time_ms(now))
+                .ok_or_else(|| CallerError::NoSuchSession.into())
         })
     }
 }

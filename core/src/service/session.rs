@@ -5,7 +5,6 @@ use std::sync::Arc;
 use limpet_wire::report::IdleLimit;
 
 use super::{Life, Value, Version};
-use crate::base::clock::Now;
 use crate::base::id::SessionKey;
 use crate::session::Record;
 
@@ -41,8 +40,9 @@ pub struct Session {
 }
 
 impl Summary {
-    /// `None` for a record that is no whole session: a tombstone, or a part that arrived before the rest.
-    pub(super) fn of(key: &SessionKey, record: &Record, now: Now) -> Option<Self> {
+    /// It as it is at `time_ms` of the cluster's time. `None` for a record that is no whole session: a tombstone, or a
+    /// part that arrived before the rest.
+    pub(super) fn of(key: &SessionKey, record: &Record, time_ms: u64) -> Option<Self> {
         let last_touch = record.last_touch?;
         let life = Life::from(last_touch.life);
         Some(Self {
@@ -51,8 +51,8 @@ impl Summary {
             version: record.version().into(),
             life,
             size: record.size(),
-            age_ms: now.wall_ms.saturating_sub(life.began_ms()),
-            idle_ms: now.wall_ms.saturating_sub(last_touch.at_ms),
+            age_ms: time_ms.saturating_sub(life.began_ms()),
+            idle_ms: time_ms.saturating_sub(last_touch.at_ms),
             max_inactive: record.max_inactive.as_ref()?.value,
         })
     }
@@ -60,10 +60,10 @@ impl Summary {
 
 impl Session {
     /// See [`Summary::of`].
-    pub(super) fn of(key: &SessionKey, record: &Record, now: Now) -> Option<Self> {
+    pub(super) fn of(key: &SessionKey, record: &Record, time_ms: u64) -> Option<Self> {
         let values = record.values();
         Some(Self {
-            summary: Summary::of(key, record, now)?,
+            summary: Summary::of(key, record, time_ms)?,
             attributes: values
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),

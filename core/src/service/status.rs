@@ -91,12 +91,16 @@ pub struct Digest {
 }
 
 impl Service {
-    /// Whether sessions may be read and changed here.
+    /// Whether sessions may be read and changed here, and this node needs nobody's attention: one whose wall clock is
+    /// wrong goes on by the cluster's time, and says so.
     ///
     /// # Errors
     /// [`NodeError::NotReady`] with the reason.
     pub fn check_ready(&self) -> Result<(), NodeError> {
-        let reason = self.node.with(|engine, _| engine.not_ready_reason());
+        let problem = |engine: &crate::engine::Engine| {
+            engine.not_ready_reason().or_else(|| engine.wall_clock_problem())
+        };
+        let reason = self.node.with(|engine, _| problem(engine));
         reason.map_or(Ok(()), |reason| Err(NodeError::NotReady(reason)))
     }
 
@@ -134,6 +138,7 @@ impl Service {
                 },
                 own_problem: engine
                     .duplicate_problem()
+                    .or_else(|| engine.wall_clock_problem())
                     .or_else(|| engine.shortfall().map(str::to_owned)),
                 others: others.collect(),
             }

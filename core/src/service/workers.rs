@@ -20,16 +20,17 @@ pub struct AdminOutcome {
 }
 
 impl Service {
-    /// What this node's clock reads, in milliseconds since 1970.
+    /// The cluster's time, in milliseconds since 1970.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        self.node.with(|_, now| now.wall_ms)
+        self.node.with(|engine, now| engine.time_ms(now))
     }
 
     /// Every worker of every known node.
     #[must_use]
     pub fn worker_table(&self) -> WorkerTable {
-        self.node.with(|engine, now| engine.worker_table(now.wall_ms))
+        self.node
+            .with(|engine, now| engine.worker_table(engine.time_ms(now)))
     }
 
     /// The table, for filters and proxies, as soon as it is another than `known`; `None` when it still is that one after
@@ -78,7 +79,7 @@ impl Service {
         let outcome = self
             .change(&[], ack, |engine, now| {
                 let written = engine.direct(route, state, now)?;
-                let table = engine.worker_table(now.wall_ms);
+                let table = engine.worker_table(engine.time_ms(now));
                 status = table.by_route(route).map(|worker| worker.status);
                 Ok(written)
             })

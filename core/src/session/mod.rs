@@ -13,6 +13,7 @@ mod hlc;
 mod lifecycle;
 mod record;
 mod register;
+mod restamp;
 mod stamp;
 
 pub use attribute_filter::{AttributeFilter, BadPattern};
@@ -21,4 +22,5 @@ pub use hlc::{Hlc, TooFarAhead};
 pub use lifecycle::{Lifecycle, LifecycleBox, Renamed, Touch};
 pub use record::Record;
 pub use register::Register;
+pub use restamp::Shift;
 pub use stamp::Stamp;

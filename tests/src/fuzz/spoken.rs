@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use limpet_core::base::id::SessionKey;
-use limpet_core::membership::{MemberMessage, Swim};
+use limpet_core::membership::{ClusterTime, MemberMessage, Swim};
 use limpet_core::replication::digest::Buckets;
 use limpet_core::replication::message::{Announce, DeclaredWorker, Message, OfferedSession};
 use limpet_core::replication::position::{Sequence, StreamId};
@@ -229,7 +229,16 @@ pub(super) fn words() -> Vec<(&'static str, MemberMessage)> {
             MemberMessage::ClockReply {
                 asked_ms: 0,
                 now_ms: u64::MAX,
+                time: Some(ClusterTime {
+                    now_ms: u64::MAX,
+                    scale: u64::MAX,
+                    age_ms: u64::MAX,
+                }),
             },
+        ),
+        (
+            "stamp-refused",
+            MemberMessage::StampRefused { ahead_ms: u64::MAX },
         ),
     ];
     // What another member says when it meets this one, probes it and leaves.

@@ -336,7 +336,7 @@ impl Engine {
             (&placement.view, &view),
             &self.config.node,
             |node| self.members.met_ms(node),
-            (now.wall_ms, slack_ms),
+            (self.members.time_ms(now), slack_ms),
         );
         placement.view = Arc::new(view);
         placement.changed = now.mono;

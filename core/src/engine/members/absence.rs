@@ -109,8 +109,15 @@ impl Absences {
     }
 
     /// The same node with an empty memory, which begins now and later than its last.
-    pub(super) fn begin_again(&self, wall_ms: u64, joining: bool) -> Self {
-        let memory_since_ms = wall_ms.max(self.memory_since_ms.saturating_add(1));
+    pub(super) fn begin_again(&self, time_ms: u64, joining: bool) -> Self {
+        // A memory that began on another time than the cluster's is no bound for one that begins on that.
+        let is_near = self.memory_since_ms.saturating_sub(time_ms) <= ms(self.max_skew);
+        let later = if is_near {
+            self.memory_since_ms.saturating_add(1)
+        } else {
+            0
+        };
+        let memory_since_ms = time_ms.max(later);
         Self {
             began_again: joining,
             ..Self::new(
@@ -120,6 +127,11 @@ impl Absences {
                 memory_since_ms,
             )
         }
+    }
+
+    /// The time was set by `by_ms` while this node was joining: its memory began on another.
+    pub(super) const fn shift(&mut self, by_ms: i64) {
+        self.memory_since_ms = self.memory_since_ms.saturating_add_signed(by_ms);
     }
 
     fn trust(&self, node: &NodeId) -> Option<Trust> {

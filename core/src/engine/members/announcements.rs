@@ -29,7 +29,7 @@ impl Members {
         let mut announce = Announce {
             ready: *phase == Phase::Ready,
             leaving: *phase == Phase::Leaving,
-            idle_ms: self.clocks.latest_idle_ms(),
+            time_ms: self.clocks.latest_time_ms(),
             forgotten_until_ms: 0,
             memory_since_ms: 0,
             receiver_memory_since_ms: 0,
@@ -49,8 +49,8 @@ impl Members {
         own: OwnStatus<'_>,
         now: Now,
     ) -> Announced {
-        if announce.ready && matches!(own.phase, Phase::Joining { .. }) {
-            self.clocks.note_idle_time(node, announce.idle_ms, now);
+        if announce.ready && self.roster.get(node).is_some() {
+            self.on_announced_time(node, announce.time_ms, now);
         }
         let (group, roster) = (self.group(), &self.roster);
         let is_member = |node: &NodeId| roster.get(node).is_some();
@@ -90,7 +90,7 @@ impl Members {
             return;
         };
         tracing::warn!(?stood, "this process stood still");
-        let since = self.clocks.idle_ms(now).saturating_sub(ms(stood));
+        let since = self.clocks.time_ms(now).saturating_sub(ms(stood));
         for (node, member) in self.roster.iter() {
             if !member.is_gone() {
                 self.absences.note_down(node, false, since);

@@ -40,6 +40,7 @@ impl Members {
         if known > identity.incarnation {
             self.send_known_incarnation(node, known);
         }
+        self.ask_clock(node.clone(), now);
         let todo = self.swim.meet(identity);
         self.carry_out(todo, now);
     }

@@ -9,7 +9,7 @@
 //! suspicion         members that refuse connections or send nothing: other members are asked
 //! failure_detector  finds linked members that send nothing
 //! duplicates        two processes with one node id
-//! clocks            drift of wall clocks, the time idle sessions are counted by
+//! clocks            whose clock is wrong, the time that stamps changes and counts idle sessions
 //! absence           nodes that were away for longer than tombstones live
 //! announcements     what nodes announce of themselves
 //! hints             addresses learned by multicast
@@ -39,6 +39,7 @@ use crate::membership::{Dialled, Identity, MemberMessage, Roster, RosterFull, Sw
 
 pub use absence::OwnStatus;
 pub use announcements::Announced;
+pub use clocks::Correction;
 pub use output::MembersOutput;
 
 /// How often linked nodes that are no members are greeted, members that are not ready are asked to announce
@@ -104,10 +105,12 @@ impl Members {
         let max_skew = config.clocks.max_skew;
         let absences =
             absence::Absences::new(config.node.clone(), config.tombstone_life, max_skew, now.wall_ms);
-        Self::with_absences(config, absences, now)
+        let scale = config.node.tag() ^ config.seed.rotate_left(32) ^ now.wall_ms;
+        let clocks = clocks::Clocks::new(config.clocks, scale, now);
+        Self::with(config, absences, clocks, now)
     }
 
-    fn with_absences(config: MembersConfig, absences: absence::Absences, now: Now) -> Self {
+    fn with(config: MembersConfig, absences: absence::Absences, clocks: clocks::Clocks, now: Now) -> Self {
         let identity = Identity {
             node: config.node.as_str().into(),
             addr: config.addr,
@@ -118,7 +121,7 @@ impl Members {
             roster: Roster::default(),
             suspicions: suspicion::Suspicions::default(),
             failure_detector: failure_detector::FailureDetector::new(config.swim.drop_time),
-            clocks: clocks::Clocks::new(config.clocks, now),
+            clocks,
             duplicates: duplicates::Duplicates::default(),
             absences,
             dialled: Dialled::default(),
@@ -130,12 +133,12 @@ impl Members {
     }
 
     /// The same node under a later incarnation, which knows of nobody and is about to get the sessions anew. Of what
-    /// it was, this survives: the configuration, the outputs not taken yet, and that memories and incarnations only
-    /// go forward. The addresses of active members are dialled again. `joining` says whether it had not even become ready.
+    /// it was, this survives: the configuration, the outputs not taken yet, the time, and that memories and incarnations
+    /// only go forward. The addresses of active members are dialled again. `joining` says whether it had not even become ready.
     #[must_use]
     pub fn begin_again(&mut self, joining: bool, now: Now) -> Self {
-        let absences = self.absences.begin_again(now.wall_ms, joining);
-        let mut again = Self::with_absences(self.config.clone(), absences, now);
+        let absences = self.absences.begin_again(self.clocks.time_ms(now), joining);
+        let mut again = Self::with(self.config.clone(), absences, self.clocks.begin_again(now), now);
         again.outputs = self.take_outputs();
         let active = self.roster.active();
         let dials = active.map(|(_, member)| MembersOutput::Dial(member.identity.addr));
@@ -152,7 +155,7 @@ impl Members {
     /// Time passes. To be called about every 50 ms.
     pub fn tick(&mut self, now: Now) {
         self.note_time(now);
-        self.clocks.advance(now);
+        self.advance_clocks(now);
         self.check_silence(now);
         self.progress_suspicions(now);
         self.duplicates.expire(now.mono);

@@ -40,6 +40,9 @@ pub enum MembersOutput {
     Forgotten(NodeId),
     /// This node said, asked for it, which members it knows to be alive, and where they listen.
     Listed(NodeId, Vec<(NodeId, SocketAddr)>),
+    /// While joining, this node took another time than it had: what it got of the table before may be stamped by a
+    /// time that does not stand.
+    AnotherTime,
     /// The view of the membership changed. Comes after the events of the change.
     Changed,
 }

@@ -53,14 +53,22 @@ impl Members {
                     .push(MembersOutput::Listed(node.clone(), members.collect()));
             }
             Some(MemberMessage::ClockRequest { asked_ms }) => {
-                let now_ms = now.wall_ms;
-                self.send(node.clone(), MemberMessage::ClockReply { asked_ms, now_ms });
+                let (now_ms, time) = (now.wall_ms, self.clocks.told(now));
+                let reply = MemberMessage::ClockReply {
+                    asked_ms,
+                    now_ms,
+                    time,
+                };
+                self.send(node.clone(), reply);
             }
-            Some(MemberMessage::ClockReply { asked_ms, now_ms }) => {
-                if self.roster.get(node).is_some() {
-                    self.clocks.on_reply(node, asked_ms, now_ms, now);
-                }
+            Some(MemberMessage::ClockReply {
+                asked_ms,
+                now_ms,
+                time,
+            }) => {
+                self.on_clock_reply(node, (asked_ms, now_ms), time, now);
             }
+            Some(MemberMessage::StampRefused { ahead_ms }) => self.on_stamp_refused(node, ahead_ms, now),
         }
     }
 
@@ -242,7 +250,7 @@ impl Members {
         let left = member.leaving;
         tracing::warn!(peer = %node, left, "member down");
         let silent = super::ms(self.config.swim.drop_time);
-        let since_ms = self.clocks.idle_ms(now).saturating_sub(silent);
+        let since_ms = self.clocks.time_ms(now).saturating_sub(silent);
         self.absences.note_down(&node, left, since_ms);
         self.suspicions.clear(&node);
         self.outputs.push(MembersOutput::Down { node, left });

@@ -8,6 +8,7 @@ pub(in crate::engine) mod repair;
 use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{BATCH_BYTES, CONTROL_QUEUE_MAX, INBOUND_MAX, WORKERS_MAX};
+use crate::engine::begin_again::Cause;
 use crate::engine::changed::Changed;
 use crate::engine::members::{Announced, OwnStatus};
 use crate::engine::peers::intake::Refusals;
@@ -264,9 +265,12 @@ impl Engine {
             phase: &self.phase,
             has_sessions: self.table.iter().next().is_some(),
         };
-        let became_ready = match self.members.on_announce(node, &announce, own, now) {
+        let announced = self.members.on_announce(node, &announce, own, now);
+        self.drain_members(now);
+        let became_ready = match announced {
             Announced::BeginAgain => {
-                self.begin_again(now);
+                self.counters.started_over += 1;
+                self.begin_again(Cause::Away, now);
                 return;
             }
             Announced::Unknown => return,
@@ -310,9 +314,10 @@ impl Engine {
                 refused.quarantined += 1;
                 continue;
             }
-            if let Err(error) = self.hlc.observe(record.latest(), now.wall_ms) {
+            if let Err(error) = self.hlc.observe(record.latest(), self.members.time_ms(now)) {
                 self.counters.skew_refused += 1;
-                tracing::warn!(peer = %from, %error, "refused a change");
+                tracing::debug!(peer = %from, %error, "refused a change");
+                self.members.refuse_stamp(from, error.ahead_ms, now);
                 refused.skewed += 1;
                 continue;
             }
@@ -335,6 +340,9 @@ impl Engine {
             self.resend_refuted(from, &key, &record);
         }
         self.events.replicated = false;
+        if refused.skewed > 0 {
+            self.drain_members(now);
+        }
         refused
     }
 

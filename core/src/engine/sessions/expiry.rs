@@ -88,7 +88,7 @@ impl Engine {
             return over_ms.saturating_add(ms(self.config.tombstone_life));
         }
         match self.expires_ms(record) {
-            None => self.members.idle_ms(now) + LOOK_AGAIN_MS,
+            None => self.members.time_ms(now) + LOOK_AGAIN_MS,
             Some(end) => end.saturating_add(ms(EXPIRY_GRACE)),
         }
     }
@@ -123,7 +123,7 @@ impl Engine {
 
     /// Ends what is over and forgets tombstones that have outlived every copy.
     pub(in crate::engine) fn expire_due(&mut self, now: Now) {
-        let idle_ms = self.members.idle_ms(now);
+        let idle_ms = self.members.time_ms(now);
         for looked_at in 0.. {
             if looked_at == EXPIRIES_PER_TICK {
                 self.more_work = true;
@@ -236,7 +236,7 @@ impl Engine {
             }
         }
         for key in keys {
-            let stamp = self.hlc.stamp(now.wall_ms);
+            let stamp = self.stamp(now);
             self.commit(&key, Record::tombstone(stamp), stamp, now);
         }
         next

@@ -84,7 +84,7 @@ impl Engine {
         record.is_alive()
             && self
                 .expires_ms(record)
-                .is_none_or(|end| end > self.members.idle_ms(now))
+                .is_none_or(|end| end > self.members.time_ms(now))
     }
 
     /// When a session ends if nobody uses it, in milliseconds since 1970; `None` when it does not.

@@ -18,7 +18,7 @@ impl Engine {
             && record.lifecycle.expired.map(|expired| expired.life) == known.life()
             && self
                 .expires_ms(known)
-                .is_none_or(|end| end > self.idle_ms(now).saturating_add(skew_ms))
+                .is_none_or(|end| end > self.time_ms(now).saturating_add(skew_ms))
     }
 
     /// `node` expired, since the touch `ended`, a session that is not idle: most likely its idle lifetime was changed

@@ -33,8 +33,8 @@ impl Engine {
             let version = old.version();
             return Ok(self.commit(to, Record::default(), version, now));
         }
-        let over = self.hlc.stamp(now.wall_ms);
-        let life = self.hlc.stamp(now.wall_ms);
+        let over = self.stamp(now);
+        let life = self.stamp(now);
         let at_ms = self.touch_ms(Some(&old), now);
         let moved = Record {
             lifecycle: LifecycleBox::from(Lifecycle {
@@ -87,7 +87,7 @@ impl Engine {
         let record = self.table.get(key).filter(|record| !record.is_alive())?;
         let renamed = record.lifecycle.renamed_to.as_ref()?;
         let until = renamed.at.wall_ms() + expiry::ms(self.config.rename_forward);
-        (now.wall_ms < until).then(|| renamed.to.clone())
+        (self.members.time_ms(now) < until).then(|| renamed.to.clone())
     }
 
     /// A session names the id it had before: that one is over.

@@ -118,7 +118,7 @@ impl Engine {
                 self.more_work = true;
                 return;
             }
-            let Some((key, told)) = self.touches.pop_due(self.members.idle_ms(now)) else {
+            let Some((key, told)) = self.touches.pop_due(self.members.time_ms(now)) else {
                 return;
             };
             let Some(record) = self.table.get(&key) else {
@@ -164,7 +164,7 @@ impl Engine {
 
     /// Tells those that can be told.
     pub(in crate::engine) fn progress_missed_touches(&mut self, now: Now) {
-        let now_ms = self.members.idle_ms(now);
+        let now_ms = self.members.time_ms(now);
         self.peers
             .values_mut()
             .for_each(|peer| peer.outboxes.advance_time(now_ms));

@@ -23,7 +23,7 @@ impl Engine {
     pub fn patch(&mut self, key: &SessionKey, patch: Patch, now: Now) -> Result<Written, Refused> {
         self.check_ready()?;
         patch.check()?;
-        let stamp = self.hlc.stamp(now.wall_ms);
+        let stamp = self.stamp(now);
         let made = self.delta_of(key, patch, stamp, now);
         self.counters.refused_full += u64::from(matches!(made, Err(Refused::Full(_))));
         let (key, delta) = made?;
@@ -151,7 +151,7 @@ impl Engine {
             key.clone().into_owned(),
             idle,
             interval,
-            self.members.idle_ms(now),
+            self.members.time_ms(now),
         );
         Ok(self.commit(&key, delta, version, now))
     }
@@ -181,7 +181,7 @@ impl Engine {
     /// The time of a touch now: never before the last one of `known`, should the clock have been set back.
     pub(in crate::engine) fn touch_ms(&self, known: Option<&Record>, now: Now) -> u64 {
         let last = known.and_then(|record| record.last_touch);
-        self.members.idle_ms(now).max(last.map_or(0, |touch| touch.at_ms))
+        self.members.time_ms(now).max(last.map_or(0, |touch| touch.at_ms))
     }
 
     /// Deletes a session.
@@ -194,7 +194,7 @@ impl Engine {
         if matches!(self.served(known, now), Err(Refused::NotFound)) {
             return Err(Refused::NotFound);
         }
-        let stamp = self.hlc.stamp(now.wall_ms);
+        let stamp = self.stamp(now);
         Ok(self.commit(&key, Record::tombstone(stamp), stamp, now))
     }
 }

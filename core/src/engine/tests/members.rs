@@ -263,8 +263,9 @@ fn a_clock_that_differs_is_measured() {
     let on = cluster.links[&(node("b"), node("a"), CONTROL)];
     let now = cluster.now();
     let message = MemberMessage::ClockReply {
-        asked_ms: now.wall_ms,
+        asked_ms: now.mono_ms(),
         now_ms: now.wall_ms + 5000,
+        time: None,
     };
     let engine = cluster.engines.get_mut(&node("a")).unwrap();
     engine.on_message(&node("b"), on, message::Message::Gossip(message.encode()), now);
@@ -361,7 +362,7 @@ fn come_and_go(engine: &mut Engine, name: &str, now: Now) {
     let announce = message::Announce {
         ready: true,
         leaving: false,
-        idle_ms: BEGIN_MS,
+        time_ms: BEGIN_MS,
         forgotten_until_ms: 0,
         memory_since_ms: BEGIN_MS,
         receiver_memory_since_ms: 0,

@@ -1,12 +1,13 @@
 //! Several engines in one process, their messages carried by hand, time moved by hand. This is the harness; the
 //! claims are in [`life`] (what a healthy or cut cluster does), [`tombstones`] (expiry, deletion, rename), [`leaving`]
 //! (deleting everything first), [`away`] (a node that was gone for long), [`backup`] (where not every node holds every
-//! session), [`events`] (what listeners are told), [`faults`] (what goes wrong between two nodes), [`streams`] (several
+//! session), [`clocks`] (clocks that are wrong or set), [`events`] (what listeners are told), [`faults`] (what goes wrong between two nodes), [`streams`] (several
 //! links to one peer), [`members`] (who is there), [`transfers`] (how a node gets the table) and [`workers`] (admin states,
 //! and workers that go for good).
 
 mod away;
 mod backup;
+mod clocks;
 mod events;
 mod faults;
 mod leaving;
@@ -58,7 +59,9 @@ struct Cluster {
     tombstone_life: Duration,
     queue_bytes: usize,
     /// How far the wall clocks of some nodes are ahead.
-    skew_ms: BTreeMap<NodeId, u64>,
+    skew_ms: BTreeMap<NodeId, i64>,
+    /// For how long the machines of some nodes were halted: their monotonic clocks stood still.
+    halted: BTreeMap<NodeId, Duration>,
     elapsed: Duration,
 }
 
@@ -120,6 +123,7 @@ impl Cluster {
             tombstone_life: Duration::from_secs(24 * 3600),
             queue_bytes: 1 << 20,
             skew_ms: BTreeMap::new(),
+            halted: BTreeMap::new(),
             elapsed: Duration::ZERO,
         }
     }
@@ -167,8 +171,10 @@ impl Cluster {
         let now = self.now();
         let ahead_ms = self.skew_ms.get(id).copied().unwrap_or(0);
         Now {
-            wall_ms: now.wall_ms + ahead_ms,
-            ..now
+            wall_ms: now.wall_ms.saturating_add_signed(ahead_ms),
+            mono: now
+                .mono
+                .saturating_sub(self.halted.get(id).copied().unwrap_or_default()),
         }
     }
 

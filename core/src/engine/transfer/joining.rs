@@ -48,6 +48,8 @@ pub(in crate::engine) struct Joining {
     asked: BTreeSet<NodeId>,
     /// Whether sessions were refused because their stamps are too far ahead.
     pub(in crate::engine) refused_by_clock: bool,
+    /// Whether another time was taken after a part of the table had come.
+    pub(in crate::engine) another_time: bool,
     next_announce: Duration,
     next_step: Duration,
     pub(super) started: Option<Start>,
@@ -64,6 +66,7 @@ impl Joining {
             obstacle: None,
             asked: BTreeSet::new(),
             refused_by_clock: false,
+            another_time: false,
             next_announce: now,
             next_step: now,
             started: None,
@@ -172,7 +175,7 @@ impl Engine {
             "only a joining node becomes ready"
         );
         let received = self.transfers.clear();
-        self.members.settle_idle_time();
+        self.members.settle_time(now);
         self.enter(Phase::Ready);
         self.joining.step = Step::Waiting;
         self.joining.started = Some(start);

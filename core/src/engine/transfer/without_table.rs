@@ -57,7 +57,8 @@ impl Engine {
         let comes_after = |(node, member): (&NodeId, &Member)| {
             !is_there(member) || joins(node, member) && *node > self.config.node
         };
-        let may_start = obstacle.is_none() && roster.iter().all(comes_after);
+        let may_start =
+            obstacle.is_none() && self.members.are_clocks_known(now) && roster.iter().all(comes_after);
         self.joining.obstacle = obstacle;
         if may_start {
             let start = if self.joining.inquiry.is_alone() {

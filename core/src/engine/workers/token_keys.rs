@@ -142,7 +142,7 @@ impl Engine {
         if !self.is_key_due(now) {
             return;
         }
-        let patch = self.workers.keys.addition(entropy, now.wall_ms);
+        let patch = self.workers.keys.addition(entropy, self.members.time_ms(now));
         if let Err(error) = self.patch(session(), patch, now) {
             tracing::error!(%error, "no token key was made");
         }
@@ -153,10 +153,10 @@ impl Engine {
         let comes_later =
             |(node, member): (&_, &crate::membership::Member)| !member.ready || *node > self.config.node;
         self.phase == Phase::Ready
-            && self
-                .workers
-                .keys
-                .is_due(self.members.roster().active().all(comes_later), now.wall_ms)
+            && self.workers.keys.is_due(
+                self.members.roster().active().all(comes_later),
+                self.members.time_ms(now),
+            )
     }
 }
 

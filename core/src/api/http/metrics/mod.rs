@@ -23,6 +23,7 @@ pub(super) fn page(service: &Service) -> Reply {
 fn text(metrics: &Metrics) -> String {
     let mut page = Page::default();
     write_table(&mut page, metrics);
+    write_clocks(&mut page, metrics);
     write_sessions(&mut page, metrics);
     write_replication(&mut page, metrics);
     peers::write(&mut page, metrics);
@@ -61,6 +62,39 @@ fn write_table(page: &mut Page, metrics: &Metrics) {
         "limpet_sessions_misplaced",
         "sessions that wait to be handed off to the nodes that should hold them",
         metrics.misplaced,
+    );
+}
+
+fn write_clocks(page: &mut Page, metrics: &Metrics) {
+    page.gauge(
+        "limpet_clock_ahead_ms",
+        "how far this node's clock is ahead of the cluster's time, in milliseconds; negative while it is behind",
+        metrics.clock_ahead_ms,
+    );
+    page.gauge(
+        "limpet_clock_wrong_ms",
+        "how far this node's clock is ahead of the right time while it is wrong; 0 while it is right",
+        metrics.clock_wrong_ms,
+    );
+    page.counter(
+        "limpet_skew_refused_total",
+        "changes refused because their stamp was too far ahead of this node's time",
+        metrics.counters.skew_refused,
+    );
+    page.counter(
+        "limpet_stamp_refusals_total",
+        "times peers said that they refuse this node's changes because their stamps are too far ahead",
+        metrics.stamp_refusals,
+    );
+    page.counter(
+        "limpet_time_corrected_total",
+        "times this node's time was corrected to the cluster's",
+        metrics.counters.time_corrected,
+    );
+    page.counter(
+        "limpet_records_restamped_total",
+        "records stamped anew after such a correction",
+        metrics.counters.restamped,
     );
 }
 
@@ -127,11 +161,6 @@ fn write_replication(page: &mut Page, metrics: &Metrics) {
         "limpet_quarantined_refused_total",
         "changes refused because a change of their session made this process panic before",
         c.quarantined,
-    );
-    page.counter(
-        "limpet_skew_refused_total",
-        "changes refused because their stamp was too far ahead of this node's clock",
-        c.skew_refused,
     );
     page.counter(
         "limpet_transfer_records_received_total",

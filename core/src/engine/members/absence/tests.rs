@@ -20,7 +20,7 @@ fn announce() -> Announce {
     Announce {
         ready: true,
         leaving: false,
-        idle_ms: 0,
+        time_ms: 0,
         forgotten_until_ms: 0,
         memory_since_ms: BORN,
         receiver_memory_since_ms: BORN,

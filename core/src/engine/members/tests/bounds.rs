@@ -30,8 +30,9 @@ fn of_1100_nodes_that_come_and_fail_every_one_is_tracked_and_the_oldest_are_forg
         world.hear(
             &name,
             &MemberMessage::ClockReply {
-                asked_ms: BEGIN_MS,
+                asked_ms: 0,
                 now_ms: BEGIN_MS,
+                time: None,
             },
         );
         let announced = world.call(|members, now| members.on_announce(&node, &announce(true), READY, now));
@@ -103,8 +104,9 @@ fn nothing_is_kept_of_nodes_that_are_in_no_roster() {
         world.hear(
             node.as_str(),
             &MemberMessage::ClockReply {
-                asked_ms: BEGIN_MS,
+                asked_ms: 0,
                 now_ms: BEGIN_MS,
+                time: None,
             },
         );
     }

@@ -81,6 +81,7 @@ fn a_clock_request_and_an_announce_request_are_answered() {
     let reply = MemberMessage::ClockReply {
         asked_ms: 5,
         now_ms: BEGIN_MS,
+        time: None, // it is joining
     };
     assert_eq!(world.outputs, [MembersOutput::Send(id("a"), reply)]);
     world.outputs.clear();
@@ -93,11 +94,18 @@ fn a_drift_is_measured_and_members_that_are_not_ready_are_asked_to_announce_them
     let mut world = World::with(&["a"]);
     world.run(Duration::from_millis(50));
     let sent = world.take_sent();
-    let asked_ms = world.now().wall_ms;
+    let asked_ms = world.now().mono_ms();
     assert!(sent.contains(&(id("a"), MemberMessage::ClockRequest { asked_ms })));
     assert!(sent.contains(&(id("a"), MemberMessage::AnnounceRequest)));
-    let now_ms = asked_ms + 2000;
-    world.hear("a", &MemberMessage::ClockReply { asked_ms, now_ms });
+    let (now_ms, time) = (world.now().wall_ms + 2000, None);
+    world.hear(
+        "a",
+        &MemberMessage::ClockReply {
+            asked_ms,
+            now_ms,
+            time,
+        },
+    );
     assert_eq!(world.members.clock_drift_ms(&id("a")), Some(2000));
 }
 
@@ -150,6 +158,7 @@ fn a_process_that_stood_still_closes_its_links_and_trusts_nobody() {
 #[test]
 fn a_node_that_was_away_for_longer_than_tombstones_live_begins_again() {
     let mut world = World::with(&["a", "b"]);
+    world.members.settle_time(world.now());
     let met = Announce {
         memory_since_ms: BEGIN_MS + 1,
         receiver_memory_since_ms: BEGIN_MS,

@@ -43,7 +43,7 @@ fn announce(ready: bool) -> Announce {
     Announce {
         ready,
         leaving: false,
-        idle_ms: BEGIN_MS,
+        time_ms: BEGIN_MS,
         forgotten_until_ms: 0,
         memory_since_ms: BEGIN_MS,
         receiver_memory_since_ms: 0,

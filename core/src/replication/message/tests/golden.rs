@@ -70,7 +70,7 @@ fn announce() -> Announce {
     Announce {
         ready: true,
         leaving: false,
-        idle_ms: 1,
+        time_ms: 1,
         forgotten_until_ms: 2,
         memory_since_ms: 3,
         receiver_memory_since_ms: 4,
