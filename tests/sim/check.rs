@@ -52,7 +52,7 @@ pub fn stamp(world: &mut World, index: usize, stamp: Stamp) {
     if stamp <= last {
         return world.fail("C6", format!("n{index} stamped {stamp:?} after {last:?}"));
     }
-    let most = BEGIN_MS + world.now / 1000 + world.latest_start_ms.unsigned_abs() + READING_MS;
+    let most = BEGIN_MS + world.now / 1000 + world.latest_joining_ms.unsigned_abs() + READING_MS;
     if stamp.wall_ms() > most {
         world.fail(
             "C6",

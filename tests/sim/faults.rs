@@ -416,6 +416,7 @@ pub fn act(world: &mut World, act: Act) {
                 .trace
                 .note(world.now, "clock", index, 0, 0, format!("{off} ms"));
             world.hosts[index].clock.off_ms = off;
+            world.note_clocks();
             if off.unsigned_abs() > 60_000 {
                 world.reached.note(Rare::FarClock);
             }

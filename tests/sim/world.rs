@@ -98,8 +98,8 @@ pub struct World {
     queue: BinaryHeap<Reverse<Due>>,
     order: u64,
     pub hosts: Vec<Host>,
-    /// How far ahead the clock of a process was that started: stamps are no further ahead.
-    pub latest_start_ms: i64,
+    /// How far ahead any clock was while some node joined: stamps are no further ahead.
+    pub latest_joining_ms: i64,
     pub net: Network,
     pub clients: Vec<Client>,
     /// Since when clients ask no more.
@@ -130,7 +130,7 @@ impl World {
             queue: BinaryHeap::new(),
             order: 0,
             hosts: (0..plan.nodes).map(Host::new).collect(),
-            latest_start_ms: 0,
+            latest_joining_ms: 0,
             net: Network::new(plan.nodes, plan.weather, Draw::of(seed, "network")),
             clients: Vec::new(),
             closed: None,
@@ -375,13 +375,25 @@ impl World {
         self.net.dark[index] = false;
         self.paths_changed(index);
         let (plan, now) = (self.plan.clone(), self.now);
-        self.latest_start_ms = self.latest_start_ms.max(self.hosts[index].clock.off_ms);
         self.hosts[index].start(&plan, &seeds, now);
+        self.note_clocks();
         let epoch = self.hosts[index].epoch;
         self.call(index, |_, _| ());
         self.wake_keeper(index, now);
         let phase = self.draw.below(TICK.as_micros() as u64);
         self.after(phase, Event::Tick(index, epoch));
+    }
+
+    /// A node that joins may begin the cluster with what clocks say now.
+    pub fn note_clocks(&mut self) {
+        if self
+            .hosts
+            .iter()
+            .any(|host| host.engine.is_some() && !host.was_ready)
+        {
+            let ahead = self.hosts.iter().map(|host| host.clock.off_ms);
+            self.latest_joining_ms = ahead.fold(self.latest_joining_ms, i64::max);
+        }
     }
 
     /// The process of node `index` is killed; `dark`: its machine is off as well, and nobody says so.
