@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use limpet_host::config::Config;
 use limpet_host::proxy::{Proxy, Running};
+use socket2::{Domain, Socket, Type};
 
 use crate::client::Client;
 use crate::worker::Worker;
@@ -113,10 +114,14 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens. It is taken for as long as this process runs, so that no other program listens there
+/// meanwhile either.
 pub(crate) fn nobody() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    addr
 }
