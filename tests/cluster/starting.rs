@@ -135,7 +135,8 @@ async fn a_node_that_never_starts_without_a_table_waits_for_one_whichever_way_is
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_say_nothing_do_not_crowd_out_a_seeds_answer() {
     let site = Site::new("crowd", &[], &["r", "s"]);
-    let (s, mut r) = (site.start_core("s"), site.start_core("r"));
+    let (mut s, mut r) = (site.start_core("s"), site.start_core("r"));
+    s.ready(SOON).await;
     r.ready(SOON).await;
     fill(&s).await;
     has_all(&r).await;
