@@ -85,8 +85,9 @@ async fn seed_and_restarting_node(name: &str, timeout: &str) -> (Site, Core) {
     site.change("r", |plan| {
         plan.extra = format!("\n[replication]\nstate_transfer_timeout = \"{timeout}\"\n");
     });
-    let s = site.start_core("s");
+    let mut s = site.start_core("s");
     let mut r = site.start_core("r");
+    s.ready(SOON).await;
     r.ready(SOON).await;
     fill(&s).await;
     has_all(&r).await;
