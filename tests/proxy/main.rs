@@ -1,5 +1,6 @@
 //! Does limpet-host do the main job? The nine steps, through it.
 
+mod late_reports;
 #[path = "../scenario/nine_steps.rs"]
 mod nine_steps;
 

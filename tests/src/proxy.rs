@@ -30,6 +30,8 @@ pub struct HostPlan {
     pub listen: String,
     /// Its core, as `unix:/path` or `http://ip:port`.
     pub core: String,
+    /// `ip:port` of its metrics, where they are wanted.
+    pub admin: Option<String>,
     /// `config` of the router, as an inline table.
     pub router: String,
     /// `config` of the binder, as an inline table.
@@ -43,6 +45,7 @@ impl HostPlan {
         Self {
             listen: ports::free_addr(),
             core: core.to_owned(),
+            admin: None,
             router: "{}".into(),
             binder: "{}".into(),
         }
@@ -79,6 +82,9 @@ config = {}
 "#,
             self.listen, self.core, self.router, self.binder
         );
+        if let Some(admin) = &self.admin {
+            let _ = write!(text, "\n[admin]\nbind = \"{admin}\"\n");
+        }
         text
     }
 }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use super::Refused;
 use crate::base::clock::Now;
 use crate::base::id::SessionKey;
+use crate::engine::members::TIME_PRECISION_MS;
 use crate::engine::{Engine, Phase};
 use crate::session::Record;
 
@@ -18,11 +19,21 @@ impl Engine {
         self.find(key, now).ok()
     }
 
-    /// Whether the session of `key` was deleted after `since_ms` (milliseconds since 1970), be it begun again or not.
+    /// Whether the session of `key` was deleted after `since_ms` (this node's time, in milliseconds since 1970), be it
+    /// begun again or not. Members' times differ by some milliseconds: what another node deleted so shortly before counts
+    /// as deleted after.
     #[must_use]
     pub fn was_deleted_since(&self, key: &SessionKey, since_ms: u64) -> bool {
-        let record = self.table.get(key);
-        record.is_some_and(|record| record.lifecycle.deleted.wall_ms() > since_ms)
+        let Some(record) = self.table.get(key) else {
+            return false;
+        };
+        let deleted = record.lifecycle.deleted;
+        let error_ms = if deleted.node == self.config.node.tag() {
+            0
+        } else {
+            TIME_PRECISION_MS
+        };
+        deleted.wall_ms().saturating_add(error_ms) > since_ms
     }
 
     /// See [`Self::session`].

@@ -52,6 +52,29 @@ fn a_session_deleted_on_one_side_of_a_cut_is_gone_at_both_however_much_the_other
 }
 
 #[test]
+fn a_deletion_at_another_node_is_known_as_exactly_as_times_agree() {
+    let mut cluster = Cluster::of(&["a", "b"]);
+    cluster.patch("a", "S1", set("v", "1"));
+    cluster.run(Duration::from_secs(1));
+    let deleted = cluster
+        .at("a", |engine, now| engine.delete(&key("S1"), now))
+        .unwrap();
+    let deleted_ms = deleted.version.wall_ms();
+    cluster.run(Duration::from_secs(1));
+    cluster.patch("b", "S1", set("v", "of another session"));
+    let mut since = |at, since_ms| cluster.at(at, |engine, _| engine.was_deleted_since(&key("S1"), since_ms));
+    for at in ["a", "b"] {
+        assert!(since(at, deleted_ms - 1), "at {at}");
+        assert!(!since(at, deleted_ms + 20), "at {at}");
+    }
+    assert!(!since("a", deleted_ms), "its own stamp is exact");
+    assert!(
+        since("b", deleted_ms + 19),
+        "the times of two nodes differ a little"
+    );
+}
+
+#[test]
 fn whoever_knows_of_a_later_use_says_the_session_again_at_once() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.patch("a", "S1", idle(3000));

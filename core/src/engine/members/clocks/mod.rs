@@ -41,8 +41,9 @@ const SETTLED_AFTER: Duration = Duration::from_millis(500);
 const FIRST_WAITS: Duration = Duration::from_secs(1);
 /// A change of the wall clock by more than this is somebody setting it, in milliseconds.
 const SET_MS: i64 = 1000;
-/// Readings are no better than this, in milliseconds: what is nearer is not approached.
-const PRECISION_MS: u64 = 20;
+/// Readings are no better than this, in milliseconds: what is nearer is not approached. Times of members that agree differ
+/// by about as much.
+pub(in crate::engine) const TIME_PRECISION_MS: u64 = 20;
 /// By one part in so many of the time that passes the times of members are brought together,
 const TOGETHER_PART: i64 = 10;
 /// and brought to what wall clocks say. Idle lifetimes are off by as much meanwhile.
@@ -205,7 +206,7 @@ impl Clocks {
             return 0;
         };
         let by_ms = kept.time_ms.saturating_sub(self.time.offset_ms());
-        let is_off = by_ms.unsigned_abs() > PRECISION_MS;
+        let is_off = by_ms.unsigned_abs() > TIME_PRECISION_MS;
         let by_ms = if is_off { by_ms } else { 0 };
         self.time.step(by_ms);
         if by_ms.saturating_abs() > SET_MS {
@@ -323,7 +324,7 @@ impl Clocks {
             (rule::majority(walls, reach), WALL_PART),
         ] {
             if let Some(target) =
-                target.filter(|target| target.abs_diff(self.time.offset_ms()) > PRECISION_MS)
+                target.filter(|target| target.abs_diff(self.time.offset_ms()) > TIME_PRECISION_MS)
             {
                 self.time.slew(target, passed / part);
             }
