@@ -175,12 +175,8 @@ fn nodes_that_all_began_ahead_go_on_when_their_clocks_are_set_right() {
             assert_eq!(cluster.wall_problem(name), None, "{name}");
             cluster.write_everywhere(name, "S2", name);
         }
-        let now = cluster.now();
         cluster
-            .engines
-            .get_mut(&node("a"))
-            .unwrap()
-            .delete(&key("S1"), now)
+            .at("a", |engine, now| engine.delete(&key("S1"), now))
             .unwrap();
         cluster.run(Duration::from_secs(1));
         assert!(
@@ -334,12 +330,8 @@ fn a_node_whose_machine_was_halted_takes_the_time_again_and_brings_nothing_back(
     cluster.write_everywhere("a", "S2", "1");
     cluster.run(Duration::from_secs(6));
     cluster.part(&["a"], &["b", "c"]);
-    let now = cluster.now();
     cluster
-        .engines
-        .get_mut(&node("b"))
-        .unwrap()
-        .delete(&key("S1"), now)
+        .at("b", |engine, now| engine.delete(&key("S1"), now))
         .unwrap();
     // What was two hours for the others was no time for it.
     let halted = Duration::from_secs(7200);

@@ -53,12 +53,8 @@ fn both_sides_of_a_cut_keep_working_and_agree_afterwards() {
     cluster.patch("a", "kept", set("left", "1"));
     cluster.patch("b", "kept", set("right", "2"));
     cluster.patch("c", "new", set("v", "3"));
-    let now = cluster.now();
     cluster
-        .engines
-        .get_mut(&node("b"))
-        .unwrap()
-        .delete(&key("ended"), now)
+        .at("b", |engine, now| engine.delete(&key("ended"), now))
         .unwrap();
     cluster.run(Duration::from_secs(5));
     assert_eq!(
@@ -178,12 +174,8 @@ fn a_session_made_again_under_its_old_id_has_none_of_its_old_attributes() {
     let mut cluster = Cluster::of(&["a", "b"]);
     cluster.patch("a", "S1", set("secret", "of the first user"));
     cluster.settle();
-    let now = cluster.now();
     cluster
-        .engines
-        .get_mut(&node("a"))
-        .unwrap()
-        .delete(&key("S1"), now)
+        .at("a", |engine, now| engine.delete(&key("S1"), now))
         .unwrap();
     cluster.patch("a", "S1", set("v", "of the second"));
     cluster.settle();
