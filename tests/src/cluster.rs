@@ -112,7 +112,13 @@ impl Site {
     /// through the unix socket, which is reached whatever becomes of the network.
     #[must_use]
     pub fn apart(name: &str, ids: &[&str]) -> Self {
-        let network = Network::new(ids);
+        Self::apart_with(name, ids, &[])
+    }
+
+    /// The same, with namespaces for `others` who are no nodes.
+    #[must_use]
+    pub fn apart_with(name: &str, ids: &[&str], others: &[&str]) -> Self {
+        let network = Network::new(&[ids, others].concat());
         let scratch = Scratch::new(name);
         let pki = Pki::init(scratch.path(), name);
         let plan = |id: &&str| {
@@ -235,7 +241,7 @@ seeds = [{seeds}]
         let node = self.node(id).clone();
         let file = self.scratch.join(&format!("{id}.toml"));
         fs::write(&file, self.toml(id)).expect("a configuration in the test's directory");
-        let mut command = self.command(id);
+        let mut command = self.command(id, "limpet-core");
         command.args(["run", "--config"]).arg(&file);
         for (name, value) in &node.env {
             command.env(name, value);
@@ -248,8 +254,8 @@ seeds = [{seeds}]
         Core { node, api, process }
     }
 
-    fn command(&self, id: &str) -> Command {
-        let program = programs::ours("limpet-core");
+    fn command(&self, id: &str, program: &str) -> Command {
+        let program = programs::ours(program);
         match &self.network {
             Some(network) => network.command(id, &program),
             None => Command::new(program),
@@ -271,7 +277,8 @@ seeds = [{seeds}]
             .worker
             .as_ref()
             .unwrap_or_else(|| panic!("{id} has no worker"));
-        Worker::start(plan, &node.socket_url(), self.scratch.path())
+        let command = self.command(id, "demo-worker");
+        Worker::start_by(command, plan, &node.socket_url(), self.scratch.path())
     }
 }
 

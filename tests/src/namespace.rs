@@ -11,12 +11,14 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Names of our namespaces begin so; the process that made them follows.
 const PREFIX: &str = "limpet-";
@@ -88,26 +90,35 @@ impl Network {
         inside(&self.namespace(self.index(node)), program)
     }
 
+    /// Moves the calling thread to `node`: what it and the threads that it starts from then on connect to and listen on
+    /// is in that namespace. Files and processes are as before.
+    ///
+    /// # Panics
+    /// When it may not.
+    pub fn enter(&self, node: &str) {
+        let path = Path::new(NAMESPACES).join(self.namespace(self.index(node)));
+        let namespace = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .unwrap_or_else(|e| panic!("cannot enter {}: {e}", path.display()));
+    }
+
     /// Swallows every packet that one of `from` sends to one of `to`. One direction, and nobody is told.
     pub fn silence(&self, from: &[&str], to: &[&str]) {
-        let mut plan = String::new();
-        for (a, b) in pairs(from, to) {
-            let _ = writeln!(
-                plan,
-                "rule add from {} to {} blackhole",
-                self.addr(a),
-                self.addr(b)
-            );
-        }
-        ip(&["-n", &self.router()], &plan);
+        self.silence_pairs(&pairs(from, to).collect::<Vec<_>>(), false);
     }
 
     /// Swallows every packet that one of `from` sends to the port 4000 of one of `to`: it cannot dial, and is dialled.
     pub fn silence_dials(&self, from: &[&str], to: &[&str]) {
+        self.silence_pairs(&pairs(from, to).collect::<Vec<_>>(), true);
+    }
+
+    /// [`Network::silence`], or with `dials` [`Network::silence_dials`], for each pair of a sender and a receiver.
+    pub fn silence_pairs(&self, pairs: &[(&str, &str)], dials: bool) {
+        let what = if dials { "ipproto tcp dport 4000 " } else { "" };
         let mut plan = String::new();
-        for (a, b) in pairs(from, to) {
-            let (a, b) = (self.addr(a), self.addr(b));
-            let _ = writeln!(plan, "rule add from {a} to {b} ipproto tcp dport 4000 blackhole");
+        for (from, to) in pairs {
+            let (from, to) = (self.addr(from), self.addr(to));
+            let _ = writeln!(plan, "rule add from {from} to {to} {what}blackhole");
         }
         ip(&["-n", &self.router()], &plan);
     }

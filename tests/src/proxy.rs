@@ -92,21 +92,22 @@ config = {}
 impl Proxy {
     /// Starts limpet-host and waits until it listens.
     pub async fn host(plan: &HostPlan, scratch: &Scratch) -> Self {
-        let file = scratch.join("limpet-host.toml");
-        fs::write(&file, plan.toml()).expect("a configuration in the test's directory");
-        let process = Process::start(
-            "limpet-host",
-            scratch.path(),
-            Command::new(programs::ours("limpet-host"))
-                .args(["run", "--config"])
-                .arg(&file),
-        );
-        let mut proxy = Self {
-            addr: Address::Tcp(plan.listen.clone()),
-            process,
-        };
+        let command = Command::new(programs::ours("limpet-host"));
+        let mut proxy = Self::host_as("limpet-host", command, plan, scratch);
         proxy.listens().await;
         proxy
+    }
+
+    /// Starts limpet-host by `command`, with its files under this name, and waits for nothing.
+    #[must_use]
+    pub fn host_as(name: &str, mut command: Command, plan: &HostPlan, scratch: &Scratch) -> Self {
+        let file = scratch.join(&format!("{name}.toml"));
+        fs::write(&file, plan.toml()).expect("a configuration in the test's directory");
+        command.args(["run", "--config"]).arg(&file);
+        Self {
+            addr: Address::Tcp(plan.listen.clone()),
+            process: Process::start(name, scratch.path(), &mut command),
+        }
     }
 
     /// Waits until the port is open.

@@ -10,6 +10,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
+    kept: bool,
 }
 
 impl Scratch {
@@ -19,12 +20,18 @@ impl Scratch {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("limpet-{what}-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap_or_else(|e| panic!("cannot create {}: {e}", path.display()));
-        Self { path }
+        Self { path, kept: false }
     }
 
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves it behind for a look; where it is.
+    pub fn keep(&mut self) -> &Path {
+        self.kept = true;
         &self.path
     }
 
@@ -39,7 +46,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("kept for a look: {}", self.path.display());
-        } else {
+        } else if !self.kept {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }

@@ -28,10 +28,16 @@ impl Worker {
     /// Starts it with its core at `core` (`unix:/path` or `http://ip:port`).
     #[must_use]
     pub fn start(plan: &WorkerPlan, core: &str, dir: &Path) -> Self {
+        Self::start_by(Command::new(programs::ours("demo-worker")), plan, core, dir)
+    }
+
+    /// The same by `command`, which may put it into another network.
+    #[must_use]
+    pub fn start_by(mut command: Command, plan: &WorkerPlan, core: &str, dir: &Path) -> Self {
         let process = Process::start(
             &format!("worker-{}", plan.route),
             dir,
-            Command::new(programs::ours("demo-worker")).args([
+            command.args([
                 "--listen",
                 &plan.addr,
                 "--core",

@@ -22,6 +22,10 @@ use crate::query;
 use crate::sessions::{Attributes, Sessions, fresh_id};
 
 const COOKIE: &str = "JSESSIONID";
+/// The header that says how many nodes were known to hold the change when the answer left; 0 where nothing changed.
+const COPIES: &str = "x-copies";
+/// The header that says what the session is: `fresh`, `known` or `renamed`.
+const SESSION: &str = "x-session";
 /// The largest form that is read; a larger one is answered 413.
 const FORM_MAX: usize = 64 * 1024;
 /// The longest `/slow`.
@@ -38,8 +42,15 @@ pub(crate) struct App {
 /// The session of one request.
 struct Visit {
     id: String,
+    life: Option<String>,
     attributes: Attributes,
     fresh: bool,
+}
+
+impl Visit {
+    fn state(&self) -> &'static str {
+        if self.fresh { "fresh" } else { "known" }
+    }
 }
 
 impl App {
@@ -55,6 +66,7 @@ impl App {
             "/healthz" => Ok(text(StatusCode::OK, "text/plain", "ok\n")),
             "/echo" => Ok(echo(&request)),
             "/set" => self.set(request).await,
+            "/login" => self.login(&request).await,
             "/logout" => self.logout(&request).await,
             "/headers/visit" => self.visit_by_headers(&request).await,
             "/headers/logout" => Ok(logout_by_headers()),
@@ -82,17 +94,19 @@ impl App {
     /// never adopted.
     async fn find(&self, headers: &HeaderMap) -> io::Result<Visit> {
         if let Some(id) = header(headers, names::SESSION_ID)
-            && let Some(attributes) = self.sessions.load(&id).await?
+            && let Some(stored) = self.sessions.load(&id).await?
         {
             return Ok(Visit {
                 id,
-                attributes,
+                life: stored.life,
+                attributes: stored.attributes,
                 fresh: false,
             });
         }
         let attributes = [("created".to_owned(), now_text().into_bytes())].into();
         Ok(Visit {
             id: fresh_id()?,
+            life: None,
             attributes,
             fresh: true,
         })
@@ -109,10 +123,18 @@ impl App {
             changed.clone_from(&visit.attributes);
         }
         let max_inactive = query::value(request.uri().query(), "max_inactive");
-        self.sessions
-            .save(&visit.id, &changed, max_inactive.as_deref())
+        let copies = self
+            .sessions
+            .save(
+                &visit.id,
+                visit.life.as_deref(),
+                &changed,
+                max_inactive.as_deref(),
+            )
             .await?;
-        Ok(self.show(&visit, visits, request.headers(), as_json))
+        let mut answer = self.show(&visit, visits, request.headers(), as_json);
+        add(&mut answer, COPIES, &copies.to_string());
+        Ok(answer)
     }
 
     fn show(&self, visit: &Visit, visits: u64, headers: &HeaderMap, as_json: bool) -> Answer {
@@ -135,6 +157,7 @@ impl App {
         } else {
             text(StatusCode::OK, "text/html; charset=utf-8", &page.html())
         };
+        add(&mut answer, SESSION, visit.state());
         if visit.fresh {
             self.hand_out(&mut answer, &visit.id);
         }
@@ -172,25 +195,48 @@ impl App {
         if let Some(name) = field("name").filter(|name| !name.is_empty()) {
             changed.insert(name, field("value").unwrap_or_default().into_bytes());
         }
-        self.sessions.save(&visit.id, &changed, None).await?;
+        let copies = self
+            .sessions
+            .save(&visit.id, visit.life.as_deref(), &changed, None)
+            .await?;
         let mut answer = text(StatusCode::SEE_OTHER, "text/plain", "");
         add(&mut answer, LOCATION.as_str(), "/");
+        add(&mut answer, SESSION, visit.state());
+        add(&mut answer, COPIES, &copies.to_string());
         if visit.fresh {
             self.hand_out(&mut answer, &visit.id);
         }
         Ok(answer)
     }
 
+    /// The session gets another id, as at every login: whoever planted the old one is left without.
+    async fn login(&self, request: &Request<Incoming>) -> io::Result<Answer> {
+        let visit = self.find(request.headers()).await?;
+        if visit.fresh {
+            return self.visit(request, true).await;
+        }
+        let to = fresh_id()?;
+        let copies = self.sessions.rename(&visit.id, &to).await?;
+        let mut answer = text(StatusCode::SEE_OTHER, "text/plain", "");
+        add(&mut answer, LOCATION.as_str(), "/");
+        add(&mut answer, SESSION, "renamed");
+        add(&mut answer, COPIES, &copies.to_string());
+        self.hand_out(&mut answer, &to);
+        Ok(answer)
+    }
+
     async fn logout(&self, request: &Request<Incoming>) -> io::Result<Answer> {
         let visit = self.find(request.headers()).await?;
-        if !visit.fresh {
-            self.sessions.delete(&visit.id).await?;
-        }
+        let copies = match visit.fresh {
+            true => 0,
+            false => self.sessions.delete(&visit.id).await?,
+        };
         let mut answer = text(
             StatusCode::OK,
             "text/html; charset=utf-8",
             "<p>Ended. <a href=\"/\">Start again</a></p>",
         );
+        add(&mut answer, COPIES, &copies.to_string());
         add(
             &mut answer,
             SET_COOKIE.as_str(),

@@ -23,6 +23,14 @@ pub(crate) struct Sessions {
 /// Attributes by name.
 pub(crate) type Attributes = BTreeMap<String, Vec<u8>>;
 
+/// A session as the core gave it.
+pub(crate) struct Stored {
+    /// Its attributes.
+    pub(crate) attributes: Attributes,
+    /// Its life, which a change names so that it never begins a session that ended meanwhile anew.
+    pub(crate) life: Option<String>,
+}
+
 impl Sessions {
     pub(crate) fn new(core: Address, route: &str, ack: &str) -> Self {
         Self {
@@ -32,8 +40,8 @@ impl Sessions {
         }
     }
 
-    /// The attributes of a session, or `None` where the core knows none by this id.
-    pub(crate) async fn load(&self, id: &str) -> io::Result<Option<Attributes>> {
+    /// A session, or `None` where the core knows none by this id.
+    pub(crate) async fn load(&self, id: &str) -> io::Result<Option<Stored>> {
         if !well_formed(id) {
             return Ok(None);
         }
@@ -47,16 +55,21 @@ impl Sessions {
             .flatten();
         let decoded = attributes
             .filter_map(|(name, value)| Some((name.clone(), STANDARD.decode(value.as_str()?).ok()?)));
-        Ok(Some(decoded.collect()))
+        Ok(Some(Stored {
+            attributes: decoded.collect(),
+            life: session.get("life").and_then(Value::as_str).map(str::to_owned),
+        }))
     }
 
-    /// Sets attributes, and the idle lifetime where one is given; the session is then bound to this worker.
+    /// Sets attributes, and the idle lifetime where one is given; the session is then bound to this worker. With a life,
+    /// only if the session still has it. Says how many nodes are known to hold the change.
     pub(crate) async fn save(
         &self,
         id: &str,
+        life: Option<&str>,
         set: &Attributes,
         max_inactive: Option<&str>,
-    ) -> io::Result<()> {
+    ) -> io::Result<u64> {
         let set: serde_json::Map<_, _> = set
             .iter()
             .map(|(name, value)| (name.clone(), encoded(value)))
@@ -65,11 +78,25 @@ impl Sessions {
         if let (Some(limit), Some(change)) = (max_inactive, change.as_object_mut()) {
             change.insert("max_inactive".to_owned(), json!(limit));
         }
-        self.api.patch(APP, id, &self.ack, &change).await.map(drop)
+        let condition = life.map_or(String::new(), |life| format!("&if=life:{life}"));
+        let ack = format!("{}{condition}", self.ack);
+        let answer = self.api.patch(APP, id, &ack, &change).await?;
+        Ok(copies(&answer))
     }
 
-    /// Ends a session.
-    pub(crate) async fn delete(&self, id: &str) -> io::Result<()> {
+    /// Gives a session another id, as at every login (session fixation). Says how many nodes are known to hold the change.
+    pub(crate) async fn rename(&self, id: &str, to: &str) -> io::Result<u64> {
+        let path = format!("/v1/sessions/{APP}/{id}/rename?ack={}", self.ack);
+        let body = json!({ "to": to }).to_string();
+        let response = self.api.call("POST", &path, body.as_bytes()).await?;
+        match response.status {
+            200 => Ok(copies(&response.json())),
+            status => Err(io::Error::other(format!("{status} {}", response.text()))),
+        }
+    }
+
+    /// Ends a session. Says how many nodes are known to hold the change; none where there was no such session.
+    pub(crate) async fn delete(&self, id: &str) -> io::Result<u64> {
         let response = self
             .api
             .call(
@@ -79,10 +106,15 @@ impl Sessions {
             )
             .await?;
         match response.status {
-            200 | 204 | 404 => Ok(()),
+            200 | 204 => Ok(copies(&response.json())),
+            404 => Ok(0),
             status => Err(io::Error::other(format!("{status} {}", response.text()))),
         }
     }
+}
+
+fn copies(answer: &Value) -> u64 {
+    answer.get("copies").and_then(Value::as_u64).unwrap_or(1)
 }
 
 /// A new id nobody can guess: 16 random bytes in hexadecimal digits.
