@@ -7,6 +7,10 @@
 //! If both may have, the one of the smaller group does. Until that is settled nothing the other sends of sessions is
 //! applied.
 //!
+//! A tombstone that nobody has forgotten yet when two nodes meet is passed on by repair, which takes a while. So a node
+//! that came back, or is joining, *catches up*: meanwhile the others keep the tombstones it may lack, and an absence
+//! that begins again before it is done counts from when the one before began.
+//!
 //! This value decides who begins again. [`super::Members::begin_again`] and the engine do it.
 
 use std::cmp::Reverse;
@@ -30,6 +34,17 @@ struct Absence {
     /// When the memory of the node began, by its own account, in milliseconds since 1970.
     memory_since_ms: u64,
     trust: Trust,
+    catch_up: Option<CatchUp>,
+}
+
+/// A node that is trusted and may still lack tombstones: it came back a moment ago, or is joining.
+#[derive(Debug, Clone, Copy)]
+struct CatchUp {
+    /// It may lack those of sessions that were deleted after this moment, in milliseconds since 1970; 0 for all, while it
+    /// joins.
+    since_ms: u64,
+    /// When repair has brought them.
+    until: Duration,
 }
 
 /// Whether what a node sends of sessions is applied.
@@ -67,13 +82,25 @@ pub(super) enum Verdict {
     BeginAgain,
 }
 
+/// What absences are judged by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AbsenceLimits {
+    /// How long tombstones are kept.
+    pub(super) tombstone_life: Duration,
+    /// How far apart the times of two nodes may be.
+    pub(super) max_skew: Duration,
+    /// How long repair takes to bring a node what it missed.
+    pub(super) catch_up: Duration,
+}
+
 /// The absences of all nodes this node has met. See the module page.
 #[derive(Debug)]
 pub(super) struct Absences {
     node: NodeId,
-    tombstone_life: Duration,
-    max_skew: Duration,
+    limits: AbsenceLimits,
     with: BTreeMap<NodeId, Absence>,
+    /// When the last node that catches up has done so.
+    catch_ups_until: Duration,
     /// Up to this moment tombstones were forgotten, in milliseconds since 1970; 0 for none.
     forgotten_until_ms: u64,
     /// When time last passed, to notice that this process stood still.
@@ -89,17 +116,12 @@ pub(super) struct Absences {
 
 impl Absences {
     /// A node whose memory begins at `memory_since_ms`.
-    pub(super) const fn new(
-        node: NodeId,
-        tombstone_life: Duration,
-        max_skew: Duration,
-        memory_since_ms: u64,
-    ) -> Self {
+    pub(super) const fn new(node: NodeId, limits: AbsenceLimits, memory_since_ms: u64) -> Self {
         Self {
             node,
-            tombstone_life,
-            max_skew,
+            limits,
             with: BTreeMap::new(),
+            catch_ups_until: Duration::ZERO,
             forgotten_until_ms: 0,
             ticked: None,
             was_paused: false,
@@ -111,7 +133,7 @@ impl Absences {
     /// The same node with an empty memory, which begins now and later than its last.
     pub(super) fn begin_again(&self, time_ms: u64, joining: bool) -> Self {
         // A memory that began on another time than the cluster's is no bound for one that begins on that.
-        let is_near = self.memory_since_ms.saturating_sub(time_ms) <= ms(self.max_skew);
+        let is_near = self.memory_since_ms.saturating_sub(time_ms) <= ms(self.limits.max_skew);
         let later = if is_near {
             self.memory_since_ms.saturating_add(1)
         } else {
@@ -120,12 +142,7 @@ impl Absences {
         let memory_since_ms = time_ms.max(later);
         Self {
             began_again: joining,
-            ..Self::new(
-                self.node.clone(),
-                self.tombstone_life,
-                self.max_skew,
-                memory_since_ms,
-            )
+            ..Self::new(self.node.clone(), self.limits, memory_since_ms)
         }
     }
 
@@ -170,13 +187,40 @@ impl Absences {
         self.forgotten_until_ms = self.forgotten_until_ms.max(deleted_ms);
     }
 
-    /// `node` is no member any more; it has been away since `since_ms`, or it left.
-    pub(super) fn note_down(&mut self, node: &NodeId, left: bool, since_ms: u64) {
-        if left {
-            self.with.remove(node);
-        } else if self.trust(node) == Some(Trust::Trusted) {
-            self.set(node, Trust::Away(since_ms));
+    /// `node` is no member any more, and has been away since `since_ms`. One that left is to be forgotten instead.
+    pub(super) fn note_down(&mut self, node: &NodeId, since_ms: u64, now: Duration) {
+        if let Some(absence) = self.with.get_mut(node)
+            && absence.trust == Trust::Trusted
+        {
+            let catch_up = absence.catch_up.take();
+            let before = catch_up.filter(|catch_up| now < catch_up.until && catch_up.since_ms > 0);
+            let since_ms = before.map_or(since_ms, |before| before.since_ms.min(since_ms));
+            absence.trust = Trust::Away(since_ms);
         }
+    }
+
+    /// `node` came back and may lack tombstones of sessions deleted after `since_ms`, or all of them while it joins, for
+    /// which that is 0.
+    pub(super) fn note_catch_up(&mut self, node: &NodeId, since_ms: u64, now: Duration) {
+        let until = now + self.limits.catch_up;
+        if let Some(absence) = self.with.get_mut(node) {
+            let before = absence.catch_up.filter(|before| now < before.until);
+            let since_ms = before.map_or(since_ms, |before| before.since_ms.min(since_ms));
+            absence.catch_up = Some(CatchUp { since_ms, until });
+            self.catch_ups_until = until;
+        }
+    }
+
+    /// How long a node that catches up may still lack the tombstone of a session that was deleted at `deleted_ms`.
+    pub(super) fn tombstone_lacked_for(&self, deleted_ms: u64, now: Duration) -> Option<Duration> {
+        if now >= self.catch_ups_until {
+            return None;
+        }
+        let skew_ms = ms(self.limits.max_skew);
+        let nodes = self.with.values().filter_map(|absence| absence.catch_up);
+        let lacking =
+            nodes.filter(|node| now < node.until && deleted_ms.saturating_add(skew_ms) >= node.since_ms);
+        lacking.map(|node| node.until.saturating_sub(now)).max()
     }
 
     /// Time passes. Returns for how long this process stood still, if that was for half of the life of tombstones or
@@ -184,7 +228,7 @@ impl Absences {
     pub(super) fn note_time(&mut self, now: Duration) -> Option<Duration> {
         let last = self.ticked.replace(now).unwrap_or(now);
         let stood = now.saturating_sub(last);
-        let is_long = stood >= self.tombstone_life / 2;
+        let is_long = stood >= self.limits.tombstone_life / 2;
         self.was_paused |= is_long;
         is_long.then_some(stood)
     }
@@ -267,6 +311,7 @@ impl Absences {
             Absence {
                 memory_since_ms,
                 trust,
+                catch_up: None,
             },
         );
         away
@@ -294,7 +339,7 @@ impl Absences {
             return Verdict::Trusted;
         }
         let nothing_to_lose = *own.phase != Phase::Ready || !announce.ready;
-        let skew_ms = ms(self.max_skew);
+        let skew_ms = ms(self.limits.max_skew);
         let missed_a_tombstone = |forgot: u64| forgot > 0 && forgot.saturating_add(skew_ms) >= away;
         let here = missed_a_tombstone(announce.forgotten_until_ms);
         let there = missed_a_tombstone(self.forgotten_until_ms);
@@ -310,6 +355,7 @@ impl Absences {
             Verdict::BeginAgain
         } else if nothing_to_lose || !(here || there) {
             self.set(node, Trust::Trusted);
+            self.note_catch_up(node, away, now);
             self.was_paused = false;
             Verdict::Trusted
         } else if yields {

@@ -1,5 +1,7 @@
 //! Announcements: what nodes tell each other of themselves, and what follows for the members that send them.
 
+use std::time::Duration;
+
 use super::absence::{OwnStatus, Verdict};
 use super::{Members, MembersOutput, ms};
 use crate::base::clock::Now;
@@ -62,6 +64,10 @@ impl Members {
             return Announced::Unknown;
         };
         let became_ready = announce.ready && !member.ready;
+        if became_ready || !(announce.ready || announce.leaving) {
+            // What it gets from others may be without an end that is known here.
+            absences.note_catch_up(node, 0, now.mono);
+        }
         member.ready = announce.ready;
         member.leaving = announce.leaving;
         Announced::Recorded { became_ready }
@@ -83,6 +89,20 @@ impl Members {
         self.absences.note_forgotten_tombstone(deleted_ms);
     }
 
+    /// How long a node that came back, or is joining, may still lack the tombstone of a session that was deleted at
+    /// `deleted_ms`; `None` when none does.
+    #[must_use]
+    pub fn tombstone_lacked_for(&self, deleted_ms: u64, now: Now) -> Option<Duration> {
+        self.absences.tombstone_lacked_for(deleted_ms, now.mono)
+    }
+
+    /// `node` is gone and did not leave: it may have been silent for a while already.
+    pub(super) fn note_lost(&mut self, node: &NodeId, now: Now) {
+        let silent = ms(self.config.swim.drop_time);
+        let since_ms = self.clocks.time_ms(now).saturating_sub(silent);
+        self.absences.note_down(node, since_ms, now.mono);
+    }
+
     /// Time passes, as every call notes that may be the first after this process stood still: then it was away from
     /// everybody, and its links are made anew.
     pub fn note_time(&mut self, now: Now) {
@@ -93,7 +113,7 @@ impl Members {
         let since = self.clocks.time_ms(now).saturating_sub(ms(stood));
         for (node, member) in self.roster.iter() {
             if !member.is_gone() {
-                self.absences.note_down(node, false, since);
+                self.absences.note_down(node, since, now.mono);
                 self.outputs.push(MembersOutput::CloseLink(node.clone()));
             }
         }

@@ -56,6 +56,10 @@ impl Members {
         // name, it refutes its failure, and then silence decides.
         let counts = refused && member.active && std::mem::take(&mut member.refusal_counts);
         let identity = member.identity.clone();
+        if was_linked && !member.active && !member.leaving {
+            // SWIM does not count it as a member, so it will not report that it is gone.
+            self.note_lost(node, now);
+        }
         if was_linked {
             for pending in self.suspicions.take_pending_about(node) {
                 self.reply(pending.to, node, pending.incarnation, false);

@@ -62,6 +62,8 @@ pub struct MembersConfig {
     pub clocks: ClockLimits,
     /// How long tombstones are kept.
     pub tombstone_life: Duration,
+    /// How often tables are compared.
+    pub repair_interval: Duration,
     /// Seeds the choices of SWIM.
     pub seed: u64,
 }
@@ -75,6 +77,7 @@ impl From<&EngineConfig> for MembersConfig {
             swim: config.swim,
             clocks: config.clocks,
             tombstone_life: config.tombstone_life,
+            repair_interval: config.repair_interval,
             seed: config.seed,
         }
     }
@@ -103,9 +106,12 @@ impl Members {
     /// A node that starts now and knows of nobody.
     #[must_use]
     pub fn new(config: MembersConfig, now: Now) -> Self {
-        let max_skew = config.clocks.max_skew;
-        let absences =
-            absence::Absences::new(config.node.clone(), config.tombstone_life, max_skew, now.wall_ms);
+        let limits = absence::AbsenceLimits {
+            tombstone_life: config.tombstone_life,
+            max_skew: config.clocks.max_skew,
+            catch_up: 2 * config.repair_interval,
+        };
+        let absences = absence::Absences::new(config.node.clone(), limits, now.wall_ms);
         let scale = config.node.tag() ^ config.seed.rotate_left(32) ^ now.wall_ms;
         let clocks = clocks::Clocks::new(config.clocks, scale, now);
         Self::with(config, absences, clocks, now)

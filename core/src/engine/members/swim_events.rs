@@ -249,9 +249,11 @@ impl Members {
         member.since = now.mono;
         let left = member.leaving;
         tracing::warn!(peer = %node, left, "member down");
-        let silent = super::ms(self.config.swim.drop_time);
-        let since_ms = self.clocks.time_ms(now).saturating_sub(silent);
-        self.absences.note_down(&node, left, since_ms);
+        if left {
+            self.absences.forget(&node);
+        } else {
+            self.note_lost(&node, now);
+        }
         self.suspicions.clear(&node);
         self.outputs.push(MembersOutput::Down { node, left });
     }

@@ -163,10 +163,11 @@ impl Engine {
                 continue;
             }
             let Some(last) = record.last_touch else {
-                if now.mono < self.expiry.forgets_from {
-                    // A node that lacks it gets it by repair, which needs a ready node.
+                if let Some(at) = self.keeps_tombstone_until(record, look, now) {
                     if lasting {
-                        self.expiry.deadlines.add(idle_ms + LOOK_LATER_MS, key);
+                        self.expiry.deadlines.add(at, key);
+                    } else {
+                        self.expiry.deadlines.add_once(at, key);
                     }
                     continue;
                 }
@@ -188,6 +189,23 @@ impl Engine {
                 self.expiry.deadlines.add(at.max(idle_ms + LOOK_LATER_MS), key);
             }
         }
+    }
+
+    /// Until when a tombstone that was due to be forgotten at `due_ms` is kept all the same, in milliseconds since 1970:
+    /// a node that lacks it gets it by repair, which needs a ready node. Nodes that come and go do not prolong its life by
+    /// more than that life.
+    fn keeps_tombstone_until(&self, record: &Record, due_ms: u64, now: Now) -> Option<u64> {
+        let time_ms = self.members.time_ms(now);
+        if now.mono < self.expiry.forgets_from {
+            return Some(time_ms + LOOK_LATER_MS);
+        }
+        if record.lifecycle.deleted == Stamp::ZERO {
+            return None; // an idle session that comes back is found idle again
+        }
+        let deleted_ms = record.lifecycle.deleted.wall_ms();
+        let lacked = self.members.tombstone_lacked_for(deleted_ms, now)?;
+        let last_ms = due_ms.saturating_add(ms(self.config.tombstone_life));
+        Some(last_ms.min(time_ms + ms(lacked))).filter(|until| *until > time_ms)
     }
 
     /// `node` found a session idle since a touch that was not the last: it is told the whole session again.

@@ -5,14 +5,20 @@ use super::*;
 const SECOND: u64 = 1000;
 /// When the memory of this node began.
 const BORN: u64 = 1_000 * SECOND;
+/// How long repair takes.
+const CATCH_UP: Duration = Duration::from_secs(10);
 
 fn id(name: &str) -> NodeId {
     NodeId::parse(name).unwrap()
 }
 
 fn absences() -> Absences {
-    let (life, skew) = (Duration::from_secs(60), Duration::from_secs(5));
-    Absences::new(id("m"), life, skew, BORN)
+    let limits = AbsenceLimits {
+        tombstone_life: Duration::from_secs(60),
+        max_skew: Duration::from_secs(5),
+        catch_up: CATCH_UP,
+    };
+    Absences::new(id("m"), limits, BORN)
 }
 
 /// What a ready node of a group of three announces whose memory began with this node's, and that has met it.
@@ -56,7 +62,7 @@ fn met_and_away(since_ms: u64) -> Absences {
     };
     assert_eq!(verdict(&mut absences, "b", &met, READY), Verdict::Trusted);
     assert!(absences.trusts(&id("b"), Duration::ZERO));
-    absences.note_down(&id("b"), false, since_ms);
+    absences.note_down(&id("b"), since_ms, Duration::ZERO);
     assert!(!absences.trusts(&id("b"), Duration::ZERO));
     absences
 }
@@ -172,7 +178,7 @@ fn a_node_begins_again_once_while_it_joins() {
     let mut again = absences.begin_again(BORN, true);
     assert_eq!(again.memory_since_ms, BORN + 1, "later than the memory before");
     assert_eq!(verdict(&mut again, "b", &donor, JOINING), Verdict::Trusted);
-    again.note_down(&id("b"), false, since);
+    again.note_down(&id("b"), since, Duration::ZERO);
     assert_eq!(verdict(&mut again, "b", &donor, JOINING), Verdict::Trusted);
 }
 
@@ -185,7 +191,7 @@ fn a_node_that_is_without_most_of_its_cluster_counts_as_away_from_one_it_never_m
             ..announce()
         };
         verdict(&mut absences, name, &met, READY);
-        absences.note_down(&id(name), false, BORN + SECOND);
+        absences.note_down(&id(name), BORN + SECOND, Duration::ZERO);
     }
     let mut own = announce();
     absences.complete(&mut own, &id("new"), 1);
@@ -196,16 +202,10 @@ fn a_node_that_is_without_most_of_its_cluster_counts_as_away_from_one_it_never_m
 
 #[test]
 fn a_node_that_left_or_was_forgotten_counts_as_never_met() {
-    for left in [true, false] {
-        let mut absences = met_and_away(BORN + SECOND);
-        if left {
-            absences.note_down(&id("b"), true, BORN + SECOND);
-        } else {
-            absences.forget(&id("b"));
-        }
-        assert_eq!(absences.len(), 0);
-        assert!(absences.trusts(&id("b"), Duration::ZERO));
-    }
+    let mut absences = met_and_away(BORN + SECOND);
+    absences.forget(&id("b"));
+    assert_eq!(absences.len(), 0);
+    assert!(absences.trusts(&id("b"), Duration::ZERO));
 }
 
 #[test]
@@ -217,4 +217,63 @@ fn absences_are_kept_of_so_many_nodes_and_members_are_tracked_whoever_came_befor
         assert!(absences.with.contains_key(&id(&name)), "{name} is not tracked");
         assert!(absences.len() <= KEPT_MAX);
     }
+}
+
+#[test]
+fn tombstones_that_a_node_missed_are_kept_until_repair_has_brought_them() {
+    let since = BORN + 100 * SECOND;
+    let mut absences = met_and_away(since);
+    let lacked = |absences: &Absences, deleted_ms, at| absences.tombstone_lacked_for(deleted_ms, at);
+    assert_eq!(
+        lacked(&absences, since, Duration::ZERO),
+        None,
+        "nobody catches up"
+    );
+    assert_eq!(verdict(&mut absences, "b", &back(0, 3), READY), Verdict::Trusted);
+    assert_eq!(lacked(&absences, since, Duration::ZERO), Some(CATCH_UP));
+    let second = Duration::from_secs(1);
+    assert_eq!(
+        lacked(&absences, since - 5 * SECOND, second),
+        Some(CATCH_UP - second)
+    );
+    assert_eq!(
+        lacked(&absences, since - 6 * SECOND, second),
+        None,
+        "it had that one"
+    );
+    assert_eq!(lacked(&absences, since, CATCH_UP), None);
+}
+
+#[test]
+fn a_node_that_goes_while_it_catches_up_has_been_away_since_the_time_before() {
+    let since = BORN + 100 * SECOND;
+    for (goes_after, expected) in [(CATCH_UP / 2, since), (CATCH_UP, since + 50 * SECOND)] {
+        let mut absences = met_and_away(since);
+        verdict(&mut absences, "b", &back(0, 3), READY);
+        absences.note_down(&id("b"), since + 50 * SECOND, goes_after);
+        let mut own = announce();
+        absences.complete(&mut own, &id("b"), 3);
+        assert_eq!(own.receiver_lost_since_ms, expected);
+        assert_eq!(
+            absences.tombstone_lacked_for(u64::MAX, goes_after),
+            None,
+            "it is gone"
+        );
+    }
+}
+
+#[test]
+fn a_joining_node_may_lack_any_tombstone_and_its_absence_begins_when_it_goes() {
+    let mut absences = absences();
+    let joining = Announce {
+        ready: false,
+        ..back(0, 3)
+    };
+    verdict(&mut absences, "b", &joining, READY);
+    absences.note_catch_up(&id("b"), 0, Duration::ZERO);
+    assert_eq!(absences.tombstone_lacked_for(1, Duration::ZERO), Some(CATCH_UP));
+    absences.note_down(&id("b"), BORN + SECOND, Duration::ZERO);
+    let mut own = announce();
+    absences.complete(&mut own, &id("b"), 3);
+    assert_eq!(own.receiver_lost_since_ms, BORN + SECOND);
 }

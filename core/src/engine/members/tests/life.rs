@@ -208,3 +208,24 @@ fn a_node_that_leaves_gives_no_hints_and_follows_none() {
     world.call(|members, now| members.leave(now));
     assert_eq!(world.members.hint("d", world.now()), None);
 }
+
+#[test]
+fn a_node_that_was_met_and_never_became_a_member_is_away_once_its_link_is_down() {
+    let mut world = World::new();
+    let now = world.now();
+    world
+        .members
+        .link_up(&id("a"), identity("a", BEGIN_MS), now)
+        .unwrap();
+    let met = Announce {
+        memory_since_ms: BEGIN_MS + 1,
+        receiver_memory_since_ms: BEGIN_MS,
+        ..announce(true)
+    };
+    world.call(|members, now| members.on_announce(&id("a"), &met, READY, now));
+    assert!(!world.is_active("a"));
+    world.run(Duration::from_secs(20));
+    world.call(|members, now| members.link_down(&id("a"), false, now));
+    let told = world.members.announcement_to(&id("a"), &Phase::Ready, Vec::new());
+    assert_eq!(told.receiver_lost_since_ms, BEGIN_MS + 17_000);
+}

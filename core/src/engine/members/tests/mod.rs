@@ -77,6 +77,7 @@ impl World {
             swim: swim_config(),
             clocks: ClockLimits::default(),
             tombstone_life: Duration::from_secs(60),
+            repair_interval: Duration::from_secs(5),
             seed: 7,
         };
         let now = Now {
