@@ -2,7 +2,9 @@
 //! sessions are written, transferred, touched, re-placed after a change of the view, expired and deleted.
 //!
 //! Three engines in this process exchange messages in virtual time. Each call is measured by this thread's own processor
-//! time, so that what other processes take from it does not count; what the kernel does for the allocator does.
+//! time, so that what other processes take from it does not count; what the kernel does for the allocator does. What a
+//! hypervisor takes counts as well. So all of it is done several times, the same calls in the same order, and of each call
+//! the shortest time counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -28,6 +30,8 @@ const IDLE_MS: u64 = 1_800_000;
 const VALUE: [u8; 100] = [b'v'; 100];
 /// Ticks a phase may take before the row fails.
 const TICKS_MAX: usize = 40_000;
+/// How often all of it is done.
+const ROUNDS: usize = 2;
 /// The goal, in milliseconds.
 const WITHIN_MS: f64 = 5.0;
 
@@ -35,14 +39,27 @@ const WITHIN_MS: f64 = 5.0;
 pub async fn run(extent: Extent) -> Section {
     let sessions = if extent.short { 100_000 } else { 1_000_000 };
     let mut text = format!(
-        "## Longest hold of the lock\n\nThe longest single call of the engine with {sessions} sessions, by kind of call, in milliseconds of processor time.\n\n| mode | call | longest | calls |\n|---|---|---|---|\n"
+        "## Longest hold of the lock\n\nThe longest single call of the engine with {sessions} sessions, by kind of call, in milliseconds of processor time: of each call the shortest of {} rounds, and in the first round alone.\n\n| mode | call | longest | first round | calls |\n|---|---|---:|---:|---:|\n",
+        ROUNDS
     );
     let mut longest: f64 = 0.0;
     for (name, mode) in [("delta", Mode::Delta), ("backup", Mode::Backup { copies: 1 })] {
-        for (call, (time, count)) in measure(mode, sessions) {
-            let ms = time.as_secs_f64() * 1000.0;
+        let mut least = measure(mode, sessions);
+        let mut first = longest_of(&least);
+        for _ in 1..ROUNDS {
+            for (call, times) in measure(mode, sessions) {
+                let known = least.get_mut(call).filter(|known| known.len() == times.len());
+                let known = known.expect("the same calls in every round");
+                known
+                    .iter_mut()
+                    .zip(times)
+                    .for_each(|(least, time)| *least = time.min(*least));
+            }
+        }
+        for (call, ms) in longest_of(&least) {
             longest = longest.max(ms);
-            let _ = writeln!(text, "| {name} | {call} | {ms:.2} | {count} |"); // a string takes it
+            let (once, count) = (first.remove(call).unwrap_or_default(), least[call].len());
+            let _ = writeln!(text, "| {name} | {call} | {ms:.2} | {once:.2} | {count} |"); // a string takes it
         }
     }
     let what = format!("longest hold of the lock with {sessions} sessions, ms, at most {WITHIN_MS}");
@@ -52,7 +69,17 @@ pub async fn run(extent: Extent) -> Section {
     }
 }
 
-type Calls = BTreeMap<&'static str, (Duration, u64)>;
+/// How long each call took, in nanoseconds, by kind and in their order.
+type Calls = BTreeMap<&'static str, Vec<u32>>;
+
+/// The longest of each kind, in milliseconds.
+fn longest_of(calls: &Calls) -> BTreeMap<&'static str, f64> {
+    let longest = |times: &Vec<u32>| f64::from(times.iter().copied().max().unwrap_or(0)) / 1e6;
+    calls
+        .iter()
+        .map(|(call, times)| (*call, longest(times)))
+        .collect()
+}
 
 fn measure(mode: Mode, sessions: usize) -> Calls {
     let mut cluster = Cluster::new(mode);
@@ -216,9 +243,8 @@ impl Cluster {
         let began = thread_time();
         let result = call(engine, now);
         let took = thread_time().saturating_sub(began);
-        let (longest, count) = self.calls.entry(what).or_default();
-        *longest = took.max(*longest);
-        *count += 1;
+        let nanos = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX); // at most four seconds
+        self.calls.entry(what).or_default().push(nanos);
         let outputs = engine.take_outputs();
         for output in outputs {
             match output {

@@ -29,10 +29,6 @@ use std::time::Duration;
 
 use report::Section;
 
-/// The daemons' own, for the row that measures an engine in this process.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long one row may take before it is given up and its processes are stopped.
 const ROW_MAX: Duration = Duration::from_secs(420);
 
@@ -77,6 +73,7 @@ const ROWS: [Row; 6] = [
 ];
 
 fn main() -> ExitCode {
+    limpet_core::base::allocator::tidy_up_at_once(); // as the daemon does, for the row that measures an engine in this process
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let short = arguments.iter().any(|argument| argument == "--short");
     arguments.retain(|argument| argument != "--short");
