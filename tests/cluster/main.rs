@@ -3,6 +3,7 @@
 mod absence;
 mod backup;
 mod clocks;
+mod conditional;
 mod copies;
 mod cuts;
 mod discovery;

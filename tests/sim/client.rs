@@ -11,10 +11,10 @@ use limpet_core::session::{Record, Stamp};
 use crate::check;
 use crate::draw::Draw;
 use crate::history::Incarnation;
-use crate::operation;
 use crate::report::Rare;
 use crate::view::Rank;
 use crate::world::{Event, World};
+use crate::{operation, propose};
 
 /// A request that waits for copies.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub enum Asked {
     Touch,
     Delete,
     Rename,
+    /// A change on a condition that one node decides.
+    Propose,
 }
 
 /// How often a session is fetched, which may turn out to have another id.
@@ -47,6 +49,8 @@ pub struct Client {
     pub pending: Option<Pending>,
     /// The session its node fetches: incarnation, fetch, index among the client's sessions, the request, rounds left.
     pub fetching: Option<(Incarnation, u64, usize, Asked, u32)>,
+    /// Whether it waits for a decision.
+    pub proposing: bool,
     pub requests: u64,
     /// What it has seen of attributes in this incarnation: nothing earlier may show up again.
     pub seen: HashMap<(usize, usize), Rank>,
@@ -71,6 +75,7 @@ pub fn arrive(world: &mut World) {
             sessions: (0..own).map(|_| draw.pick(&sessions)).collect(),
             pending: None,
             fetching: None,
+            proposing: false,
             requests: 0,
             seen: HashMap::new(),
             over: HashMap::new(),
@@ -93,7 +98,7 @@ pub fn request(world: &mut World, index: usize) {
     let wander = client.draw.chance(world.plan.load.wander);
     world.after(next, Event::Request(index));
     let client = &mut world.clients[index];
-    if client.pending.is_some() || client.fetching.is_some() {
+    if client.pending.is_some() || client.fetching.is_some() || client.proposing {
         return;
     }
     let host = &world.hosts[client.home];
@@ -122,8 +127,9 @@ pub fn request(world: &mut World, index: usize) {
     }
     world.numbers.requests += 1;
     let asked = match world.clients[index].draw.below(100) {
-        0..45 => Asked::Patch,
-        45..75 => Asked::Read,
+        0..40 => Asked::Patch,
+        40..50 => Asked::Propose,
+        50..75 => Asked::Read,
         75..88 => Asked::Touch,
         88..94 => Asked::Delete,
         _ => Asked::Rename,
@@ -187,6 +193,7 @@ fn perform(world: &mut World, index: usize, position: usize, asked: Asked) {
         Asked::Touch => operation::touch(world, index, session),
         Asked::Delete => operation::delete(world, index, session),
         Asked::Rename => operation::rename(world, index, position),
+        Asked::Propose => propose::propose(world, index, session),
     }
 }
 
@@ -283,6 +290,7 @@ pub fn disconnected(world: &mut World, host: usize) {
         .filter(|(index, ..)| *index == host)
         .copied()
         .collect();
+    propose::disconnected(world, host);
     for client in &mut world.clients {
         client.fetching.take_if(|(incarnation, ..)| incarnation.0 == host);
     }

@@ -2,7 +2,7 @@
 //! is theirs: [`crate::dial`], [`crate::links`], [`crate::client`], [`crate::faults`].
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use limpet_core::base::clock::Now;
 use limpet_core::drivers::links::keeper::{Outcome, SeedId};
@@ -16,13 +16,16 @@ use crate::check;
 use crate::client::Client;
 use crate::dial::{Attempt, Greeting};
 use crate::draw::Draw;
+use crate::due::Due;
 use crate::faults::{Act, Faults};
-use crate::history::History;
+use crate::history::{History, Incarnation};
 use crate::host::{self, Host};
 use crate::network::{ConnId, Network, Pass};
 use crate::plan::{Order, Plan, Seeds};
+use crate::propose::Proposal;
 use crate::report::{Numbers, Rare, Reached};
 use crate::trace::Trace;
+use crate::view::Rank;
 
 /// What is due.
 #[derive(Debug)]
@@ -67,29 +70,6 @@ pub enum Event {
     Act(u32, Act),
 }
 
-struct Due {
-    at: u64,
-    order: u64,
-    event: Event,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-impl Eq for Due {}
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 /// See the module page.
 pub struct World {
     pub plan: Plan,
@@ -102,6 +82,9 @@ pub struct World {
     pub latest_joining_ms: i64,
     pub net: Network,
     pub clients: Vec<Client>,
+    /// Conditional changes under way, and the versions, with their lives, that a node has let somebody change.
+    pub proposals: Vec<Proposal>,
+    pub granted: HashSet<(Incarnation, usize, Rank)>,
     /// Since when clients ask no more.
     pub closed: Option<u64>,
     /// Where clients may go; everywhere while anything may fail.
@@ -133,6 +116,8 @@ impl World {
             latest_joining_ms: 0,
             net: Network::new(plan.nodes, plan.weather, Draw::of(seed, "network")),
             clients: Vec::new(),
+            proposals: Vec::new(),
+            granted: HashSet::new(),
             closed: None,
             core: (0..plan.nodes).collect(),
             faults: Faults::new(&plan),
@@ -332,6 +317,7 @@ impl World {
 
     /// Does what a node's engine asked for.
     pub fn carry_out_all(&mut self, index: usize, outputs: Vec<Output>) {
+        crate::propose::observe(self, index);
         outputs
             .into_iter()
             .for_each(|output| self.carry_out(index, output));
@@ -358,6 +344,7 @@ impl World {
                 }
             }
             Output::Fetched(id, answered) => crate::client::fetched(self, index, id, answered),
+            Output::Decided(id, result) => crate::propose::decided(self, index, id, result),
             Output::Entropy => {
                 let entropy = host::entropy(index, self.now);
                 self.call(index, |engine, now| engine.add_entropy(&entropy, now));

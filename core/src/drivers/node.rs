@@ -18,8 +18,9 @@ use crate::base::clock::{Clock, Now};
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{EVENT_LISTENERS_MAX, EVENTS_KEPT};
 use crate::engine::backup::fetch::FetchId;
+use crate::engine::conditional::DecisionId;
 use crate::engine::events::Event;
-use crate::engine::sessions::Refused;
+use crate::engine::sessions::{Refused, Written};
 use crate::engine::workers::token_keys::Entropy;
 use crate::engine::{Engine, EngineConfig, InboundLink, Output};
 use crate::membership::Timer;
@@ -27,6 +28,7 @@ use crate::replication::acks::{Level, Waiter};
 use crate::replication::message::{self, Message};
 use crate::replication::position::StreamId;
 use crate::replication::write_set::WriteSet;
+use crate::session::{Change, Condition};
 
 /// How often the engine is told that time passes.
 pub const TICK: Duration = Duration::from_millis(50);
@@ -64,6 +66,7 @@ pub struct Node {
     quarantine: Mutex<Quarantine>,
     waiters: Mutex<HashMap<Waiter, oneshot::Sender<usize>>>,
     fetches: Mutex<HashMap<FetchId, oneshot::Sender<bool>>>,
+    proposals: Mutex<HashMap<DecisionId, oneshot::Sender<Result<Written, Refused>>>>,
     links: Mutex<HashMap<(NodeId, StreamId), Arc<LinkSignal>>>,
     commands: mpsc::UnboundedSender<LinkCommand>,
     timers: mpsc::UnboundedSender<(Duration, Timer)>,
@@ -100,6 +103,7 @@ impl Node {
             quarantine: Mutex::new(quarantine),
             waiters: Mutex::new(HashMap::new()),
             fetches: Mutex::new(HashMap::new()),
+            proposals: Mutex::new(HashMap::new()),
             links: Mutex::new(HashMap::new()),
             commands,
             timers,
@@ -182,6 +186,12 @@ impl Node {
                     let _ = fetching.send(answered); // gone: the caller went away
                 }
             }
+            Output::Decided(id, result) => {
+                let proposing = self.proposals().remove(&id);
+                if let Some(proposing) = proposing {
+                    let _ = proposing.send(result); // gone: the caller went away
+                }
+            }
             Output::Entropy => {
                 let mut entropy: Entropy = [0; 36];
                 match getrandom::fill(&mut entropy) {
@@ -217,6 +227,26 @@ impl Node {
             Ok(receiver) => receiver.await.unwrap_or(1),
             Err(copies) => copies,
         }
+    }
+
+    /// Has one node decide whether `condition` holds, and `change` made if it does.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub async fn decide(
+        &self,
+        key: &SessionKey,
+        condition: Condition,
+        change: Change,
+    ) -> Result<Written, Refused> {
+        // Registered before anybody can answer: both happen under the engine's lock.
+        let decided = self.with(|engine, now| {
+            let id = engine.propose(key, condition, change, now)?;
+            let (sender, receiver) = oneshot::channel();
+            self.proposals().insert(id, sender);
+            Ok::<_, Refused>(receiver)
+        })?;
+        decided.await.unwrap_or(Err(Refused::Undecided))
     }
 
     /// Brings here what is known of each session of `keys` elsewhere, where it has to be asked for.
@@ -340,6 +370,10 @@ impl Node {
 
     fn fetches(&self) -> MutexGuard<'_, HashMap<FetchId, oneshot::Sender<bool>>> {
         lock(&self.fetches, "the list of fetches")
+    }
+
+    fn proposals(&self) -> MutexGuard<'_, HashMap<DecisionId, oneshot::Sender<Result<Written, Refused>>>> {
+        lock(&self.proposals, "the list of proposals")
     }
 
     fn links(&self) -> MutexGuard<'_, HashMap<(NodeId, StreamId), Arc<LinkSignal>>> {

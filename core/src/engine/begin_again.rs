@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ids::Ids;
 use super::restamp::Restamp;
+use super::sessions::Refused;
 use super::transfer::inquiry::Inquiry;
 use super::transfer::joining::Joining;
 use super::workers::Workers;
@@ -63,13 +64,16 @@ impl Engine {
         self.drain_members(now);
     }
 
-    /// Ends waits, fetches and links, and takes what survives.
+    /// Ends waits, fetches, proposals and links, and takes what survives.
     fn take_survivors(&mut self, restamps: bool) -> Survivors {
         let waiters = self.acks.expired(Duration::MAX).into_iter();
         let waits = waiters.map(|(waiter, copies)| Output::Copies(waiter, copies));
         self.outputs.extend(waits);
         let fetches = self.backup.fetches.drain().map(|id| Output::Fetched(id, false));
         self.outputs.extend(fetches);
+        let proposals = self.conditional.asked.drain();
+        let proposals = proposals.map(|id| Output::Decided(id, Err(Refused::Undecided)));
+        self.outputs.extend(proposals);
         for node in self.peers.keys() {
             let streams = StreamId::first(self.config.links);
             let closes = streams.map(|stream| Output::Close(node.clone(), stream));

@@ -11,6 +11,7 @@
 //! transfer   the table for a joining node, from both sides
 //! store      the seams for a store behind the table
 //! backup     placement, hinted handoff and fetching, where not every node holds every session
+//! conditional   changes that one node decides about
 //! membership, begin_again, restamp   what membership decides takes effect on everything else
 //! changed    what derived state is out of date, and the one place that makes it anew
 //! ids        numbers that are given once
@@ -21,6 +22,7 @@
 pub mod backup;
 mod begin_again;
 mod changed;
+pub mod conditional;
 mod config;
 mod counters;
 pub mod events;
@@ -89,6 +91,7 @@ pub struct Engine {
     feed: Feed,
     touches: touches::Touches,
     backup: backup::Backup,
+    conditional: conditional::Conditional,
     members: Members,
     peers: BTreeMap<NodeId, Peer>,
     inbound: BTreeMap<NodeId, BTreeMap<StreamId, peer::Inbound>>,
@@ -136,6 +139,7 @@ impl Engine {
             feed: Feed::default(),
             touches: touches::Touches::default(),
             backup: backup::Backup::new(config.mode, now),
+            conditional: conditional::Conditional::default(),
             members,
             peers: BTreeMap::new(),
             inbound: BTreeMap::new(),
@@ -206,6 +210,7 @@ impl Engine {
         self.progress_handoff(now);
         self.progress_handoff_pulls(now);
         self.progress_fetches(now);
+        self.progress_proposals(now);
         self.progress_repair(now);
         self.rotate_keys(now);
         self.stamp_anew(now);

@@ -10,6 +10,8 @@ use limpet_wire::table::TableVersion;
 
 use crate::base::id::{NodeId, SessionKey};
 use crate::engine::backup::fetch::FetchId;
+use crate::engine::conditional::DecisionId;
+use crate::engine::sessions::{Refused, Written};
 use crate::membership::Timer;
 use crate::replication::acks::Waiter;
 use crate::replication::outbox::Dropped;
@@ -52,6 +54,8 @@ pub enum Output {
     Discard(Discarded),
     /// A fetch is over. Says whether everybody who was asked has answered.
     Fetched(FetchId, bool),
+    /// What became of a proposal.
+    Decided(DecisionId, Result<Written, Refused>),
     /// Changes wait for the store that is attached: [`crate::engine::Engine::take_committed`].
     Committed,
     /// Load this session from the store that is attached, for a fetch: [`crate::engine::Engine::on_loaded`].

@@ -8,6 +8,7 @@ use bincode::{Decode, Encode};
 
 use super::position::{Sequence, StreamId};
 use super::primitives::{self, Reader};
+use super::proposal::{Proposal, Verdict, WireProposal, WireVerdict};
 use super::records;
 use super::transfer::{Cursor, Pull};
 use crate::base::id::SessionKey;
@@ -21,7 +22,7 @@ use control::{Control, WireCursor};
 pub use error::{EncodeError, PeerMisbehaved};
 
 /// The version of every message between nodes.
-pub const PROTOCOL: u8 = 2;
+pub const PROTOCOL: u8 = 3;
 
 type Config = Configuration<LittleEndian, Varint, Limit<FRAME_MAX>>;
 const CONFIG: Config = bincode::config::standard().with_limit::<FRAME_MAX>();
@@ -103,6 +104,28 @@ pub enum Message {
         /// What the sender holds of it; `None` when that is nothing, not even a tombstone.
         record: Option<Box<Record>>,
     },
+    /// The sender asks the receiver to decide a conditional change.
+    Propose {
+        /// Numbers the request.
+        request: u64,
+        /// The session.
+        key: SessionKey,
+        /// What the sender holds of it, for the receiver to join before it decides.
+        known: Box<Record>,
+        /// The change; `None` where the message only carries a part of what the sender holds, and more follows.
+        proposal: Option<Box<Proposal>>,
+    },
+    /// Answers [`Message::Propose`].
+    Decided {
+        /// The request it answers.
+        request: u64,
+        /// The session.
+        key: SessionKey,
+        /// What became of the proposal.
+        verdict: Verdict,
+        /// Of a change that was made, its delta. Where the condition does not hold, what the sender holds of the session.
+        record: Box<Record>,
+    },
 }
 
 impl Message {
@@ -117,6 +140,8 @@ impl Message {
                 | Self::Summary(_)
                 | Self::HandoffOffer { .. }
                 | Self::Fetched { .. }
+                | Self::Propose { .. }
+                | Self::Decided { .. }
         )
     }
 }
@@ -131,6 +156,10 @@ impl Message {
             Self::Fetched { key, record, .. } => {
                 record.into_iter().map(|record| (key.clone(), *record)).collect()
             }
+            Self::Propose {
+                key, known: record, ..
+            }
+            | Self::Decided { key, record, .. } => vec![(key, *record)],
             _ => Vec::new(),
         }
     }
@@ -185,11 +214,13 @@ pub struct DeclaredWorker {
     pub healthy: bool,
 }
 
-/// Kinds of body: control messages in bincode, and three that consist of records.
+/// Kinds of body: control messages in bincode, and those that hold records.
 const CONTROL: u8 = 0;
 const DELTAS: u8 = 1;
 const CHUNK: u8 = 2;
 const FETCHED: u8 = 3;
+const PROPOSE: u8 = 4;
+const DECIDED: u8 = 5;
 
 /// Encodes `message`.
 ///
@@ -275,6 +306,30 @@ fn append(message: &Message, into: &mut Vec<u8>) -> Result<(), EncodeError> {
             records::write([(key, record.as_deref().unwrap_or(&nothing))].into_iter(), into);
             return Ok(());
         }
+        Message::Propose {
+            request,
+            key,
+            known,
+            proposal,
+        } => {
+            into.extend([PROTOCOL, PROPOSE]);
+            primitives::number(*request, into);
+            append_bincode(&proposal.as_deref().map(WireProposal::from), into)?;
+            records::write([(key, &**known)].into_iter(), into);
+            return Ok(());
+        }
+        Message::Decided {
+            request,
+            key,
+            verdict,
+            record,
+        } => {
+            into.extend([PROTOCOL, DECIDED]);
+            primitives::number(*request, into);
+            append_bincode(&WireVerdict::from(*verdict), into)?;
+            records::write([(key, &**record)].into_iter(), into);
+            return Ok(());
+        }
         Message::Gossip(bytes) => Control::Gossip(bytes.clone()),
         Message::Announce(announce) => Control::Announce(announce.clone()),
         Message::Ack {
@@ -331,19 +386,47 @@ pub fn decode(bytes: &[u8]) -> Result<Message, PeerMisbehaved> {
         },
         FETCHED => {
             let (request, found) = (reader.number()?, reader.byte()? == 1);
-            let mut records = records::read(&mut reader)?;
-            let count = records.len();
-            let (Some((key, record)), None) = (records.pop(), records.pop()) else {
-                return Err(PeerMisbehaved::NotOneRecord(count));
-            };
+            let (key, record) = read_one(&mut reader)?;
             let record = found.then(|| Box::new(record));
             Message::Fetched { request, key, record }
+        }
+        PROPOSE => {
+            let request = reader.number()?;
+            let proposal = decode_bincode::<Option<WireProposal>>(&mut reader)?;
+            let (key, known) = read_one(&mut reader)?;
+            Message::Propose {
+                request,
+                key,
+                known: Box::new(known),
+                proposal: proposal.map(|proposal| Box::new(proposal.into())),
+            }
+        }
+        DECIDED => {
+            let request = reader.number()?;
+            let verdict = decode_bincode::<WireVerdict>(&mut reader)?.into();
+            let (key, record) = read_one(&mut reader)?;
+            Message::Decided {
+                request,
+                key,
+                verdict,
+                record: Box::new(record),
+            }
         }
         kind => return Err(PeerMisbehaved::UnknownKind(kind)),
     };
     match reader.len() {
         0 => Ok(message),
         left => Err(PeerMisbehaved::TrailingBytes(left)),
+    }
+}
+
+/// Records that are to be one.
+fn read_one(reader: &mut Reader) -> Result<(SessionKey, Record), PeerMisbehaved> {
+    let mut records = records::read(reader)?;
+    let count = records.len();
+    match (records.pop(), records.pop()) {
+        (Some(one), None) => Ok(one),
+        _ => Err(PeerMisbehaved::NotOneRecord(count)),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod placement;
 pub mod position;
 mod primitives;
+pub mod proposal;
 mod records;
 pub mod streams;
 pub mod transfer;

@@ -1,4 +1,5 @@
-//! Why an operation was refused, by who can put it right. Nothing was changed.
+//! Why an operation was refused, by who can put it right. Nothing was changed, but where the error says that it may have
+//! been.
 
 use crate::base::id::BadName;
 use crate::base::limits::EVENT_LISTENERS_MAX;
@@ -33,6 +34,9 @@ pub enum CallerError {
     /// The session would be too large; keep less in it.
     #[error("{0}")]
     TooLarge(String),
+    /// The condition of the change does not hold; read the session again.
+    #[error("the condition does not hold")]
+    Unmet,
     /// A rename to the id the session has.
     #[error("this is the id the session already has")]
     SameId,
@@ -54,6 +58,10 @@ pub enum NodeError {
     /// The session is not here, and no node that may hold it answers.
     #[error("the nodes that hold this session cannot be reached now")]
     Unreachable,
+    /// The node that decides about the session did not answer in time. The change may have been made or not: read the
+    /// session, then ask again.
+    #[error("the node that decides about this session did not answer in time; the change may have been made")]
+    Undecided,
     /// `session.max_active` is reached: raise it, or wait until sessions end.
     #[error("this node holds session.max_active = {0} sessions and takes no new ones")]
     Full(usize),
@@ -66,12 +74,14 @@ impl From<Refused> for ServiceError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::NotFound => CallerError::NoSuchSession.into(),
+            Refused::Unmet => CallerError::Unmet.into(),
             Refused::NoSuchWorker(route) => CallerError::NoSuchWorker(route).into(),
             Refused::BadName(sentence) => CallerError::BadName(sentence).into(),
             Refused::TooLarge(sentence) => CallerError::TooLarge(sentence).into(),
             Refused::NotReady(reason) => NodeError::NotReady(reason).into(),
             Refused::Incomplete => NodeError::Incomplete.into(),
             Refused::Unreachable => NodeError::Unreachable.into(),
+            Refused::Undecided => NodeError::Undecided.into(),
             Refused::Full(most) => NodeError::Full(most).into(),
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! read, list        sessions as they are
-//! write             patch, replace, touch, rename, delete
+//! write, condition  patch, replace, touch, rename, delete; what has to hold for them
 //! report            the operations of one report of the filters
 //! workers           the worker table; administrative states
 //! events            what happens, as it happens
@@ -17,6 +17,7 @@
 //! [`crate::engine`], carrying out to [`crate::drivers`].
 
 mod ack;
+mod condition;
 mod error;
 pub mod events;
 mod list;
@@ -42,6 +43,7 @@ pub use crate::engine::workers::admin_state::AdminState;
 pub use crate::replication::acks::Level;
 pub use crate::session::Value;
 pub use ack::Ack;
+pub use condition::{BadCondition, Condition};
 pub use error::{CallerError, NodeError, ServiceError};
 pub use list::Page;
 pub use read::Consistency;

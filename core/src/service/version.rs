@@ -22,6 +22,13 @@ pub struct BadStamp {
     what: &'static str,
 }
 
+impl Version {
+    /// The stamp of the last write.
+    pub(super) const fn stamp(self) -> Stamp {
+        self.0
+    }
+}
+
 impl Life {
     /// When it began, in milliseconds since 1970.
     #[must_use]

@@ -76,14 +76,15 @@ impl Service {
         ack: Ack,
     ) -> Result<AdminOutcome, ServiceError> {
         let mut status = None;
-        let outcome = self
-            .change(&[], ack, |engine, now| {
+        let written = self
+            .make(&[], |engine, now| {
                 let written = engine.direct(route, state, now)?;
                 let table = engine.worker_table(engine.time_ms(now));
                 status = table.by_route(route).map(|worker| worker.status);
                 Ok(written)
             })
             .await?;
+        let outcome = self.outcome(written, ack).await;
         Ok(AdminOutcome {
             status,
             copies: outcome.copies,

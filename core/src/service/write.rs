@@ -1,10 +1,11 @@
 //! Changes of one session. Each is made once, at this node, and told to the others; the answer waits for copies.
 
-use super::{Ack, CallerError, Patch, Service, ServiceError, Version, leave_out};
+use super::{Ack, CallerError, Condition, Patch, Service, ServiceError, Version};
 use crate::base::clock::Now;
 use crate::base::id::SessionKey;
 use crate::engine::Engine;
 use crate::engine::sessions::{Refused, Written};
+use crate::session::Change;
 
 /// A change that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,17 +21,25 @@ pub struct Outcome {
 }
 
 impl Service {
-    /// Sets and removes what `patch` names; creates the session where there is none. Counts as a touch.
+    /// Sets and removes what `patch` names; creates the session where there is none and no condition forbids it.
+    /// Counts as a touch.
     ///
     /// # Errors
-    /// [`CallerError::BadName`], [`CallerError::TooLarge`]; of the node's, all but `TooManyListeners`.
-    pub async fn patch(&self, key: &SessionKey, mut patch: Patch, ack: Ack) -> Result<Outcome, ServiceError> {
-        let (settings, mut ignored) = (self.settings(), Vec::new());
-        let change = |engine: &mut Engine, now| {
-            ignored = leave_out(engine, &mut patch, &settings.replicate);
-            engine.patch(key, patch, now)
-        };
-        let outcome = self.change(std::slice::from_ref(key), ack, change).await?;
+    /// [`CallerError::BadName`], [`CallerError::TooLarge`], [`CallerError::Unmet`]; of the node's, all but
+    /// `TooManyListeners`.
+    pub async fn patch(
+        &self,
+        key: &SessionKey,
+        mut patch: Patch,
+        condition: Option<Condition>,
+        ack: Ack,
+    ) -> Result<Outcome, ServiceError> {
+        let ignored = patch.keep(&self.settings().replicate);
+        if !ignored.is_empty() {
+            self.node.with(|engine, _| engine.note_ignored(ignored.len()));
+        }
+        let written = self.change(key, Change::Patch(patch), condition).await?;
+        let outcome = self.outcome(written, ack).await;
         Ok(Outcome { ignored, ..outcome })
     }
 
@@ -38,7 +47,13 @@ impl Service {
     ///
     /// # Errors
     /// [`CallerError::RemoveInReplacement`], and those of [`Self::patch`].
-    pub async fn replace(&self, key: &SessionKey, patch: Patch, ack: Ack) -> Result<Outcome, ServiceError> {
+    pub async fn replace(
+        &self,
+        key: &SessionKey,
+        patch: Patch,
+        condition: Option<Condition>,
+        ack: Ack,
+    ) -> Result<Outcome, ServiceError> {
         if !patch.remove.is_empty() {
             return Err(CallerError::RemoveInReplacement.into());
         }
@@ -46,7 +61,7 @@ impl Service {
             replace: true,
             ..patch
         };
-        self.patch(key, replacement, ack).await
+        self.patch(key, replacement, condition, ack).await
     }
 
     /// The session is in use: its idle time starts over. Told to others once per `session.touch_interval`; a touch in
@@ -55,10 +70,10 @@ impl Service {
     /// # Errors
     /// [`CallerError::NoSuchSession`]; of the node's, all but `Full` and `TooManyListeners`.
     pub async fn touch(&self, key: &SessionKey, ack: Ack) -> Result<Outcome, ServiceError> {
-        self.change(std::slice::from_ref(key), ack, |engine, now| {
-            engine.touch(key, now)
-        })
-        .await
+        let written = self
+            .make(std::slice::from_ref(key), |engine, now| engine.touch(key, now))
+            .await?;
+        Ok(self.outcome(written, ack).await)
     }
 
     /// Gives the session of `key` the id of `to`, in the same app. Attributes, binding and lifetimes stay; a session
@@ -71,39 +86,65 @@ impl Service {
             return Err(CallerError::SameId.into());
         }
         let both = [key.clone(), to.clone()];
-        self.change(&both, ack, |engine, now| engine.rename(key, to, now))
-            .await
+        let written = self
+            .make(&both, |engine, now| engine.rename(key, to, now))
+            .await?;
+        Ok(self.outcome(written, ack).await)
     }
 
     /// Ends the session everywhere, for good.
     ///
     /// # Errors
-    /// Those of [`Self::touch`].
-    pub async fn delete(&self, key: &SessionKey, ack: Ack) -> Result<Outcome, ServiceError> {
-        self.change(std::slice::from_ref(key), ack, |engine, now| {
-            engine.delete(key, now)
-        })
-        .await
+    /// [`CallerError::Unmet`], and those of [`Self::touch`].
+    pub async fn delete(
+        &self,
+        key: &SessionKey,
+        condition: Option<Condition>,
+        ack: Ack,
+    ) -> Result<Outcome, ServiceError> {
+        let written = self.change(key, Change::Delete, condition).await?;
+        Ok(self.outcome(written, ack).await)
     }
 
-    /// Makes the sessions of `keys` local, then one change, and waits for its copies.
-    pub(super) async fn change(
+    /// Makes the session of `key` local, then one change of it, if the condition holds.
+    async fn change(
+        &self,
+        key: &SessionKey,
+        change: Change,
+        condition: Option<Condition>,
+    ) -> Result<Written, ServiceError> {
+        let keys = std::slice::from_ref(key);
+        let Some(condition) = condition else {
+            return self
+                .make(keys, |engine, now| engine.change(key, change, now))
+                .await;
+        };
+        self.node.make_local(keys).await?;
+        Ok(self.node.decide(key, condition.into(), change).await?)
+    }
+
+    /// Makes the sessions of `keys` local, then one change.
+    pub(super) async fn make(
         &self,
         keys: &[SessionKey],
-        ack: Ack,
         change: impl FnOnce(&mut Engine, Now) -> Result<Written, Refused>,
-    ) -> Result<Outcome, ServiceError> {
+    ) -> Result<Written, ServiceError> {
         self.node.make_local(keys).await?;
+        Ok(self.node.with(change)?)
+    }
+
+    /// Waits for copies of a change.
+    pub(super) async fn outcome(&self, written: Written, ack: Ack) -> Outcome {
         let Written {
             key,
             version,
             write_set,
-        } = self.node.with(change)?;
-        Ok(Outcome {
+        } = written;
+        Outcome {
             key,
             version: version.into(),
             copies: self.node.copies(ack.level, ack.timeout, write_set).await,
             ignored: Vec::new(),
-        })
+        }
     }
 }

@@ -9,6 +9,7 @@
 
 mod attribute_filter;
 mod attributes;
+mod change;
 mod hlc;
 mod lifecycle;
 mod record;
@@ -18,6 +19,7 @@ mod stamp;
 
 pub use attribute_filter::{AttributeFilter, BadPattern};
 pub use attributes::{Attribute, Attributes, Value};
+pub use change::{Change, Condition, Patch};
 pub use hlc::{Hlc, TooFarAhead};
 pub use lifecycle::{Lifecycle, LifecycleBox, Renamed, Touch};
 pub use record::Record;

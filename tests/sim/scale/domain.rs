@@ -110,6 +110,7 @@ impl Node {
             }
             Output::Copies(..)
             | Output::Fetched(..)
+            | Output::Decided(..)
             | Output::Table(_)
             | Output::Discard(_)
             | Output::Committed

@@ -7,8 +7,12 @@ use limpet_core::membership::{ClusterTime, MemberMessage, Swim};
 use limpet_core::replication::digest::Buckets;
 use limpet_core::replication::message::{Announce, DeclaredWorker, Message, OfferedSession};
 use limpet_core::replication::position::{Sequence, StreamId};
+use limpet_core::replication::proposal::{Proposal, Refusal, Verdict};
 use limpet_core::replication::transfer::{Cursor, Pull};
-use limpet_core::session::{Attributes, Lifecycle, LifecycleBox, Record, Register, Renamed, Stamp, Touch};
+use limpet_core::session::{
+    Attributes, Change, Condition, Lifecycle, LifecycleBox, Patch, Record, Register, Renamed, Stamp, Touch,
+    Value,
+};
 use limpet_wire::report::IdleLimit;
 
 use super::engine::WALL_MS;
@@ -174,7 +178,55 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
             Message::Fetched {
                 request: 6,
                 key: key("S1"),
-                record: Some(Box::new(whole)),
+                record: Some(Box::new(whole.clone())),
+            },
+        ),
+        (
+            "propose",
+            Message::Propose {
+                request: 7,
+                key: key("S1"),
+                known: Box::new(whole.clone()),
+                proposal: Some(Box::new(Proposal {
+                    condition: Condition::Version(Stamp { time: 9, node: 2 }),
+                    change: Change::Patch(Patch {
+                        set: vec![("cart".into(), Value::from(b"3".to_vec()))],
+                        remove: vec!["user".into()],
+                        max_inactive: Some(IdleLimit::Millis(1000)),
+                        route: Some("w1".into()),
+                        replace: true,
+                    }),
+                })),
+            },
+        ),
+        (
+            "propose-deletion",
+            Message::Propose {
+                request: 8,
+                key: key("S1"),
+                known: Box::default(),
+                proposal: Some(Box::new(Proposal {
+                    condition: Condition::Absent,
+                    change: Change::Delete,
+                })),
+            },
+        ),
+        (
+            "decided",
+            Message::Decided {
+                request: 7,
+                key: key("S1"),
+                verdict: Verdict::Made(Stamp { time: 9, node: 2 }),
+                record: Box::new(whole.clone()),
+            },
+        ),
+        (
+            "decided-unmet",
+            Message::Decided {
+                request: 8,
+                key: key("S1"),
+                verdict: Verdict::Refused(Refusal::Unmet),
+                record: Box::default(),
             },
         ),
         (

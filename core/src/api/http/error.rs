@@ -55,6 +55,7 @@ const fn of_caller(error: &CallerError) -> (StatusCode, &'static str) {
         CallerError::NoSuchSession | CallerError::NoSuchWorker(_) | CallerError::Ended => {
             (StatusCode::NOT_FOUND, "not_found")
         }
+        CallerError::Unmet => (StatusCode::PRECONDITION_FAILED, "condition_failed"),
         CallerError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
         CallerError::BadName(_) | CallerError::SameId | CallerError::RemoveInReplacement => {
             (StatusCode::BAD_REQUEST, "bad_request")
@@ -67,6 +68,7 @@ const fn code_of_node(error: &NodeError) -> &'static str {
         NodeError::NotReady(_) => "not_ready",
         NodeError::Incomplete => "incomplete",
         NodeError::Unreachable => "unreachable",
+        NodeError::Undecided => "undecided",
         NodeError::Full(_) => "full",
         NodeError::TooManyListeners => "too_many_listeners",
     }
@@ -87,6 +89,7 @@ mod tests {
             (ApiError::TooLarge(1), 413, "too_large"),
             (caller(CallerError::NoSuchSession), 404, "not_found"),
             (caller(CallerError::NoSuchWorker("w".into())), 404, "not_found"),
+            (caller(CallerError::Unmet), 412, "condition_failed"),
             (caller(CallerError::TooLarge("much".into())), 413, "too_large"),
             (caller(CallerError::BadName("odd".into())), 400, "bad_request"),
             (caller(CallerError::SameId), 400, "bad_request"),
@@ -94,6 +97,7 @@ mod tests {
             (NodeError::NotReady("joining".into()).into(), 503, "not_ready"),
             (NodeError::Incomplete.into(), 503, "incomplete"),
             (NodeError::Unreachable.into(), 503, "unreachable"),
+            (NodeError::Undecided.into(), 503, "undecided"),
             (NodeError::Full(9).into(), 503, "full"),
             (NodeError::TooManyListeners.into(), 503, "too_many_listeners"),
         ];

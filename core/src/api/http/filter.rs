@@ -37,7 +37,7 @@ pub(super) async fn table<B>(service: &Service, request: &Request<B>) -> Result<
 
 /// `POST /v1/filter/report`: applies a report, in order, and waits for its copies.
 pub(super) async fn report(service: &Service, request: Request<Incoming>) -> Result<Reply, ApiError> {
-    let ack = ack(service, &request)?;
+    let ack = ack(service, &request, &[])?;
     let bytes = body_bytes(request, codec::MESSAGE_MAX).await?;
     let report: Report = codec::decode(&bytes).map_err(|error| ApiError::Bad(error.to_string()))?;
     if report.operations.len() > OPERATIONS_MAX {

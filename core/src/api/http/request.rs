@@ -96,9 +96,9 @@ pub(super) fn only<B>(request: &Request<B>, known: &[&str]) -> Result<(), ApiErr
     }
 }
 
-/// How many copies the caller wants and how long it waits, for a call that takes no other parameter.
-pub(super) fn ack<B>(service: &Service, request: &Request<B>) -> Result<Ack, ApiError> {
-    only(request, &["ack", "timeout_ms"])?;
+/// How many copies the caller wants and how long it waits, for a call that takes no other parameter but `others`.
+pub(super) fn ack<B>(service: &Service, request: &Request<B>, others: &[&str]) -> Result<Ack, ApiError> {
+    only(request, &[&["ack", "timeout_ms"], others].concat())?;
     let level = query_as(request, "ack", "none, one, quorum or all", Level::parse)?;
     let timeout = query_as(request, "timeout_ms", "a number of milliseconds", |text| {
         text.parse().ok().map(Duration::from_millis)

@@ -13,7 +13,7 @@ use super::reply::{Reply, ok};
 use super::request::{ack, body_json, only, query, query_as};
 use crate::base::id::SessionKey;
 use crate::base::units::duration;
-use crate::service::{Consistency, Outcome, Patch, Service, Summary};
+use crate::service::{Ack, Condition, Consistency, Outcome, Patch, Service, Summary};
 
 /// How many sessions one page of the list holds when the caller does not say.
 const PAGE: usize = 100;
@@ -72,9 +72,9 @@ pub(super) async fn patch(
     key: &SessionKey,
     request: Request<Incoming>,
 ) -> Result<Reply, ApiError> {
-    let ack = ack(service, &request)?;
+    let (ack, condition) = conditional(service, &request)?;
     let patch = patch_of(body_json(request).await?)?;
-    Ok(changed(&service.patch(key, patch, ack).await?))
+    Ok(changed(&service.patch(key, patch, condition, ack).await?))
 }
 
 /// `PUT /v1/sessions/{app}/{id}`.
@@ -83,9 +83,9 @@ pub(super) async fn replace(
     key: &SessionKey,
     request: Request<Incoming>,
 ) -> Result<Reply, ApiError> {
-    let ack = ack(service, &request)?;
+    let (ack, condition) = conditional(service, &request)?;
     let patch = patch_of(body_json(request).await?)?;
-    Ok(changed(&service.replace(key, patch, ack).await?))
+    Ok(changed(&service.replace(key, patch, condition, ack).await?))
 }
 
 /// `DELETE /v1/sessions/{app}/{id}`.
@@ -94,8 +94,8 @@ pub(super) async fn delete<B>(
     key: &SessionKey,
     request: &Request<B>,
 ) -> Result<Reply, ApiError> {
-    let ack = ack(service, request)?;
-    Ok(changed(&service.delete(key, ack).await?))
+    let (ack, condition) = conditional(service, request)?;
+    Ok(changed(&service.delete(key, condition, ack).await?))
 }
 
 /// `POST /v1/sessions/{app}/{id}/touch`.
@@ -104,7 +104,7 @@ pub(super) async fn touch<B>(
     key: &SessionKey,
     request: &Request<B>,
 ) -> Result<Reply, ApiError> {
-    let ack = ack(service, request)?;
+    let ack = ack(service, request, &[])?;
     Ok(changed(&service.touch(key, ack).await?))
 }
 
@@ -114,10 +114,18 @@ pub(super) async fn rename(
     key: &SessionKey,
     request: Request<Incoming>,
 ) -> Result<Reply, ApiError> {
-    let ack = ack(service, &request)?;
+    let ack = ack(service, &request, &[])?;
     let body: RenameBody = body_json(request).await?;
     let to = SessionKey::parse(key.app(), &body.to).map_err(|error| ApiError::Bad(format!("to: {error}")))?;
     Ok(changed(&service.rename(key, &to, ack).await?))
+}
+
+/// What a change waits for, and what has to hold for it.
+fn conditional<B>(service: &Service, request: &Request<B>) -> Result<(Ack, Option<Condition>), ApiError> {
+    let ack = ack(service, request, &["if"])?;
+    let expected = "absent, present or version:<version>, as an answer gave it,";
+    let condition = query_as(request, "if", expected, |text| text.parse().ok())?;
+    Ok((ack, condition))
 }
 
 /// The answer to a change.

@@ -35,7 +35,7 @@ pub(super) async fn set_admin_state<B>(
     state: AdminState,
     request: &Request<B>,
 ) -> Result<Reply, ApiError> {
-    let ack = ack(service, request)?;
+    let ack = ack(service, request, &[])?;
     let outcome = service.set_admin_state(route, state, ack).await?;
     Ok(ok(&json!({
         "route": route,

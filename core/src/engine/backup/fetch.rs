@@ -233,7 +233,7 @@ impl Engine {
             self.backup.handoff.keep(key.clone(), now);
             self.apply(node, vec![(key.clone(), *record)], now);
             if self.is_known(key) {
-                self.end_fetch(request, true);
+                self.end_fetch(request, true, now);
                 return;
             }
         }
@@ -261,7 +261,7 @@ impl Engine {
         fetch.unanswered |= !answered;
         let key = fetch.key.clone();
         if self.is_known(&key) {
-            self.end_fetch(id, true);
+            self.end_fetch(id, true, now);
         } else {
             self.progress_fetch(id, now);
         }
@@ -299,19 +299,21 @@ impl Engine {
         let others = std::mem::take(&mut fetch.others);
         if others.is_empty() {
             let answered = !fetch.unanswered;
-            self.end_fetch(id, answered);
+            self.end_fetch(id, answered, now);
         } else {
             fetch.until = now.mono + PATIENCE;
             self.ask(id, others);
         }
     }
 
-    fn end_fetch(&mut self, id: FetchId, answered: bool) {
+    fn end_fetch(&mut self, id: FetchId, answered: bool, now: Now) {
         let fetch = self.backup.fetches.0.remove(&id);
         if answered && let Some(fetch) = fetch {
             self.give_up_part(&fetch.key);
         }
-        self.outputs.push(Output::Fetched(id, answered));
+        if !self.decide_fetched(id, answered, now) {
+            self.outputs.push(Output::Fetched(id, answered));
+        }
     }
 
     /// Everybody has been asked: what is still only a part of a session is the part of none.

@@ -222,6 +222,18 @@ impl Engine {
             Message::Fetched { request, key, record } => {
                 self.on_fetched(node, request, &key, record, now);
             }
+            Message::Propose {
+                request,
+                key,
+                known,
+                proposal,
+            } => self.on_propose(node, request, key, known, proposal, now),
+            Message::Decided {
+                request,
+                key,
+                verdict,
+                record,
+            } => self.on_decided(node, request, key, verdict, record, now),
         }
         true
     }

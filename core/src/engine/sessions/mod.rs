@@ -18,51 +18,13 @@ mod rename;
 pub(in crate::engine) mod touches;
 mod write;
 
-use limpet_wire::report::{IdleLimit, NAME_MAX, VALUE_MAX};
+pub(in crate::engine) use write::{Made, check_patch, too_large};
+
+pub use crate::session::Patch;
 
 use crate::base::id::SessionKey;
 use crate::replication::write_set::WriteSet;
-use crate::session::{AttributeFilter, Stamp, Value};
-
-/// A change to one session.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Patch {
-    /// Attributes to set.
-    pub set: Vec<(String, Value)>,
-    /// Attributes to remove.
-    pub remove: Vec<String>,
-    /// The idle lifetime.
-    pub max_inactive: Option<IdleLimit>,
-    /// The worker to bind to.
-    pub route: Option<String>,
-    /// Whether every attribute that is not set is removed.
-    pub replace: bool,
-}
-
-impl Patch {
-    /// Leaves out the attributes to set that are not to be kept; says which.
-    #[must_use]
-    pub fn keep(&mut self, filter: &AttributeFilter) -> Vec<String> {
-        let ignored = self.set.extract_if(.., |(name, _)| !filter.keeps(name));
-        ignored.map(|(name, _)| name).collect()
-    }
-
-    /// Whether names and values are within their bounds.
-    fn check(&self) -> Result<(), Refused> {
-        let set = self.set.iter().map(|(name, _)| name);
-        let mut names = set.chain(&self.remove).chain(&self.route);
-        if names.any(|name| name.is_empty() || name.len() > NAME_MAX) {
-            return Err(Refused::BadName(format!("a name has 1 to {NAME_MAX} bytes")));
-        }
-        match self.set.iter().find(|(_, value)| value.len() > VALUE_MAX) {
-            Some((name, value)) => Err(Refused::TooLarge(format!(
-                "attribute {name} has {} bytes where {VALUE_MAX} are allowed",
-                value.len()
-            ))),
-            None => Ok(()),
-        }
-    }
-}
+use crate::session::Stamp;
 
 /// A change that was made here and is on its way.
 #[derive(Debug)]
@@ -81,6 +43,9 @@ pub enum Refused {
     /// There is no such session.
     #[error("there is no such session")]
     NotFound,
+    /// The condition of the change does not hold.
+    #[error("the condition does not hold")]
+    Unmet,
     /// The session would be too large; keep less in it.
     #[error("{0}")]
     TooLarge(String),
@@ -99,6 +64,9 @@ pub enum Refused {
     /// The session is not here, and who may have it does not answer.
     #[error("the nodes that hold this session cannot be reached now")]
     Unreachable,
+    /// The node that decides whether the condition holds did not answer in time. Whether it made the change is not known.
+    #[error("the node that decides about this session did not answer in time; the change may have been made")]
+    Undecided,
     /// The node does not have the whole table yet, or is stopping.
     #[error("not ready: {0}")]
     NotReady(String),

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use limpet_wire::report::{ATTRIBUTES_MAX, IdleLimit};
+use limpet_wire::report::{ATTRIBUTES_MAX, IdleLimit, NAME_MAX, VALUE_MAX};
 
 use super::{Patch, Refused, Written};
 use crate::base::clock::Now;
@@ -13,25 +13,67 @@ use crate::base::id::SessionKey;
 use crate::base::limits::SESSION_BYTES_MAX;
 use crate::engine::Engine;
 use crate::replication::write_set::WriteSet;
-use crate::session::{Record, Register, Stamp, Touch};
+use crate::session::{Change, Record, Register, Stamp, Touch};
+
+/// A change as a delta.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) struct Made {
+    /// The session, under the id at which it is made.
+    pub(in crate::engine) key: SessionKey,
+    /// The change's stamp.
+    pub(in crate::engine) stamp: Stamp,
+    /// The delta.
+    pub(in crate::engine) delta: Record,
+}
 
 impl Engine {
-    /// Changes a session; creates it where there is none.
+    /// Changes a session; a patch creates it where there is none.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn change(&mut self, key: &SessionKey, change: Change, now: Now) -> Result<Written, Refused> {
+        let made = self.delta_of(key, change, now)?;
+        Ok(self.commit_made(made, now))
+    }
+
+    /// See [`Self::change`].
     ///
     /// # Errors
     /// See [`Refused`].
     pub fn patch(&mut self, key: &SessionKey, patch: Patch, now: Now) -> Result<Written, Refused> {
+        self.change(key, Change::Patch(patch), now)
+    }
+
+    /// What `change` would make of the session of `key`, as a delta that is yet to be committed.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub(in crate::engine) fn delta_of(
+        &mut self,
+        key: &SessionKey,
+        change: Change,
+        now: Now,
+    ) -> Result<Made, Refused> {
         self.check_ready()?;
-        patch.check()?;
         let stamp = self.stamp(now);
-        let made = self.delta_of(key, patch, stamp, now);
+        let made = match change {
+            Change::Patch(patch) => check_patch(&patch).and_then(|()| self.patch_at(key, patch, stamp, now)),
+            Change::Delete => self.deletion_at(key, stamp, now),
+        };
         self.counters.refused_full += u64::from(matches!(made, Err(Refused::Full(_))));
         let (key, delta) = made?;
-        Ok(self.commit(&key, delta, stamp, now))
+        let key = key.into_owned();
+        Ok(Made { key, stamp, delta })
+    }
+
+    /// Commits a delta that was made here or elsewhere.
+    pub(in crate::engine) fn commit_made(&mut self, made: Made, now: Now) -> Written {
+        let Made { key, stamp, delta } = made;
+        self.commit(&key, delta, stamp, now)
     }
 
     /// What `patch`, made at `stamp`, changes, and under which id. Looks the session up once.
-    fn delta_of<'a>(
+    fn patch_at<'a>(
         &self,
         key: &'a SessionKey,
         patch: Patch,
@@ -83,9 +125,7 @@ impl Engine {
         };
         // Removed names are remembered until the session ends; there is a bound for them as well.
         if values > ATTRIBUTES_MAX || names > 4 * ATTRIBUTES_MAX || bytes > SESSION_BYTES_MAX {
-            return Err(Refused::TooLarge(format!(
-                "a session holds at most {ATTRIBUTES_MAX} attributes and {SESSION_BYTES_MAX} bytes"
-            )));
+            return Err(too_large());
         }
         Ok((key, delta))
     }
@@ -189,12 +229,43 @@ impl Engine {
     /// # Errors
     /// [`Refused::NotFound`], [`Refused::NotReady`].
     pub fn delete(&mut self, key: &SessionKey, now: Now) -> Result<Written, Refused> {
-        self.check_ready()?;
-        let (key, known) = self.resolve(key, now);
-        if matches!(self.served(known, now), Err(Refused::NotFound)) {
-            return Err(Refused::NotFound);
-        }
-        let stamp = self.stamp(now);
-        Ok(self.commit(&key, Record::tombstone(stamp), stamp, now))
+        self.change(key, Change::Delete, now)
     }
+
+    /// What a deletion at `stamp` changes, and under which id.
+    fn deletion_at<'a>(
+        &self,
+        key: &'a SessionKey,
+        stamp: Stamp,
+        now: Now,
+    ) -> Result<(Cow<'a, SessionKey>, Record), Refused> {
+        let (key, known) = self.resolve(key, now);
+        match self.served(known, now) {
+            Err(Refused::NotFound) => Err(Refused::NotFound),
+            _ => Ok((key, Record::tombstone(stamp))),
+        }
+    }
+}
+
+/// Whether names and values are within their bounds.
+pub(in crate::engine) fn check_patch(patch: &Patch) -> Result<(), Refused> {
+    let set = patch.set.iter().map(|(name, _)| name);
+    let mut names = set.chain(&patch.remove).chain(&patch.route);
+    if names.any(|name| name.is_empty() || name.len() > NAME_MAX) {
+        return Err(Refused::BadName(format!("a name has 1 to {NAME_MAX} bytes")));
+    }
+    match patch.set.iter().find(|(_, value)| value.len() > VALUE_MAX) {
+        Some((name, value)) => Err(Refused::TooLarge(format!(
+            "attribute {name} has {} bytes where {VALUE_MAX} are allowed",
+            value.len()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// A session would hold too much.
+pub(in crate::engine) fn too_large() -> Refused {
+    Refused::TooLarge(format!(
+        "a session holds at most {ATTRIBUTES_MAX} attributes and {SESSION_BYTES_MAX} bytes"
+    ))
 }

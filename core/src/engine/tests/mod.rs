@@ -1,6 +1,6 @@
 //! Several engines in one process, their messages carried by hand, time moved by hand. This is the harness; the
 //! claims are in [`life`] (what a healthy or cut cluster does), [`tombstones`] (expiry, deletion, rename), [`leaving`]
-//! (deleting everything first), [`away`] (a node that was gone for long), [`backup`] (where not every node holds every
+//! (deleting everything first), [`conditional`], [`away`] (a node that was gone for long), [`backup`] (where not every node holds every
 //! session), [`clocks`] (clocks that are wrong or set), [`events`] (what listeners are told), [`faults`] (what goes wrong between two nodes), [`streams`] (several
 //! links to one peer), [`members`] (who is there), [`transfers`] (how a node gets the table) and [`workers`] (admin states,
 //! and workers that go for good).
@@ -8,6 +8,7 @@
 mod away;
 mod backup;
 mod clocks;
+mod conditional;
 mod events;
 mod faults;
 mod leaving;
@@ -22,7 +23,8 @@ mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sessions::{Patch, Refused};
+use super::conditional::DecisionId;
+use super::sessions::{Patch, Refused, Written};
 use super::workers::token_keys::Entropy;
 use limpet_wire::report::IdleLimit;
 
@@ -53,6 +55,7 @@ struct Cluster {
     timers: Vec<(Duration, NodeId, Timer)>,
     copies: BTreeMap<(NodeId, Waiter), usize>,
     fetched: BTreeMap<(NodeId, fetch::FetchId), bool>,
+    decided: BTreeMap<(NodeId, DecisionId), Result<Written, Refused>>,
     /// What stores were asked for.
     loads: Vec<(NodeId, fetch::FetchId)>,
     mode: Mode,
@@ -118,6 +121,7 @@ impl Cluster {
             timers: Vec::new(),
             copies: BTreeMap::new(),
             fetched: BTreeMap::new(),
+            decided: BTreeMap::new(),
             loads: Vec::new(),
             mode: Mode::Delta,
             tombstone_life: Duration::from_secs(24 * 3600),
@@ -360,6 +364,9 @@ impl Cluster {
                         }
                         Output::Fetched(fetch, answered) => {
                             self.fetched.insert((id.clone(), fetch), answered);
+                        }
+                        Output::Decided(proposal, result) => {
+                            self.decided.insert((id.clone(), proposal), result);
                         }
                         Output::Load(fetch, _) => self.loads.push((id.clone(), fetch)),
                         Output::Close(to, stream)

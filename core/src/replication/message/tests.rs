@@ -8,8 +8,9 @@ use limpet_wire::report::IdleLimit;
 
 use super::*;
 use crate::replication::digest::Buckets;
+use crate::replication::proposal::Refusal;
 use crate::replication::transfer::Pull;
-use crate::session::{Lifecycle, LifecycleBox, Register, Renamed, Stamp, Value};
+use crate::session::{Change, Condition, Lifecycle, LifecycleBox, Patch, Register, Renamed, Stamp, Value};
 
 mod golden;
 
@@ -90,6 +91,50 @@ pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
     )
 }
 
+fn proposals() -> impl Strategy<Value = Proposal> {
+    let condition = prop_oneof![
+        Just(Condition::Absent),
+        Just(Condition::Present),
+        stamps().prop_map(Condition::Version)
+    ];
+    let idle = prop_oneof![Just(IdleLimit::Forever), any::<u64>().prop_map(IdleLimit::Millis)];
+    let value = prop::collection::vec(any::<u8>(), 0..20).prop_map(Value::from);
+    let patch = (
+        prop::collection::vec(("[a-z]{1,4}", value), 0..3),
+        prop::collection::vec("[a-z]{1,4}", 0..3),
+        prop::option::of(idle),
+        prop::option::of("[a-z]{1,4}"),
+        any::<bool>(),
+    );
+    let patch = patch.prop_map(|(set, remove, max_inactive, route, replace)| {
+        Change::Patch(Patch {
+            set,
+            remove,
+            max_inactive,
+            route,
+            replace,
+        })
+    });
+    let change = prop_oneof![Just(Change::Delete), patch];
+    (condition, change).prop_map(|(condition, change)| Proposal { condition, change })
+}
+
+fn verdicts() -> impl Strategy<Value = Verdict> {
+    let refusals = prop::sample::select(vec![
+        Refusal::Unmet,
+        Refusal::NotFound,
+        Refusal::TooLarge,
+        Refusal::Full(9),
+        Refusal::Unreachable,
+        Refusal::Refused,
+    ]);
+    prop_oneof![
+        stamps().prop_map(Verdict::Made),
+        Just(Verdict::NotOwner),
+        refusals.prop_map(Verdict::Refused)
+    ]
+}
+
 fn messages() -> impl Strategy<Value = Message> {
     let changes = prop::collection::vec((keys(), records()), 0..4).boxed();
     let cursor = (0_usize..2000, prop::option::of(keys()))
@@ -139,6 +184,22 @@ fn messages() -> impl Strategy<Value = Message> {
             prop::option::of(records().prop_map(Box::new))
         )
             .prop_map(|(request, key, record)| Message::Fetched { request, key, record }),
+        (any::<u64>(), keys(), records(), prop::option::of(proposals())).prop_map(
+            |(request, key, known, proposal)| Message::Propose {
+                request,
+                key,
+                known: Box::new(known),
+                proposal: proposal.map(Box::new),
+            }
+        ),
+        (any::<u64>(), keys(), verdicts(), records()).prop_map(|(request, key, verdict, record)| {
+            Message::Decided {
+                request,
+                key,
+                verdict,
+                record: Box::new(record),
+            }
+        }),
         any::<u64>().prop_map(Message::Summary),
         any::<u64>().prop_map(|request| Message::Busy { request }),
     ]

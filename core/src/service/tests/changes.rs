@@ -10,7 +10,7 @@ async fn a_session_is_what_was_patched_into_it() {
         route: Some("w1".into()),
         ..set(&[("b", "2"), ("a", "1")])
     };
-    let outcome = service.patch(&key("S"), patch, NOBODY).await.unwrap();
+    let outcome = service.patch(&key("S"), patch, None, NOBODY).await.unwrap();
     assert_eq!((outcome.key, outcome.copies), (key("S"), 1));
     for consistency in [Consistency::Local, Consistency::Holder] {
         let session = service.read(&key("S"), consistency).await.unwrap();
@@ -26,11 +26,11 @@ async fn a_session_is_what_was_patched_into_it() {
 async fn a_replacement_leaves_what_it_sets_and_names_nothing_to_remove() {
     let service = service();
     service
-        .patch(&key("S"), set(&[("a", "1"), ("b", "2")]), NOBODY)
+        .patch(&key("S"), set(&[("a", "1"), ("b", "2")]), None, NOBODY)
         .await
         .unwrap();
     service
-        .replace(&key("S"), set(&[("c", "3")]), NOBODY)
+        .replace(&key("S"), set(&[("c", "3")]), None, NOBODY)
         .await
         .unwrap();
     let session = service.read(&key("S"), Consistency::Local).await.unwrap();
@@ -39,7 +39,7 @@ async fn a_replacement_leaves_what_it_sets_and_names_nothing_to_remove() {
         remove: vec!["c".into()],
         ..set(&[("d", "4")])
     };
-    let refused = service.replace(&key("S"), both, NOBODY).await.unwrap_err();
+    let refused = service.replace(&key("S"), both, None, NOBODY).await.unwrap_err();
     assert_eq!(refused, CallerError::RemoveInReplacement.into());
 }
 
@@ -47,7 +47,7 @@ async fn a_replacement_leaves_what_it_sets_and_names_nothing_to_remove() {
 async fn a_session_that_was_renamed_is_found_under_both_ids_and_keeps_its_values() {
     let service = service();
     let change = set(&[("a", "1")]);
-    service.patch(&key("old"), change, NOBODY).await.unwrap();
+    service.patch(&key("old"), change, None, NOBODY).await.unwrap();
     let before = service.read(&key("old"), Consistency::Local).await.unwrap();
     let outcome = service.rename(&key("old"), &key("new"), NOBODY).await.unwrap();
     assert_eq!(outcome.key, key("new"));
@@ -73,18 +73,18 @@ async fn what_is_not_there_is_the_callers_to_put_right() {
         Err(none.clone())
     );
     assert_eq!(service.touch(&nobody, NOBODY).await, Err(none.clone()));
-    assert_eq!(service.delete(&nobody, NOBODY).await, Err(none.clone()));
+    assert_eq!(service.delete(&nobody, None, NOBODY).await, Err(none.clone()));
     assert_eq!(
         service.rename(&nobody, &key("b"), NOBODY).await,
         Err(none.clone())
     );
     service
-        .patch(&key("S"), set(&[("a", "1")]), NOBODY)
+        .patch(&key("S"), set(&[("a", "1")]), None, NOBODY)
         .await
         .unwrap();
-    service.delete(&key("S"), NOBODY).await.unwrap();
+    service.delete(&key("S"), None, NOBODY).await.unwrap();
     assert_eq!(service.read(&key("S"), Consistency::Local).await, Err(none));
-    let unnamed = service.patch(&key("S"), set(&[("", "1")]), NOBODY).await;
+    let unnamed = service.patch(&key("S"), set(&[("", "1")]), None, NOBODY).await;
     assert!(
         matches!(unnamed, Err(ServiceError::Caller(CallerError::BadName(_)))),
         "{unnamed:?}"
@@ -95,7 +95,7 @@ async fn what_is_not_there_is_the_callers_to_put_right() {
 async fn a_touch_leaves_the_version_where_it_was() {
     let service = service();
     let changed = service
-        .patch(&key("S"), set(&[("a", "1")]), NOBODY)
+        .patch(&key("S"), set(&[("a", "1")]), None, NOBODY)
         .await
         .unwrap();
     let touched = service.touch(&key("S"), NOBODY).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_node_that_is_not_ready_or_full_says_so_and_changes_nothing() {
     ));
     assert!(not_ready(
         &service
-            .patch(&key("S"), set(&[("a", "1")]), NOBODY)
+            .patch(&key("S"), set(&[("a", "1")]), None, NOBODY)
             .await
             .unwrap_err()
     ));
@@ -129,10 +129,10 @@ async fn a_node_that_is_not_ready_or_full_says_so_and_changes_nothing() {
     };
     let service = service_of(small, &[]);
     service
-        .patch(&key("S"), set(&[("a", "1")]), NOBODY)
+        .patch(&key("S"), set(&[("a", "1")]), None, NOBODY)
         .await
         .unwrap();
-    let full = service.patch(&key("T"), set(&[("a", "1")]), NOBODY).await;
+    let full = service.patch(&key("T"), set(&[("a", "1")]), None, NOBODY).await;
     assert_eq!(full, Err(NodeError::Full(1).into()));
     assert_eq!(service.digest().sessions, 1);
 }
@@ -141,7 +141,7 @@ async fn a_node_that_is_not_ready_or_full_says_so_and_changes_nothing() {
 async fn attributes_that_are_not_kept_are_named_in_changes_and_left_out_of_reports() {
     let service = service_of(config(), &["cart"]);
     let outcome = service
-        .patch(&key("S"), set(&[("cart", "1"), ("temp", "2")]), NOBODY)
+        .patch(&key("S"), set(&[("cart", "1"), ("temp", "2")]), None, NOBODY)
         .await
         .unwrap();
     assert_eq!(outcome.ignored, ["temp"]);
@@ -167,7 +167,7 @@ async fn attributes_that_are_not_kept_are_named_in_changes_and_left_out_of_repor
         replicate: AttributeFilter::default(),
     });
     let outcome = service
-        .patch(&key("S"), set(&[("temp", "2")]), NOBODY)
+        .patch(&key("S"), set(&[("temp", "2")]), None, NOBODY)
         .await
         .unwrap();
     assert_eq!(outcome.ignored, [""; 0]);

@@ -12,7 +12,10 @@ async fn pages_hold_every_session_once() {
     let mut expected = BTreeSet::new();
     for n in 0..3000 {
         let key = SessionKey::parse(["shop", "a/b"][n % 2], &format!("S{n}")).unwrap();
-        service.patch(&key, set(&[("a", "1")]), NOBODY).await.unwrap();
+        service
+            .patch(&key, set(&[("a", "1")]), None, NOBODY)
+            .await
+            .unwrap();
         expected.insert(key);
     }
     let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
@@ -70,9 +73,12 @@ async fn a_listener_hears_what_it_asked_for_and_how_much_it_missed() {
     };
     let mut listener = service.listen(filter.clone()).unwrap();
     let other = SessionKey::parse("other", "S").unwrap();
-    service.patch(&other, set(&[("a", "1")]), NOBODY).await.unwrap();
     service
-        .patch(&key("S"), set(&[("a", "1")]), NOBODY)
+        .patch(&other, set(&[("a", "1")]), None, NOBODY)
+        .await
+        .unwrap();
+    service
+        .patch(&key("S"), set(&[("a", "1")]), None, NOBODY)
         .await
         .unwrap();
     let notice = listener.next().await;
@@ -88,7 +94,7 @@ async fn a_listener_hears_what_it_asked_for_and_how_much_it_missed() {
     let kept = u64::try_from(crate::base::limits::EVENTS_KEPT).unwrap();
     for n in 0..kept + 5 {
         let change = set(&[("a", &n.to_string())]);
-        service.patch(&key("S"), change, NOBODY).await.unwrap();
+        service.patch(&key("S"), change, None, NOBODY).await.unwrap();
     }
     assert_eq!(listener.try_next(), Some(Notice::Missed(5)));
     let rest = std::iter::from_fn(|| listener.try_next()).count();
@@ -111,9 +117,12 @@ async fn a_self_check_counts_every_record_and_finds_nothing_wrong() {
     let service = service();
     for n in 0..2500 {
         let key = key(&format!("S{n}"));
-        service.patch(&key, set(&[("a", "1")]), NOBODY).await.unwrap();
+        service
+            .patch(&key, set(&[("a", "1")]), None, NOBODY)
+            .await
+            .unwrap();
         if n % 5 == 0 {
-            service.delete(&key, NOBODY).await.unwrap();
+            service.delete(&key, None, NOBODY).await.unwrap();
         }
     }
     let check = service.selfcheck().await;

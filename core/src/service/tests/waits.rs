@@ -23,7 +23,12 @@ async fn a_caller_says_how_long_it_waits_and_never_longer_than_configured() {
     assert_eq!(long.timeout, default.timeout);
     // A node alone has all copies there are.
     let outcome = service
-        .patch(&key("S"), set(&[("a", "1")]), service.ack(Some(Level::All), None))
+        .patch(
+            &key("S"),
+            set(&[("a", "1")]),
+            None,
+            service.ack(Some(Level::All), None),
+        )
         .await
         .unwrap();
     assert_eq!(outcome.copies, 1);

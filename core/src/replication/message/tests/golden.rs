@@ -1,4 +1,4 @@
-//! The bytes of one message of each kind, as the first release of protocol version 2 wrote them.
+//! The bytes of one message of each kind, as the first release of protocol version 3 wrote them.
 //!
 //! Nodes of one cluster are upgraded one by one, so these bytes change only together with [`PROTOCOL`].
 
@@ -94,10 +94,10 @@ fn each_kind_of_message_has_these_bytes() {
     };
     let buckets = Buckets::range(3, 70);
     let fixtures = [
-        (Message::Gossip(vec![1, 2, 3]), "02000003010203"),
+        (Message::Gossip(vec![1, 2, 3]), "03000003010203"),
         (
             Message::Announce(announce()),
-            "020001010001020304fdffffffffffffffff0601056e6f64653115687474703a2f2f3132372e302e302e313a\
+            "030001010001020304fdffffffffffffffff0601056e6f64653115687474703a2f2f3132372e302e302e313a\
             383038300e3132372e302e302e313a383038300101",
         ),
         (
@@ -112,7 +112,7 @@ fn each_kind_of_message_has_these_bytes() {
                     (key("S4"), Record::tombstone(LIFE)),
                 ],
             },
-            "0201ac02060c000473686f70c80123456789abcdefe8a7abfef96203009900000000000000e7070001887766\
+            "0301ac02060c000473686f70c80123456789abcdefe8a7abfef96203009900000000000000e7070001887766\
             55443322110004636172740374776f217d02533102000300e7070001e7a7b787e90500020700000000000000\
             80a0b787e905000114000001f80a0001c0ee6d0001056e6f64653100034f4c4400000374776f0204676f6e65\
             042103034f4c4400d00f0002034e4557210802533200cf0f0001122104025333000000011221010253340000\
@@ -124,7 +124,7 @@ fn each_kind_of_message_has_these_bytes() {
                 sequence: Sequence::new(300),
                 refused: Sequence::new(5),
             },
-            "02000202fb2c0105",
+            "03000202fb2c0105",
         ),
         (
             Message::Pull(Pull {
@@ -133,7 +133,7 @@ fn each_kind_of_message_has_these_bytes() {
                 cursor: cursor.clone(),
                 bytes: 65_536,
             }),
-            "0200030910fdf8ffffffffffffff3f000000000000000000000000000005010473686f70025331fc00000100",
+            "0300030910fdf8ffffffffffffff3f000000000000000000000000000005010473686f70025331fc00000100",
         ),
         (
             Message::Chunk {
@@ -141,7 +141,7 @@ fn each_kind_of_message_has_these_bytes() {
                 records: vec![(key("S1"), whole())],
                 next: Some(cursor),
             },
-            "0202090105010473686f7002533101207d000473686f7002533102e8a7abfef96203009900000000000000e7\
+            "0302090105010473686f7002533101207d000473686f7002533102e8a7abfef96203009900000000000000e7\
             0700018877665544332211e7a7b787e9050002070000000000000080a0b787e905000114000001f80a0001c0\
             ee6d0000056e6f64653100034f4c44010463617274000374776f0204676f6e6504",
         ),
@@ -151,15 +151,15 @@ fn each_kind_of_message_has_these_bytes() {
                 records: Vec::new(),
                 next: None,
             },
-            "0202090000",
+            "0302090000",
         ),
         (
             Message::Digest(vec![0, 1, u64::MAX]),
-            "020004030001fdffffffffffffffff",
+            "030004030001fdffffffffffffffff",
         ),
-        (Message::DigestRequest, "020005"),
-        (Message::Summary(77), "0200064d"),
-        (Message::Busy { request: 9 }, "02000709"),
+        (Message::DigestRequest, "030005"),
+        (Message::Summary(77), "0300064d"),
+        (Message::Busy { request: 9 }, "03000709"),
         (
             Message::HandoffOffer {
                 request: 9,
@@ -169,21 +169,21 @@ fn each_kind_of_message_has_these_bytes() {
                     last_touch: Some(touch(9)),
                 }],
             },
-            "02000809010473686f70025331fbe80301fd00000068e5cf8b01fd8877665544332211fd0968e5cf8b010000",
+            "03000809010473686f70025331fbe80301fd00000068e5cf8b01fd8877665544332211fd0968e5cf8b010000",
         ),
         (
             Message::HandoffLacking {
                 request: 9,
                 sessions: vec![key("S1"), key("S2")],
             },
-            "02000909020473686f700253310473686f70025332",
+            "03000909020473686f700253310473686f70025332",
         ),
         (
             Message::Fetch {
                 request: 9,
                 key: key("S1"),
             },
-            "02000a090473686f70025331",
+            "03000a090473686f70025331",
         ),
         (
             Message::Fetched {
@@ -191,7 +191,7 @@ fn each_kind_of_message_has_these_bytes() {
                 key: key("S1"),
                 record: Some(Box::new(one_attribute())),
             },
-            "02030901010c000473686f70025331e8a7abfef96203009900000000000000e7070001887766554433221100\
+            "03030901010c000473686f70025331e8a7abfef96203009900000000000000e7070001887766554433221100\
             04636172740374776f",
         ),
         (
@@ -200,7 +200,7 @@ fn each_kind_of_message_has_these_bytes() {
                 key: key("S1"),
                 record: None,
             },
-            "020309000100000473686f7002533100",
+            "030309000100000473686f7002533100",
         ),
     ];
     for (message, expected) in fixtures {

@@ -1,0 +1,263 @@
+//! Conditional changes that one node decides, and the claim about them (C13). What was decided is noted where and when it
+//! is decided: a caller need not hear of it.
+//!
+//! While nodes agree on who decides, and it lives, one caller has its way. Each value is written once, so it is known
+//! whose change a node has made.
+
+use limpet_core::base::id::SessionKey;
+use limpet_core::engine::sessions::{Patch, Refused, Written};
+use limpet_core::session::{Change, Condition, Stamp, Value};
+
+use crate::check;
+use crate::client::{current, held, wait};
+use crate::history::{Incarnation, NAMES, Write};
+use crate::report::Rare;
+use crate::view;
+use crate::world::World;
+
+/// A proposal that is under way, or whose caller was not told what became of it.
+#[derive(Debug)]
+pub struct Proposal {
+    /// Who waits; nobody where its node is gone.
+    waits: Option<(usize, Incarnation, u64)>,
+    session: usize,
+    /// The caller's node, under which id that knew the session, and its life there.
+    at_node: usize,
+    asked_as: usize,
+    known_life: Option<Stamp>,
+    name: usize,
+    value: Value,
+    condition: Condition,
+    /// The write, once it was made.
+    made: Option<usize>,
+}
+
+/// A client proposes a change.
+pub fn propose(world: &mut World, index: usize, session: usize) {
+    let home = world.clients[index].home;
+    let key = world.history.keys[session].clone();
+    let asked_as = current(world, home, session);
+    let known = held(world, home, asked_as);
+    let name = world.clients[index].draw.index(NAMES.len());
+    let value = world.history.value(session, name, index, 0);
+    let draw = &mut world.clients[index].draw;
+    let condition = match draw.below(3) {
+        0 if known.is_alive() => Condition::Present,
+        1 if known.is_alive() => Condition::Version(known.version()),
+        _ => Condition::Absent,
+    };
+    let patch = Patch {
+        set: vec![(NAMES[name].to_owned(), value.clone())],
+        ..Patch::default()
+    };
+    // Noted before the call, in which it may be made.
+    world.proposals.push(Proposal {
+        waits: None,
+        session,
+        at_node: home,
+        asked_as,
+        known_life: known.life().filter(|_| known.is_alive()),
+        name,
+        value: value.clone(),
+        condition,
+        made: None,
+    });
+    let change = Change::Patch(patch);
+    let asked = world.engine(home, |engine, now| engine.propose(&key, condition, change, now));
+    let Some((asked, outputs)) = asked else { return };
+    match asked {
+        Ok(id) => {
+            let incarnation = world.hosts[home].incarnation();
+            if let Some(proposal) = world.proposals.iter_mut().find(|open| open.value == value) {
+                proposal.waits = Some((index, incarnation, id));
+            }
+            world.clients[index].proposing = true;
+        }
+        Err(_) => world.proposals.retain(|open| open.value != value),
+    }
+    world.carry_out_all(home, outputs);
+}
+
+/// A call of a node has ended: has it made a change that was proposed?
+pub fn observe(world: &mut World, index: usize) {
+    if world.proposals.is_empty() {
+        return;
+    }
+    let found = |open: &Proposal| {
+        if open.made.is_some() {
+            return None;
+        }
+        let table = world.hosts[index].engine.as_ref()?.table();
+        // Under the id that this node or the caller's knows to be the session's by now.
+        let by_asker = current(world, open.at_node, open.session);
+        let mut sessions = [open.asked_as, by_asker, open.session]
+            .into_iter()
+            .map(|known| current(world, index, known));
+        sessions.find_map(|session| {
+            let record = table.get(&world.history.keys[session])?;
+            let (rank, value) = view::attribute(record, NAMES[open.name])?;
+            (value == Some(&open.value)).then_some((session, rank))
+        })
+    };
+    let all = world.proposals.iter().enumerate();
+    let made = all.filter_map(|(position, open)| Some((position, found(open)?)));
+    let mut made: Vec<_> = made.collect();
+    made.sort_unstable_by_key(|(_, (_, (_, stamp)))| *stamp);
+    for (position, (session, (life, stamp))) in made {
+        note(world, index, position, session, life, stamp);
+    }
+    world
+        .proposals
+        .retain(|open| open.waits.is_some() || open.made.is_none());
+}
+
+fn note(world: &mut World, index: usize, position: usize, session: usize, life: Stamp, stamp: Stamp) {
+    let open = &world.proposals[position];
+    let (name, condition) = (open.name, open.condition);
+    // Where it was renamed since, its caller knew it under another id, where it is over.
+    let known_life = open.known_life.filter(|_| session == open.asked_as);
+    let (value, at) = (open.value.clone(), world.now);
+    check::stamp(world, index, stamp);
+    let by = world.hosts[index].incarnation();
+    world.history.values.insert((session, name, stamp), Some(value));
+    world.proposals[position].made = Some(world.history.writes.len());
+    world.history.writes.push(Write {
+        session,
+        name,
+        life,
+        stamp,
+        at,
+        holders: vec![by],
+        told: 1,
+    });
+    world.history.touched(session, by, life, at);
+    if let Some(words) = unsound(world, index, session, condition, life, stamp, known_life) {
+        let key = &world.history.keys[session];
+        let words =
+            format!("n{index} made a change of {key:?} in {life:?} at {stamp:?}, on {condition:?}: {words}");
+        return world.fail("C13", words);
+    }
+    if let Condition::Version(version) = condition {
+        world.granted.insert((by, session, (life, version)));
+    }
+}
+
+/// Why a change that a node has just made on `condition` should not have been made, if so.
+fn unsound(
+    world: &World,
+    index: usize,
+    session: usize,
+    condition: Condition,
+    life: Stamp,
+    stamp: Stamp,
+    known_life: Option<Stamp>,
+) -> Option<String> {
+    let record = held(world, index, session);
+    let mut others = view::attributes(&record).filter(|(_, rank, _)| rank.1 != stamp);
+    match condition {
+        Condition::Absent => {
+            let lives_on = known_life.filter(|known| !view::is_over(&record, *known));
+            let earlier = others.find(|(_, rank, _)| rank.0 < life && rank.1 < stamp);
+            lives_on
+                .map(|known| {
+                    format!("its caller knew the session of {known:?}, which has not ended: {record:?}")
+                })
+                .or_else(|| earlier.map(|earlier| format!("there was {earlier:?}")))
+        }
+        Condition::Present => (life == stamp).then(|| "it created the session".into()),
+        Condition::Version(version) => {
+            let by = world.hosts[index].incarnation();
+            let later = others.find(|(_, rank, _)| rank.1 > version && rank.1 < stamp);
+            let twice = world.granted.contains(&(by, session, (life, version)));
+            let later = later.map(|later| format!("{later:?} was later"));
+            later.or_else(|| twice.then(|| "it had changed this version before".into()))
+        }
+    }
+}
+
+/// A node tells its client what became of a proposal.
+pub fn decided(world: &mut World, home: usize, id: u64, result: Result<Written, Refused>) {
+    let incarnation = world.hosts[home].incarnation();
+    let waits = |open: &Proposal| {
+        let waits = open
+            .waits
+            .filter(|(_, at, number)| (*at, *number) == (incarnation, id));
+        waits.is_some()
+    };
+    let Some(position) = world.proposals.iter().position(waits) else {
+        return;
+    };
+    let Some((index, ..)) = world.proposals[position].waits.take() else {
+        return;
+    };
+    world.clients[index].proposing = false;
+    let open = &world.proposals[position];
+    let (session, name, made) = (open.session, open.name, open.made);
+    let condition = open.condition;
+    let key = world.history.keys[session].clone();
+    match result {
+        Ok(written) => {
+            world.proposals.remove(position);
+            world.reached.note(Rare::Decided);
+            let Some(made) = made else {
+                let words = format!("{key:?}: n{home} says that {written:?} was made, and nobody made it");
+                return world.fail("C13", words);
+            };
+            confirmed(world, index, &key, written, made);
+        }
+        Err(Refused::Unmet) => {
+            world.proposals.remove(position);
+            world.reached.note(Rare::Unmet);
+            if made.is_some() {
+                let words =
+                    format!("{key:?}: n{home} says that {condition:?} did not hold, and the change was made");
+                world.fail("C13", words);
+            }
+        }
+        Err(Refused::Undecided) if made.is_none() => {} // it may yet be
+        Err(Refused::Undecided) => drop(world.proposals.remove(position)),
+        Err(refused) => {
+            world.proposals.remove(position);
+            if made.is_some() {
+                let words = format!(
+                    "{key:?}: n{home} refused {} with {refused:?}, and it was made",
+                    NAMES[name]
+                );
+                world.fail("C13", words);
+            }
+        }
+    }
+}
+
+/// The caller's own node has what was decided.
+fn confirmed(world: &mut World, index: usize, key: &SessionKey, written: Written, made: usize) {
+    let home = world.clients[index].home;
+    let write = &world.history.writes[made];
+    let (session, name, life, at) = (write.session, write.name, write.life, write.at);
+    let rank = (life, write.stamp);
+    if written.version != write.stamp {
+        let words = format!("{key:?}: {written:?} at n{home} was made as {write:?}");
+        return world.fail("C13", words);
+    }
+    let record = held(world, home, session);
+    let is_there = view::attribute(&record, NAMES[name]).is_some_and(|(there, _)| there >= rank);
+    if !is_there && !view::is_over(&record, life) {
+        let words = format!("{key:?} at n{home} lacks {written:?}, which was decided: {record:?}");
+        return world.fail("C5", words);
+    }
+    let incarnation = world.hosts[home].incarnation();
+    if is_there && record.life() == Some(life) {
+        world.clients[index].seen.insert((session, name), rank);
+        world.history.touched(session, incarnation, life, at);
+    }
+    wait(world, index, written.write_set, vec![made], Vec::new());
+}
+
+/// A node is gone, and every connection to it.
+pub fn disconnected(world: &mut World, host: usize) {
+    for open in &mut world.proposals {
+        if let Some((client, ..)) = open.waits.take_if(|(_, incarnation, _)| incarnation.0 == host) {
+            world.clients[client].proposing = false;
+        }
+    }
+}
