@@ -28,7 +28,8 @@ use crate::telemetry::log::Log;
 mod fault;
 mod reload;
 
-/// How long a leaving node waits for its goodbye, and what it still has to tell, to be sent.
+/// How long a leaving node waits for its goodbye, and what it still has to tell, to be sent, and in `backup` mode for others
+/// to have what only it has.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a daemon cannot start. Nothing was left behind.
@@ -183,7 +184,11 @@ impl Daemon {
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         if tokio::time::timeout(LEAVE_PATIENCE, drained).await.is_err() {
-            tracing::warn!("some peers took no goodbye in time");
+            let sessions = self.node.with(|engine, _| engine.misplaced_len());
+            tracing::warn!(
+                sessions,
+                "some peers took no goodbye, or not all sessions, in time"
+            );
         }
     }
 }

@@ -5,6 +5,7 @@ mod backup;
 mod clocks;
 mod conditional;
 mod copies;
+mod counters;
 mod cuts;
 mod discovery;
 mod domains;

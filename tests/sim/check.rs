@@ -159,6 +159,7 @@ pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize)
         .filter(|host| host.engine.as_ref().is_some_and(|engine| holds(world, engine)))
         .map(Host::incarnation)
         .collect();
+    crate::fresh::note_told(world, &pending.writes);
     let history = &mut world.history;
     let since = pending
         .writes

@@ -52,6 +52,8 @@ pub struct Client {
     /// Whether it waits for a decision.
     pub proposing: bool,
     pub requests: u64,
+    /// When it asked last.
+    pub asked_at: u64,
     /// What it has seen of attributes in this incarnation: nothing earlier may show up again.
     pub seen: HashMap<(usize, usize), Rank>,
     /// Deletions it has seen.
@@ -77,6 +79,7 @@ pub fn arrive(world: &mut World) {
             fetching: None,
             proposing: false,
             requests: 0,
+            asked_at: 0,
             seen: HashMap::new(),
             over: HashMap::new(),
             moved: false,
@@ -126,6 +129,7 @@ pub fn request(world: &mut World, index: usize) {
         world.reached.note(Rare::ParallelRename);
     }
     world.numbers.requests += 1;
+    world.clients[index].asked_at = world.now;
     let asked = match world.clients[index].draw.below(100) {
         0..40 => Asked::Patch,
         40..50 => Asked::Propose,
@@ -152,8 +156,7 @@ fn make_local(world: &mut World, index: usize, position: usize, asked: Asked, ro
             let requests = world.clients[index].requests;
             world.after(3_000_000, Event::GiveUp(index, requests));
         }
-        Some(Err(_)) if world.call(home, |engine, now| engine.session(&key, now).is_none()) == Some(true) => {
-        }
+        Some(Err(_)) if world.call(home, |engine, now| engine.may_answer_alone(&key, now)) != Some(true) => {}
         _ => perform(world, index, position, asked),
     }
 }
@@ -174,7 +177,7 @@ pub fn fetched(world: &mut World, home: usize, id: u64, answered: bool) {
     };
     let session = world.clients[index].sessions[position];
     let key = world.history.keys[session].clone();
-    let there = world.call(home, |engine, now| engine.session(&key, now).is_some()) == Some(true);
+    let there = world.call(home, |engine, now| engine.may_answer_alone(&key, now)) == Some(true);
     if answered || there {
         // What turned out to have another id by now is asked for under that one.
         let renamed = current(world, home, session) != session;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use limpet_core::engine::Engine;
 use limpet_core::engine::sessions::Patch;
 use limpet_core::replication::streams::CONTROL;
-use limpet_core::replication::transfer::Cursor;
 
 use crate::draw::Draw;
 use crate::history::NAMES;
 use crate::host::LookUps;
+use crate::leave;
 use crate::network::Pass;
 use crate::plan::{Fault, Plan};
 use crate::report::Rare;
@@ -33,7 +33,8 @@ pub enum Act {
     Clock(usize, i64),
     /// Some clocks are set.
     Step,
-    Stop(usize, Option<u64>),
+    /// A node that leaves is gone once it has handed off what it has, or at this time; how long it is away.
+    Left(usize, u64, u64),
     LookUps(usize, LookUps),
     /// A partition is over.
     CutOver,
@@ -73,7 +74,7 @@ impl Faults {
     }
 }
 
-fn later(world: &mut World, after: u64, act: Act) {
+pub fn later(world: &mut World, after: u64, act: Act) {
     let generation = world.faults.generation;
     world.after(after, Event::Act(generation, act));
 }
@@ -249,22 +250,7 @@ fn die(world: &mut World, kind: Fault, index: usize, lasts: u64) {
         lasts
     };
     if kind == Fault::Leave {
-        let end_sessions = world.plan.options.end_on_leave;
-        if world.hosts[index].paused {
-            return;
-        }
-        world.trace.line(world.now, "leave", index, 0, 0);
-        world.call(index, |engine, now| {
-            if end_sessions {
-                let mut next = Some(Cursor::default());
-                while let Some(from) = next {
-                    next = engine.delete_some(&from, now);
-                }
-            }
-            engine.leave(now);
-        });
-        let drained = world.faults.draw.between(50_000, 2_000_000);
-        later(world, drained, Act::Stop(index, Some(away)));
+        leave::begin(world, index, away);
         return;
     }
     world.crash(index, kind == Fault::PowerOff);
@@ -422,12 +408,7 @@ pub fn act(world: &mut World, act: Act) {
             }
         }
         Act::Step => step(world),
-        Act::Stop(index, again) => {
-            world.crash(index, false);
-            if let Some(after) = again {
-                later(world, after, Act::Start(index));
-            }
-        }
+        Act::Left(index, away, until) => leave::end(world, index, away, until),
         Act::LookUps(index, how) => world.hosts[index].look_ups = how,
         Act::CutOver => world.faults.cuts = world.faults.cuts.saturating_sub(1),
     }

@@ -27,6 +27,8 @@ pub struct Write {
     pub holders: Vec<Incarnation>,
     /// How many copies its writer was told of.
     pub told: usize,
+    /// When, if every node knew every other then and when it was written.
+    pub known_at: Option<u64>,
 }
 
 /// A deletion that a client asked for.
@@ -67,6 +69,8 @@ pub struct History {
     pub values: HashMap<(usize, usize, Stamp), Option<Value>>,
     /// Which incarnations lost their memory, and when.
     pub lost: Vec<(Incarnation, u64)>,
+    /// Which of them had handed off before what they held.
+    handed_off: BTreeSet<Incarnation>,
     counter: u64,
 }
 
@@ -124,6 +128,22 @@ impl History {
         self.lost.iter().filter(|(_, when)| *when >= at).count()
     }
 
+    /// An incarnation that leaves has handed off what it holds.
+    pub fn handed_off(&mut self, incarnation: Incarnation) {
+        self.handed_off.insert(incarnation);
+    }
+
+    /// How many copies may be gone of what was written at `at`, in `backup` mode, if `leaving` nodes are about to go. Of
+    /// nodes that hand off before they leave, each leaves one copy at least; more are not made before it is gone.
+    pub fn copies_gone_since(&self, at: u64, leaving: usize) -> usize {
+        let mut lost = self.lost.iter().filter(|(_, when)| *when >= at);
+        if lost.all(|(incarnation, _)| self.handed_off.contains(incarnation)) {
+            0
+        } else {
+            self.losses_since(at) + leaving
+        }
+    }
+
     /// `incarnation` stamps anew what it held: as writes, and ends, of its own.
     pub fn stamped_anew(
         &mut self,
@@ -148,6 +168,7 @@ impl History {
                     at,
                     holders: vec![incarnation],
                     told: 1,
+                    known_at: None,
                 });
             }
             let stamp = view::deleted(&record);

@@ -7,6 +7,7 @@ use limpet_wire::report::IdleLimit;
 
 use crate::check;
 use crate::client::{current, held, wait};
+use crate::fresh;
 use crate::history::{Deletion, NAMES, Write};
 use crate::report::Rare;
 use crate::view;
@@ -42,6 +43,8 @@ pub fn patch(world: &mut World, index: usize, session: usize) {
     if world.clients[index].draw.chance(0.1) {
         patch.route = Some(format!("w{home}"));
     }
+    // A client that changes a session has read it.
+    fresh::known(world, index, session);
     write(world, index, session, patch, names, at);
 }
 
@@ -69,6 +72,7 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
     }
     check::stamp(world, home, version);
     let incarnation = world.hosts[home].incarnation();
+    let known = fresh::everybody_knows_everybody(world).then_some(u64::MAX);
     let mut writes = Vec::new();
     let record = held(world, home, session);
     for name in names {
@@ -105,6 +109,7 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
             at,
             holders: vec![incarnation],
             told: 1,
+            known_at: known,
         });
         world.clients[index].seen.insert((session, name), rank);
         world.history.touched(session, incarnation, rank.0, at);
@@ -116,6 +121,7 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
 }
 
 pub fn read(world: &mut World, index: usize, session: usize) {
+    fresh::known(world, index, session);
     let home = world.clients[index].home;
     let key = world.history.keys[session].clone();
     let session = current(world, home, session);
@@ -203,6 +209,7 @@ pub fn rename(world: &mut World, index: usize, position: usize) {
     world.history.longest[to] = world.history.longest[from];
     world.history.renamed[from] = Some(at);
     world.clients[index].sessions[position] = to;
+    let known = fresh::everybody_knows_everybody(world).then_some(u64::MAX);
     let mut writes = Vec::new();
     for (name, rank, value) in view::attributes(&moved) {
         let Some(name) = NAMES.iter().position(|known| *known == name) else {
@@ -218,6 +225,7 @@ pub fn rename(world: &mut World, index: usize, position: usize) {
             at,
             holders: vec![incarnation],
             told: 1,
+            known_at: known,
         });
     }
     if let Some(life) = moved.life() {

@@ -60,6 +60,18 @@ impl Plan {
     pub fn everywhere(&self) -> bool {
         self.options.mode == Mode::Delta
     }
+
+    /// In `backup` mode, how many nodes hold a session, where nothing goes wrong but that nodes come and go: then whoever
+    /// is asked knows what all holders have acknowledged.
+    pub fn holders_of_a_calm_run(&self) -> Option<usize> {
+        let comes_and_goes =
+            |kind: &Fault| matches!(kind, Fault::Crash | Fault::PowerOff | Fault::Leave | Fault::Burst);
+        let calm = !self.clocks.beyond && self.faults.kinds.iter().all(comes_and_goes);
+        match self.options.mode {
+            Mode::Backup { copies } if calm => Some(copies + 1),
+            _ => None,
+        }
+    }
 }
 
 /// What kind of cluster is simulated.
@@ -252,6 +264,9 @@ impl Plan {
         let forgetful = clocks.skew_ms <= 50 && !beyond && draw.chance(0.4);
         if !clocks.jump {
             kinds.retain(|kind| !matches!(kind, Fault::Jump | Fault::Strobe));
+        }
+        if kind == Kind::Backup && Draw::of(seed, "calm").chance(0.3) {
+            kinds = vec![Fault::Crash, Fault::PowerOff, Fault::Leave, Fault::Burst];
         }
         if kinds.is_empty() {
             kinds.push(Fault::Split);

@@ -121,6 +121,7 @@ fn note(world: &mut World, index: usize, position: usize, session: usize, life: 
     let by = world.hosts[index].incarnation();
     world.history.values.insert((session, name, stamp), Some(value));
     world.proposals[position].made = Some(world.history.writes.len());
+    let known = crate::fresh::everybody_knows_everybody(world).then_some(u64::MAX);
     world.history.writes.push(Write {
         session,
         name,
@@ -129,6 +130,7 @@ fn note(world: &mut World, index: usize, position: usize, session: usize, life: 
         at,
         holders: vec![by],
         told: 1,
+        known_at: known,
     });
     world.history.touched(session, by, life, at);
     if let Some(words) = unsound(world, index, session, condition, life, stamp, known_life) {

@@ -155,12 +155,14 @@ fn survives(world: &World, holders: &[Incarnation]) -> bool {
 fn kept(world: &World) -> Option<Wrong> {
     let history = &world.history;
     // What is over where it was held need not be known to have been elsewhere: that tables agree is enough.
+    let over = |write: &Write| {
+        history.was_deleted(write.session, write.life)
+            || history.shortest[write.session].is_some()
+            || world.plan.options.end_on_leave
+    };
     let there = |write: &Write, table: &Memory| {
         // Tombstones are forgotten after a while, and the id may be used again.
-        let over = history.was_deleted(write.session, write.life)
-            || history.shortest[write.session].is_some()
-            || world.plan.options.end_on_leave;
-        over && world.plan.options.tombstone_life <= world.plan.safety
+        over(write) && world.plan.options.tombstone_life <= world.plan.safety
             || write.is_in(table.get(&history.keys[write.session]))
     };
     let table = |index: &usize| world.hosts[*index].engine.as_ref().map(Engine::table);
@@ -169,7 +171,11 @@ fn kept(world: &World) -> Option<Wrong> {
             let mut held = write.holders.iter().filter(|held| survives(world, &[**held]));
             return held.any(|incarnation| table(&incarnation.0).is_some_and(|table| !there(write, table)));
         }
-        let lost = history.losses_since(write.at) + world.plan.nodes - world.core.len();
+        // The one copy that is left by those that hand off may be outside of the core. Tombstones are not handed off.
+        let lost = match world.plan.nodes - world.core.len() {
+            0 if !over(write) => history.copies_gone_since(write.at, 0),
+            outside => history.losses_since(write.at) + outside,
+        };
         let mut tables = world.core.iter().filter_map(table);
         lost < write.told && !tables.any(|table| there(write, table))
     };

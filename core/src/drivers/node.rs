@@ -268,7 +268,7 @@ impl Node {
             let asked = self.with(|engine, now| self.ask_for(engine, &wanted, now))?;
             for (key, receiver) in asked {
                 let answered = receiver.await.unwrap_or(false);
-                if !answered && self.with(|engine, now| engine.session(&key, now).is_none()) {
+                if !answered && !self.with(|engine, now| engine.may_answer_alone(&key, now)) {
                     return Err(Refused::Unreachable);
                 }
             }
@@ -301,8 +301,7 @@ impl Node {
                     self.fetches().insert(id, sender);
                     receivers.push((key.clone(), receiver));
                 }
-                // What is here is better than nothing.
-                Err(_) if engine.session(key, now).is_some() => {}
+                Err(_) if engine.may_answer_alone(key, now) => {}
                 Err(refused) => return Err(refused),
             }
         }

@@ -209,6 +209,7 @@ impl Engine {
         self.send_tombstones(now);
         self.progress_handoff(now);
         self.progress_handoff_pulls(now);
+        self.progress_unproven(now);
         self.progress_fetches(now);
         self.progress_proposals(now);
         self.progress_repair(now);
@@ -307,12 +308,13 @@ impl Engine {
         self.settle(now);
     }
 
-    /// Whether everything that was to be said to linked peers has been handed to their links.
+    /// Whether everything that was to be said to linked peers has been handed to their links, and a node that leaves has
+    /// handed off what no other node has.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.peers
-            .values()
-            .all(|peer| !peer.is_linked() || !peer.has_waiting())
+        let mut peers = self.peers.values();
+        peers.all(|peer| !peer.is_linked() || !peer.has_waiting())
+            && (!self.is_leaving() || self.has_handed_off())
     }
 }
 

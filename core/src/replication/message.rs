@@ -103,6 +103,9 @@ pub enum Message {
         key: SessionKey,
         /// What the sender holds of it; `None` when that is nothing, not even a tombstone.
         record: Option<Box<Record>>,
+        /// Whether the sender is told of every change to the session, or knows that there is no such session. `false` for a
+        /// copy that it only borrowed, and where others may have one.
+        kept: bool,
     },
     /// The sender asks the receiver to decide a conditional change.
     Propose {
@@ -222,6 +225,12 @@ const FETCHED: u8 = 3;
 const PROPOSE: u8 = 4;
 const DECIDED: u8 = 5;
 
+/// What a [`Message::Fetched`] brings.
+const NOTHING: u8 = 0;
+const KEPT: u8 = 1;
+const BORROWED: u8 = 2;
+const NOWHERE: u8 = 3;
+
 /// Encodes `message`.
 ///
 /// # Errors
@@ -298,10 +307,20 @@ fn append(message: &Message, into: &mut Vec<u8>) -> Result<(), EncodeError> {
             records::write(records.iter().map(|(key, record)| (key, record)), into);
             return Ok(());
         }
-        Message::Fetched { request, key, record } => {
+        Message::Fetched {
+            request,
+            key,
+            record,
+            kept,
+        } => {
             into.extend([PROTOCOL, FETCHED]);
             primitives::number(*request, into);
-            into.push(u8::from(record.is_some()));
+            into.push(match (record, kept) {
+                (None, true) => NOWHERE,
+                (None, false) => NOTHING,
+                (Some(_), true) => KEPT,
+                (Some(_), false) => BORROWED,
+            });
             let nothing = Record::default();
             records::write([(key, record.as_deref().unwrap_or(&nothing))].into_iter(), into);
             return Ok(());
@@ -385,10 +404,15 @@ pub fn decode(bytes: &[u8]) -> Result<Message, PeerMisbehaved> {
             records: records::read(&mut reader)?,
         },
         FETCHED => {
-            let (request, found) = (reader.number()?, reader.byte()? == 1);
+            let (request, found) = (reader.number()?, reader.byte()?);
             let (key, record) = read_one(&mut reader)?;
-            let record = found.then(|| Box::new(record));
-            Message::Fetched { request, key, record }
+            let record = matches!(found, KEPT | BORROWED).then(|| Box::new(record));
+            Message::Fetched {
+                request,
+                key,
+                record,
+                kept: matches!(found, KEPT | NOWHERE),
+            }
         }
         PROPOSE => {
             let request = reader.number()?;

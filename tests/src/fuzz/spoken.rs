@@ -179,6 +179,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
                 request: 6,
                 key: key("S1"),
                 record: Some(Box::new(whole.clone())),
+                kept: true,
             },
         ),
         (
@@ -235,6 +236,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
                 request: 6,
                 key: key("S7"),
                 record: None,
+                kept: false,
             },
         ),
     ];

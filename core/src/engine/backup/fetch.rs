@@ -1,8 +1,10 @@
 //! Fetches: a session that is not here, or not all of it, is asked of those that may have it before anybody is told that
 //! there is no such session.
 //!
-//! The likeliest node is asked first, then all others that may have it, and the store where one is attached. Silence is
-//! never taken for an answer that there is nothing. Waiting callers belong to [`crate::drivers`].
+//! The likeliest node is asked first, then all others that may have it, and the store where one is attached. Where none of
+//! them keeps the session, every member is asked that is left, also one that is leaving: this node may not know whom the
+//! session is bound to by now. Silence is never taken for an answer that there is nothing. Waiting callers belong to
+//! [`crate::drivers`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -45,6 +47,10 @@ struct Fetch {
     /// Still to be asked.
     others: Vec<Source>,
     asked: BTreeSet<Source>,
+    /// Everybody who was asked, answered or not.
+    tried: BTreeSet<NodeId>,
+    /// Whether all members were asked that may have the session, and not the likely ones alone.
+    wide: bool,
     /// Whether somebody was asked and did not answer.
     unanswered: bool,
     until: Duration,
@@ -72,18 +78,23 @@ impl Engine {
         if found.is_err() && self.may_be_stored(key) {
             return true;
         }
-        let Some(placement) = &self.backup.placement else {
-            return false;
-        };
         match found {
-            Ok(record) => !self.is_held_here(key, record),
-            Err(_) => {
-                !(placement.is_settled(now)
-                    && !self.has_unknown_holders()
-                    && self.transfers.is_complete()
-                    && placement.view().is_certain_holder(&self.config.node, key))
-            }
+            Ok(record) => self.backup.placement.is_some() && !self.is_kept(key, record),
+            Err(_) => !self.has_all_there_is(key, now),
         }
+    }
+
+    /// Whether there is no session of `key` anywhere, if there is none here: this node would hold it whatever it were
+    /// bound to, and nothing is on its way.
+    fn has_all_there_is(&self, key: &SessionKey, now: Now) -> bool {
+        self.backup.placement.as_ref().is_none_or(|placement| {
+            self.phase == Phase::Ready
+                && !self.may_be_stored(key)
+                && placement.is_settled(now)
+                && !self.has_unknown_holders()
+                && self.transfers.is_complete()
+                && placement.view().is_certain_holder(&self.config.node, key)
+        })
     }
 
     /// Begins to fetch the session of `key`; [`Output::Fetched`] says when that is over. `None` when there is nobody
@@ -100,14 +111,22 @@ impl Engine {
             _ => self.who_may_have(&key),
         };
         let unknown = self.has_unknown_holders();
-        if known.is_empty() && stored.is_none() && !unknown {
+        let (mut reachable, unasked): (Vec<_>, Vec<_>) =
+            known.into_iter().partition(|node| self.can_answer(node));
+        // Where every node holds every session, one that answers is enough.
+        let everywhere = self.backup.placement.is_none();
+        let mut unanswered = unknown || !everywhere && !unasked.is_empty();
+        // The likely ones may all be gone; then the others are all there is to ask.
+        let wide = everywhere || reachable.is_empty();
+        if wide {
+            let (rest, cut_off) = self.who_else_may_have(&unasked.iter().cloned().collect());
+            unanswered |= cut_off;
+            reachable.extend(rest);
+        }
+        if reachable.is_empty() && unasked.is_empty() && stored.is_none() && !unanswered {
             self.give_up_part(&key);
             return Ok(None);
         }
-        let (reachable, unasked): (Vec<_>, Vec<_>) =
-            known.into_iter().partition(|node| self.can_answer(node));
-        // Where every node holds every session, one that answers is enough.
-        let unanswered = unknown || self.backup.placement.is_some() && !unasked.is_empty();
         let mut first: Vec<_> = reachable.into_iter().map(Source::Peer).chain(stored).collect();
         let nobody =
             first.iter().all(|source| *source == Source::Store) && (!unasked.is_empty() || unanswered);
@@ -120,6 +139,8 @@ impl Engine {
             key,
             others,
             asked: BTreeSet::new(),
+            tried: BTreeSet::new(),
+            wide,
             unanswered,
             until: now.mono + PATIENCE,
         };
@@ -164,6 +185,24 @@ impl Engine {
             .collect()
     }
 
+    /// The other members that may have a session, in `backup` mode, beside `known`: those that are ready, and those that are
+    /// leaving and may be the last to have it. Says also whether one that is ready cannot be asked.
+    fn who_else_may_have(&self, known: &BTreeSet<NodeId>) -> (Vec<NodeId>, bool) {
+        let (mut rest, mut cut_off) = (Vec::new(), false);
+        if self.backup.placement.is_none() {
+            return (rest, cut_off);
+        }
+        let members = self.members.roster().iter();
+        for (node, member) in members.filter(|(node, _)| !known.contains(*node)) {
+            if self.can_answer(node) || member.linked && member.leaving {
+                rest.push(node.clone());
+            } else {
+                cut_off |= member.active && member.ready && !member.leaving;
+            }
+        }
+        (rest, cut_off)
+    }
+
     pub(in crate::engine) fn can_answer(&self, node: &NodeId) -> bool {
         let member = self.members.roster().get(node);
         member.is_some_and(|member| member.linked && member.ready && !member.leaving)
@@ -174,6 +213,12 @@ impl Engine {
             return;
         };
         fetch.asked.extend(sources.iter().cloned());
+        fetch
+            .tried
+            .extend(sources.iter().filter_map(|source| match source {
+                Source::Peer(node) => Some(node.clone()),
+                Source::Store => None,
+            }));
         let key = fetch.key.clone();
         for source in sources {
             let key = key.clone();
@@ -185,12 +230,18 @@ impl Engine {
     }
 
     /// `node` asks for `key`: it is sent the record, tombstones included, in several messages where it is too large for
-    /// one. Nothing is sent while the table is not complete.
-    pub(in crate::engine) fn on_fetch(&mut self, node: &NodeId, request: u64, key: &SessionKey) {
-        if self.phase != Phase::Ready {
+    /// one. Nothing is sent while the table is not complete. A node that leaves answers until it is gone.
+    pub(in crate::engine) fn on_fetch(&mut self, node: &NodeId, request: u64, key: &SessionKey, now: Now) {
+        if matches!(self.phase, Phase::Joining { .. }) {
             return;
         }
-        let fragments = match self.table.get(key) {
+        let known = self.table.get(key);
+        let kept = match known.filter(|record| record.is_alive()) {
+            Some(record) => self.is_kept(key, record),
+            // A tombstone may be of an earlier life than others know.
+            None => self.has_all_there_is(key, now) && (known.is_some() || self.backup.placement.is_some()),
+        };
+        let fragments = match known {
             Some(record) => record
                 .clone()
                 .split(RECORD_BYTES_MAX)
@@ -201,19 +252,29 @@ impl Engine {
         };
         for fragment in fragments {
             let (key, record) = (key.clone(), fragment.map(Box::new));
-            self.send(node, Message::Fetched { request, key, record });
+            self.send(
+                node,
+                Message::Fetched {
+                    request,
+                    key,
+                    record,
+                    kept,
+                },
+            );
         }
     }
 
-    /// An answer to a fetch.
-    pub(in crate::engine) fn on_fetched(
-        &mut self,
-        node: &NodeId,
-        request: u64,
-        key: &SessionKey,
-        record: Option<Box<Record>>,
-        now: Now,
-    ) {
+    /// An answer to a fetch: [`Message::Fetched`].
+    pub(in crate::engine) fn on_fetched(&mut self, node: &NodeId, answer: Message, now: Now) {
+        let Message::Fetched {
+            request,
+            ref key,
+            record,
+            kept,
+        } = answer
+        else {
+            return;
+        };
         if self.on_handoff_record(node, request, key, record.as_deref(), now) {
             return;
         }
@@ -221,7 +282,8 @@ impl Engine {
             return; // too late
         };
         let source = Source::Peer(node.clone());
-        if fetch.key != *key || !fetch.asked.contains(&source) {
+        // An answer after its time is as good as one in time.
+        if fetch.key != *key || !fetch.tried.contains(node) {
             return;
         }
         if let Some(fragment) = record.as_ref().filter(|record| record.is_fragment()) {
@@ -229,13 +291,28 @@ impl Engine {
             return; // the rest follows
         }
         fetch.asked.remove(&source);
+        let unanswered = fetch.unanswered;
+        let found = record.is_some();
         if let Some(record) = record {
             self.backup.handoff.keep(key.clone(), now);
+            let unknown = !self.is_whole(key);
             self.apply(node, vec![(key.clone(), *record)], now);
-            if self.is_known(key) {
-                self.end_fetch(request, true, now);
-                return;
+            if unknown && !kept {
+                self.note_unproven(vec![key.clone()], now);
             }
+        }
+        let is_last_word = if self.table.get(key).is_some_and(Record::is_alive) {
+            found && self.is_known(key)
+        } else {
+            // That there is no such session is true as long as nobody has come or gone, and all can be asked.
+            let placement = self.backup.placement.as_ref();
+            placement.is_none_or(|placement| placement.is_settled(now) && !unanswered)
+                && !self.may_be_stored(key)
+        };
+        // Somebody else may keep it, who knows more.
+        if kept && is_last_word {
+            self.end_fetch(request, true, now);
+            return;
         }
         self.progress_fetch(request, now);
     }
@@ -296,7 +373,18 @@ impl Engine {
         else {
             return;
         };
-        let others = std::mem::take(&mut fetch.others);
+        let mut others = std::mem::take(&mut fetch.others);
+        if others.is_empty() && !std::mem::replace(&mut fetch.wide, true) {
+            let tried = fetch.tried.clone();
+            let (rest, cut_off) = self.who_else_may_have(&tried);
+            others.extend(rest.into_iter().map(Source::Peer));
+            if let Some(fetch) = self.backup.fetches.0.get_mut(&id) {
+                fetch.unanswered |= cut_off;
+            }
+        }
+        let Some(fetch) = self.backup.fetches.0.get_mut(&id) else {
+            return;
+        };
         if others.is_empty() {
             let answered = !fetch.unanswered;
             self.end_fetch(id, answered, now);
@@ -311,6 +399,7 @@ impl Engine {
         if answered && let Some(fetch) = fetch {
             self.give_up_part(&fetch.key);
         }
+        self.end_proof(id, answered);
         if !self.decide_fetched(id, answered, now) {
             self.outputs.push(Output::Fetched(id, answered));
         }

@@ -2,8 +2,9 @@
 //! because a caller wrote them here or because better placed nodes came. They stay until every holder has them.
 //!
 //! One round at a time offers sessions to their holders. A holder pulls what it lacks ([`super::handoff_pulls`]), and the
-//! session is offered again later; a session that every holder has is removed here. Tombstones owed to holders are in
-//! [`super::tombstones`]; who the holders are is decided by [`super::placement`].
+//! session is offered again later; a session that every holder has is removed here. A node that leaves is no holder of any,
+//! and hands all it has off; what one holder has it need not keep, because the others get it from there. Tombstones owed to
+//! holders are in [`super::tombstones`]; who the holders are is decided by [`super::placement`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,8 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a session that some holder lacked waits before it is offered again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The same for a node that leaves, which is soon gone.
+const LEAVING_PATIENCE: Duration = Duration::from_secs(1);
+/// See [`LEAVING_PATIENCE`].
+const LEAVING_PAUSE: Duration = Duration::from_millis(50);
+
 /// How long a session that was fetched stays, so that whoever fetched it finds it.
-const STAY: Duration = Duration::from_secs(2);
+pub(in crate::engine) const STAY: Duration = Duration::from_secs(2);
 
 /// See the module page. Holds at most one entry of each kind per session of the table.
 #[derive(Debug, Default)]
@@ -40,9 +46,12 @@ struct Round {
     request: u64,
     /// Each session with the digest and the last touch it was offered with.
     offered: BTreeMap<SessionKey, (u64, Option<Touch>)>,
-    unanswered: BTreeSet<NodeId>,
+    /// What was offered to each node that has not answered.
+    unanswered: BTreeMap<NodeId, Vec<SessionKey>>,
     /// Sessions that some holder lacked.
     lacked: BTreeSet<SessionKey>,
+    /// Sessions that some holder has.
+    had: BTreeSet<SessionKey>,
     until: Duration,
 }
 
@@ -55,6 +64,32 @@ impl Handoff {
     /// A session was fetched: it stays for a moment.
     pub(in crate::engine) fn keep(&mut self, key: SessionKey, now: Now) {
         self.fetched.insert(key, now.mono + STAY);
+    }
+
+    /// Until when a session that was fetched stays.
+    pub(in crate::engine) fn stays_until(&self, key: &SessionKey) -> Option<Duration> {
+        self.fetched.get(key).copied()
+    }
+
+    /// Whether `key` waits to be handed off.
+    pub(in crate::engine) fn has(&self, key: &SessionKey) -> bool {
+        let offered = self.round.as_ref();
+        !self.waiting.is_empty() && self.waiting.contains(key)
+            || offered.is_some_and(|round| round.offered.contains_key(key))
+    }
+
+    /// The session of `key` is over: one that begins under its id is not the one that was to be handed off.
+    pub(in crate::engine) fn forget(&mut self, key: &SessionKey) {
+        self.waiting.remove(key);
+        self.fetched.remove(key);
+        if let Some(round) = &mut self.round {
+            round.offered.remove(key);
+        }
+    }
+
+    /// This node is to hold `key` again, which waited to be handed off; says whether it did.
+    pub(in crate::engine) fn take_back(&mut self, key: &SessionKey) -> bool {
+        !self.waiting.is_empty() && self.waiting.remove(key)
     }
 }
 
@@ -87,15 +122,35 @@ impl Engine {
             .round
             .as_ref()
             .is_some_and(|round| now.mono >= round.until)
-            && let Some(round) = self.backup.handoff.round.take()
+            && let Some(mut round) = self.backup.handoff.round.take()
         {
-            self.backup.handoff.waiting.extend(round.offered.into_keys());
-            self.backup.handoff.next = now.mono + PAUSE;
+            let unanswered = std::mem::take(&mut round.unanswered);
+            round.lacked.extend(unanswered.into_values().flatten());
+            self.end_round(round, now);
         }
         self.backup.handoff.fetched.retain(|_, until| *until > now.mono);
         let idle = self.backup.handoff.round.is_none() && !self.backup.handoff.waiting.is_empty();
-        if idle && now.mono >= self.backup.handoff.next && self.phase == Phase::Ready {
+        let has_begun = !matches!(self.phase, Phase::Joining { .. });
+        if idle && now.mono >= self.backup.handoff.next && has_begun {
             self.offer(now);
+        }
+    }
+
+    /// Whether a node that leaves has nothing that no other node has, or nobody to give it to.
+    pub(in crate::engine) fn has_handed_off(&self) -> bool {
+        let Some(placement) = &self.backup.placement else {
+            return true;
+        };
+        let mut holders = placement.view().ready();
+        holders.next().is_none() || self.has_digests() && self.misplaced_len() == 0
+    }
+
+    /// How long a round waits for its answers, and how long sessions that were lacked wait.
+    fn handoff_waits(&self) -> (Duration, Duration) {
+        if self.is_leaving() {
+            (LEAVING_PATIENCE, LEAVING_PAUSE)
+        } else {
+            (PATIENCE, PAUSE)
         }
     }
 
@@ -103,6 +158,7 @@ impl Engine {
         let Some(placement) = &self.backup.placement else {
             return;
         };
+        let (patience, pause) = self.handoff_waits();
         let (mut offered, mut to) = (BTreeMap::new(), BTreeMap::<NodeId, Vec<OfferedSession>>::new());
         while offered.len() < ROUND {
             let Some(key) = self.backup.handoff.waiting.pop_first() else {
@@ -112,6 +168,7 @@ impl Engine {
                 continue;
             };
             if self.is_held_here(&key, record) {
+                self.backup.unproven.add(key, now.mono);
                 continue;
             }
             let route = record.route.as_ref().map(|r| &*r.value);
@@ -126,16 +183,22 @@ impl Engine {
             offered.insert(key, (digest, record.last_touch));
         }
         if to.is_empty() {
-            self.backup.handoff.next = now.mono + PAUSE;
+            self.backup.handoff.waiting.extend(offered.into_keys());
+            self.backup.handoff.next = now.mono + pause;
             return;
         }
+        let keys = |sessions: &Vec<OfferedSession>| sessions.iter().map(|offer| offer.key.clone()).collect();
         let request = self.ids.next_request();
         self.backup.handoff.round = Some(Round {
             request,
             offered,
-            unanswered: to.keys().cloned().collect(),
+            unanswered: to
+                .iter()
+                .map(|(node, sessions)| (node.clone(), keys(sessions)))
+                .collect(),
             lacked: BTreeSet::new(),
-            until: now.mono + PATIENCE,
+            had: BTreeSet::new(),
+            until: now.mono + patience,
         });
         for (node, sessions) in to {
             self.send(&node, Message::HandoffOffer { request, sessions });
@@ -157,6 +220,7 @@ impl Engine {
         let keys: Vec<SessionKey> = alive.map(|(key, _)| key.clone()).collect();
         let refused = self.apply(node, records, now);
         for key in keys {
+            self.backup.unproven.remove(&key); // only what is kept there is a part of a table
             let known = self.table.get(&key);
             let is_misplaced = |record: &&Record| !record.is_alive() || !self.is_shared(node, &key, record);
             if let Some(record) = known.filter(is_misplaced).map(Record::lifecycle_and_route) {
@@ -219,40 +283,53 @@ impl Engine {
         else {
             return; // too late
         };
-        if !round.unanswered.remove(node) {
+        let Some(offered) = round.unanswered.remove(node) else {
             return;
-        }
-        let asked = sessions.into_iter().filter(|key| round.offered.contains_key(key));
-        round.lacked.extend(asked.collect::<Vec<_>>());
+        };
+        let lacking: BTreeSet<_> = sessions.into_iter().collect();
+        let (lacked, had): (Vec<_>, Vec<_>) = offered.into_iter().partition(|key| lacking.contains(key));
+        round.lacked.extend(lacked);
+        round.had.extend(had);
         let answered = round.unanswered.is_empty();
         if answered && let Some(round) = self.backup.handoff.round.take() {
             self.end_round(round, now);
+            // Who leaves has no time to wait for the next tick.
+            if self.is_leaving() && now.mono >= self.backup.handoff.next {
+                self.offer(now);
+            }
         }
     }
 
     fn end_round(&mut self, round: Round, now: Now) {
-        let mut again = !round.lacked.is_empty();
+        let (leaving, (_, pause)) = (self.is_leaving(), self.handoff_waits());
+        let mut again = false;
         for (key, as_offered) in round.offered {
             let Some(record) = self.table.get(&key).filter(|record| record.is_alive()) else {
                 continue;
             };
-            let stays = self.backup.handoff.fetched.contains_key(&key);
-            again |= stays;
+            let stays = !leaving && self.backup.handoff.fetched.contains_key(&key);
+            let is_lacked = if leaving {
+                !round.had.contains(&key)
+            } else {
+                round.lacked.contains(&key)
+            };
+            again |= stays || is_lacked;
             // A touch may have been held back here, and then only this node can send it.
-            if stays
-                || round.lacked.contains(&key)
-                || (record.digest_with_end(), record.last_touch) != as_offered
-            {
+            if stays || is_lacked || (record.digest_with_end(), record.last_touch) != as_offered {
                 self.backup.handoff.waiting.insert(key);
+            } else if leaving {
+                self.counters.handed_off += 1; // it is answered with until this node is gone
             } else if !self.is_held_here(&key, record) {
                 let before = self.location(&key);
                 self.table.remove(&key);
                 self.moved_from(&key, &before);
                 self.counters.handed_off += 1;
+            } else {
+                self.backup.unproven.add(key, now.mono);
             }
         }
         if again {
-            self.backup.handoff.next = now.mono + PAUSE;
+            self.backup.handoff.next = now.mono + pause;
         }
     }
 }

@@ -107,6 +107,7 @@ impl Engine {
         let Some(Asked { digest, .. }) = pull.asked.remove(&request).filter(|asked| asked.key == *key) else {
             return false;
         };
+        let unknown = !self.is_whole(key);
         // What has changed there since is offered as it is now.
         if let Some(record) = record
             && self.apply(node, vec![(key.clone(), record.clone())], now).total() == 0
@@ -114,6 +115,9 @@ impl Engine {
             && let Some(pull) = self.backup.handoff_pulls.0.get_mut(node)
         {
             pull.taken.insert(key.clone(), digest);
+        }
+        if unknown {
+            self.note_unproven(vec![key.clone()], now);
         }
         self.ask_for_lacking(node, now);
         true

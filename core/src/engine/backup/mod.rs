@@ -1,14 +1,16 @@
 //! Backup mode: sessions held by the primary and some other nodes instead of by every node.
 //!
-//! [`placement`] says who holds what, [`handoff`] and [`handoff_pulls`] move sessions to their holders (hinted handoff,
-//! Dynamo section 4.6), [`tombstones`] sees to it that every holder learns of a deletion, [`fetch`] reads a session from
-//! another node.
+//! [`placement`] says who holds what, [`borrowed`] which copies may answer, [`handoff`] and [`handoff_pulls`] move sessions
+//! to their holders (hinted handoff, Dynamo section 4.6), [`tombstones`] sees to it that every holder learns of a deletion,
+//! [`rebinding`] that former holders learn of a binding, [`fetch`] reads a session from another node.
 //! Ranking nodes by rendezvous hashing belongs to [`crate::replication::placement`].
 
+pub(in crate::engine) mod borrowed;
 pub mod fetch;
 pub(in crate::engine) mod handoff;
 pub(in crate::engine) mod handoff_pulls;
 pub(in crate::engine) mod placement;
+mod rebinding;
 pub(in crate::engine) mod tombstones;
 
 use crate::base::clock::Now;
@@ -19,6 +21,7 @@ use crate::engine::Mode;
 #[derive(Debug)]
 pub(in crate::engine) struct Backup {
     pub(in crate::engine) placement: Option<placement::Placement>,
+    pub(in crate::engine) unproven: borrowed::Unproven,
     pub(in crate::engine) handoff: handoff::Handoff,
     pub(in crate::engine) handoff_pulls: handoff_pulls::HandoffPulls,
     pub(in crate::engine) tombstones: tombstones::Tombstones,
@@ -33,6 +36,7 @@ impl Backup {
                 Mode::Delta => None,
                 Mode::Backup { .. } => Some(placement::Placement::new(now)),
             },
+            unproven: borrowed::Unproven::default(),
             handoff: handoff::Handoff::default(),
             handoff_pulls: handoff_pulls::HandoffPulls::default(),
             tombstones: tombstones::Tombstones::default(),

@@ -14,7 +14,7 @@ use crate::base::id::{BUCKETS, NodeId, SessionKey};
 use crate::base::limits::MEMBERS_MAX;
 use crate::engine::sessions::expiry::ms;
 use crate::engine::{Engine, Mode, Phase};
-use crate::replication::placement::View;
+use crate::replication::placement::{Holders, View};
 use crate::session::Record;
 
 /// How many sessions one call looks at after the view has changed, and the rest of a bucket. Ranking the nodes for one
@@ -135,6 +135,16 @@ impl Location {
             route: record.route.as_ref().map(|r| r.value.clone()),
         }
     }
+
+    /// Whether there is a session.
+    pub(in crate::engine) const fn is_somewhere(&self) -> bool {
+        self.digest != 0
+    }
+
+    /// The worker it is bound to.
+    pub(in crate::engine) fn bound_to(&self) -> Option<&str> {
+        self.route.as_deref()
+    }
 }
 
 /// Where a change goes in `backup` mode.
@@ -168,6 +178,11 @@ impl Placement {
     /// The view of now.
     pub(in crate::engine) fn view(&self) -> &View {
         &self.view
+    }
+
+    /// When the view changed last.
+    pub(in crate::engine) const fn changed(&self) -> Duration {
+        self.changed
     }
 
     /// Whether sessions are where the view says.
@@ -216,7 +231,11 @@ impl Engine {
         let mut nodes: Vec<NodeId> = view.holders(key, route).iter().cloned().collect();
         nodes.extend(stay.iter().filter(|_| view.has_joining()).cloned());
         if before.route.as_deref() != route {
-            nodes.extend(view.holders(key, before.route.as_deref()).iter().cloned());
+            let before = before.route.as_deref();
+            nodes.extend(view.holders(key, before).iter().cloned());
+            // Or else a node that joins becomes a holder by the route it knows.
+            let joining = view.has_joining().then(|| view.holders_to_be(key, before));
+            nodes.extend(joining.iter().flat_map(Holders::iter).cloned());
         }
         Some(Targets {
             stays_here: stays_at(&self.config.node),
@@ -237,12 +256,30 @@ impl Engine {
         let Some(placement) = &self.backup.placement else {
             return Some(self.table.digests().collect());
         };
-        (placement.stale_from >= BUCKETS).then(|| {
-            let shared = placement.buckets.iter();
-            shared
-                .map(|shared| shared.common ^ shared.with.get(node).copied().unwrap_or(0))
-                .collect()
-        })
+        if placement.stale_from < BUCKETS {
+            return None;
+        }
+        let shared = placement.buckets.iter();
+        let mut digests: Vec<u64> = shared
+            .map(|shared| shared.common ^ shared.with.get(node).copied().unwrap_or(0))
+            .collect();
+        self.leave_out_unproven(node, &mut digests);
+        Some(digests)
+    }
+
+    /// Whether the digests for `node` count the session, which is here: both are to hold it.
+    pub(in crate::engine) fn is_counted_with(
+        &self,
+        node: &NodeId,
+        key: &SessionKey,
+        record: &Record,
+    ) -> bool {
+        let Some(placement) = &self.backup.placement else {
+            return false;
+        };
+        let route = record.route.as_ref().map(|r| &*r.value);
+        let holders = placement.view().holders(key, route);
+        holders.contains(&self.config.node) && holders.contains(node)
     }
 
     /// Whether digests are up to date.
@@ -267,6 +304,10 @@ impl Engine {
             return;
         };
         let record = self.table.get(key);
+        if !record.is_some_and(Record::is_alive) {
+            self.backup.unproven.remove(key);
+            self.backup.handoff.forget(key);
+        }
         let after = record.map(Location::of).unwrap_or_default();
         if let Some(shared) = placement.buckets.get_mut(key.bucket()) {
             let own = &self.config.node;
@@ -281,6 +322,7 @@ impl Engine {
         };
         if record.is_alive() {
             if !self.is_held_here(key, record) {
+                self.backup.unproven.remove(key);
                 self.backup.handoff.add(key.clone());
             }
         } else if before.digest != 0 {
@@ -385,8 +427,17 @@ impl Engine {
                 }
                 let route = record.route.as_ref().map(|r| &*r.value);
                 shared.toggle(own, key, route, record.digest());
-                if !key.is_reserved() && !view.holders(key, route).contains(own) {
+                if key.is_reserved() {
+                    continue;
+                }
+                // A node that joins gives nothing away of what it is about to hold.
+                let is_held = view.holders(key, route).contains(own)
+                    || (view.has_joining() && view.holders_to_be(key, route).contains(own));
+                if !is_held {
+                    self.backup.unproven.remove(key);
                     self.backup.handoff.add(key.clone());
+                } else if self.backup.handoff.take_back(key) {
+                    self.backup.unproven.add(key.clone(), placement.changed);
                 }
             }
         }

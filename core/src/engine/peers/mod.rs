@@ -178,9 +178,7 @@ impl Engine {
             Message::Announce(announce) => self.on_announce(node, announce, now),
             Message::Deltas { sequence, changes } => {
                 self.counters.deltas_received += changes.len() as u64;
-                let ended = self.tombstones_in(&changes);
-                let refused = self.apply(node, changes, now);
-                self.forward_tombstones(node, ended);
+                let refused = self.apply_changes(node, changes, now);
                 let inbound = self
                     .inbound
                     .entry(node.clone())
@@ -218,10 +216,8 @@ impl Engine {
             Message::DigestRequest => self.send_digest(node),
             Message::HandoffOffer { request, sessions } => self.on_offer(node, request, sessions, now),
             Message::HandoffLacking { request, sessions } => self.on_lacking(node, request, sessions, now),
-            Message::Fetch { request, key } => self.on_fetch(node, request, &key),
-            Message::Fetched { request, key, record } => {
-                self.on_fetched(node, request, &key, record, now);
-            }
+            Message::Fetch { request, key } => self.on_fetch(node, request, &key, now),
+            fetched @ Message::Fetched { .. } => self.on_fetched(node, fetched, now),
             Message::Propose {
                 request,
                 key,

@@ -192,6 +192,9 @@ impl Engine {
             // Applies even if the new id has ended already.
             self.end_old_id(key, origin, now);
         }
+        if self.events.replicated {
+            self.tell_former_holders(key, &location, delta);
+        }
         if !change.changed {
             if change.new {
                 self.table.forget(key); // the delta had no effect

@@ -1,6 +1,9 @@
 //! `backup` mode: each session at its primary and a few others, found from everywhere, kept complete as nodes come
 //! and go.
 
+mod borrowed;
+mod leaving;
+mod rebinding;
 mod tombstones;
 
 use super::*;

@@ -53,7 +53,8 @@ impl Engine {
                     }
                     seen += 1;
                     last = Some(key);
-                    if self.is_shared(to, key, record) {
+                    // A copy that is not kept is no part of the table.
+                    if self.is_shared(to, key, record) && (!record.is_alive() || !self.is_unproven(key)) {
                         let size = record.size();
                         bytes += size + key.id().len();
                         let to = if size > RECORD_BYTES_MAX {

@@ -181,9 +181,15 @@ fn messages() -> impl Strategy<Value = Message> {
         (
             any::<u64>(),
             keys(),
-            prop::option::of(records().prop_map(Box::new))
+            prop::option::of(records().prop_map(Box::new)),
+            any::<bool>(),
         )
-            .prop_map(|(request, key, record)| Message::Fetched { request, key, record }),
+            .prop_map(|(request, key, record, kept)| Message::Fetched {
+                request,
+                key,
+                record,
+                kept,
+            }),
         (any::<u64>(), keys(), records(), prop::option::of(proposals())).prop_map(
             |(request, key, known, proposal)| Message::Propose {
                 request,

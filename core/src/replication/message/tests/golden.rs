@@ -190,6 +190,7 @@ fn each_kind_of_message_has_these_bytes() {
                 request: 9,
                 key: key("S1"),
                 record: Some(Box::new(one_attribute())),
+                kept: true,
             },
             "03030901010c000473686f70025331e8a7abfef96203009900000000000000e7070001887766554433221100\
             04636172740374776f",
@@ -199,6 +200,7 @@ fn each_kind_of_message_has_these_bytes() {
                 request: 9,
                 key: key("S1"),
                 record: None,
+                kept: false,
             },
             "030309000100000473686f7002533100",
         ),
