@@ -76,6 +76,12 @@ impl View {
         self.choose(key, route, self.ready.iter().chain(&self.joining))
     }
 
+    /// How many nodes hold a session beside its primary.
+    #[must_use]
+    pub const fn copies(&self) -> usize {
+        self.copies
+    }
+
     /// The nodes that hold sessions.
     pub fn ready(&self) -> impl Iterator<Item = &NodeId> {
         self.ready.iter()

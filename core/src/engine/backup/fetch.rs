@@ -92,6 +92,7 @@ impl Engine {
                 && !self.may_be_stored(key)
                 && placement.is_settled(now)
                 && !self.has_unknown_holders()
+                && !self.may_be_cut_off_from(key, now)
                 && self.transfers.is_complete()
                 && placement.view().is_certain_holder(&self.config.node, key)
         })
@@ -120,7 +121,7 @@ impl Engine {
         let wide = everywhere || reachable.is_empty();
         if wide {
             let (rest, cut_off) = self.who_else_may_have(&unasked.iter().cloned().collect());
-            unanswered |= cut_off;
+            unanswered |= cut_off || self.may_be_cut_off_from(&key, now);
             reachable.extend(rest);
         }
         if reachable.is_empty() && unasked.is_empty() && stored.is_none() && !unanswered {
@@ -157,6 +158,22 @@ impl Engine {
         self.backup.placement.is_some()
             && (self.lacks_parts()
                 || active.any(|(node, member)| !member.linked && !member.ready && !has_announced(node)))
+    }
+
+    /// Whether nothing is here of a session that members which are down, and have not left, may have alone: as many as
+    /// hold one. After `state_transfer_timeout` that is given up, as by a node that starts.
+    fn may_be_cut_off_from(&self, key: &SessionKey, now: Now) -> bool {
+        let Some(placement) = &self.backup.placement else {
+            return false;
+        };
+        let waited = |since: Duration| {
+            let timeout = self.config.state_transfer_timeout;
+            timeout.is_none_or(|timeout| now.mono.saturating_sub(since) < timeout)
+        };
+        let members = self.members.roster().iter();
+        let down = members.filter(|(_, member)| !member.active && !member.leaving && member.ready);
+        let down = down.filter(|(_, member)| waited(member.since)).count();
+        down > placement.view().copies() && self.table.get(key).is_none()
     }
 
     /// The members to ask for a session, likeliest first.
@@ -307,6 +324,7 @@ impl Engine {
             // That there is no such session is true as long as nobody has come or gone, and all can be asked.
             let placement = self.backup.placement.as_ref();
             placement.is_none_or(|placement| placement.is_settled(now) && !unanswered)
+                && !self.may_be_cut_off_from(key, now)
                 && !self.may_be_stored(key)
         };
         // Somebody else may keep it, who knows more.
@@ -386,7 +404,8 @@ impl Engine {
             return;
         };
         if others.is_empty() {
-            let answered = !fetch.unanswered;
+            let (key, answered) = (fetch.key.clone(), !fetch.unanswered);
+            let answered = answered && !self.may_be_cut_off_from(&key, now);
             self.end_fetch(id, answered, now);
         } else {
             fetch.until = now.mono + PATIENCE;

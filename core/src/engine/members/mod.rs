@@ -40,7 +40,7 @@ use crate::membership::{Dialled, Identity, MemberMessage, Roster, RosterFull, Sw
 pub use absence::OwnStatus;
 pub use announcements::Announced;
 pub use clocks::Correction;
-pub(in crate::engine) use clocks::TIME_PRECISION_MS;
+pub(in crate::engine) use clocks::TIMES_APART_MS;
 pub use output::MembersOutput;
 
 /// How often linked nodes that are no members are greeted, members that are not ready are asked to announce

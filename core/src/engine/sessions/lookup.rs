@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::Refused;
 use crate::base::clock::Now;
 use crate::base::id::SessionKey;
-use crate::engine::members::TIME_PRECISION_MS;
+use crate::engine::members::TIMES_APART_MS;
 use crate::engine::{Engine, Phase};
 use crate::session::Record;
 
@@ -31,7 +31,7 @@ impl Engine {
         let error_ms = if deleted.node == self.config.node.tag() {
             0
         } else {
-            TIME_PRECISION_MS
+            TIMES_APART_MS
         };
         deleted.wall_ms().saturating_add(error_ms) > since_ms
     }

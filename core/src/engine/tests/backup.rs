@@ -2,6 +2,7 @@
 //! and go.
 
 mod borrowed;
+mod cut_off;
 mod leaving;
 mod rebinding;
 mod tombstones;

@@ -65,11 +65,11 @@ fn a_deletion_at_another_node_is_known_as_exactly_as_times_agree() {
     let mut since = |at, since_ms| cluster.at(at, |engine, _| engine.was_deleted_since(&key("S1"), since_ms));
     for at in ["a", "b"] {
         assert!(since(at, deleted_ms - 1), "at {at}");
-        assert!(!since(at, deleted_ms + 20), "at {at}");
+        assert!(!since(at, deleted_ms + 100), "at {at}");
     }
     assert!(!since("a", deleted_ms), "its own stamp is exact");
     assert!(
-        since("b", deleted_ms + 19),
+        since("b", deleted_ms + 99),
         "the times of two nodes differ a little"
     );
 }

@@ -41,9 +41,11 @@ const SETTLED_AFTER: Duration = Duration::from_millis(500);
 const FIRST_WAITS: Duration = Duration::from_secs(1);
 /// A change of the wall clock by more than this is somebody setting it, in milliseconds.
 const SET_MS: i64 = 1000;
-/// Readings are no better than this, in milliseconds: what is nearer is not approached. Times of members that agree differ
-/// by about as much.
-pub(in crate::engine) const TIME_PRECISION_MS: u64 = 20;
+/// Readings are no better than this, in milliseconds: what is nearer is not approached.
+const TIME_PRECISION_MS: u64 = 20;
+/// By how much times of members that agree may differ, in milliseconds. Between busy nodes a reading is off by as much as an
+/// answer is late, and each takes readings of its own.
+pub(in crate::engine) const TIMES_APART_MS: u64 = 100;
 /// By one part in so many of the time that passes the times of members are brought together,
 const TOGETHER_PART: i64 = 10;
 /// and brought to what wall clocks say. Idle lifetimes are off by as much meanwhile.
