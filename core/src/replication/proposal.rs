@@ -39,10 +39,8 @@ pub enum Refusal {
     TooLarge,
     /// The receiver holds this many sessions and takes no new ones.
     Full(u64),
-    /// The receiver cannot have all of the session now.
+    /// The receiver cannot have all of the session now, or what the proposer holds of it was refused.
     Unreachable,
-    /// The proposer's stamps are too far ahead of the receiver's time.
-    Refused,
 }
 
 #[derive(Encode, Decode)]

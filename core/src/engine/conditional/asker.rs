@@ -217,7 +217,7 @@ impl From<Refusal> for Refused {
             Refusal::NotFound => Self::NotFound,
             Refusal::TooLarge => too_large(),
             Refusal::Full(most) => Self::Full(usize::try_from(most).unwrap_or(usize::MAX)),
-            Refusal::Unreachable | Refusal::Refused => Self::Unreachable,
+            Refusal::Unreachable => Self::Unreachable,
         }
     }
 }

@@ -126,7 +126,6 @@ fn verdicts() -> impl Strategy<Value = Verdict> {
         Refusal::TooLarge,
         Refusal::Full(9),
         Refusal::Unreachable,
-        Refusal::Refused,
     ]);
     prop_oneof![
         stamps().prop_map(Verdict::Made),

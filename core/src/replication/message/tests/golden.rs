@@ -204,6 +204,53 @@ fn each_kind_of_message_has_these_bytes() {
             },
             "030309000100000473686f7002533100",
         ),
+        (
+            Message::Propose {
+                request: 9,
+                key: key("S1"),
+                known: Box::new(one_attribute()),
+                proposal: Some(Box::new(Proposal {
+                    condition: Condition::Version(stamp(5, 6)),
+                    change: Change::Patch(Patch {
+                        set: vec![("cart".into(), Value::from(*b"two"))],
+                        remove: vec!["gone".into()],
+                        max_inactive: Some(IdleLimit::Millis(1000)),
+                        route: Some("node1".into()),
+                        replace: true,
+                    }),
+                })),
+            },
+            "03040901020506000104636172740374776f0104676f6e650101fbe80301056e6f64653101010c000473686f7002\
+            5331e8a7abfef96203009900000000000000e707000188776655443322110004636172740374776f",
+        ),
+        (
+            Message::Propose {
+                request: 9,
+                key: key("S1"),
+                known: Box::default(),
+                proposal: None,
+            },
+            "030409000100000473686f7002533100",
+        ),
+        (
+            Message::Decided {
+                request: 9,
+                key: key("S1"),
+                verdict: Verdict::Made(stamp(5, 6)),
+                record: Box::new(one_attribute()),
+            },
+            "030509000506010c000473686f70025331e8a7abfef96203009900000000000000e7070001887766554433221100\
+            04636172740374776f",
+        ),
+        (
+            Message::Decided {
+                request: 9,
+                key: key("S1"),
+                verdict: Verdict::Refused(Refusal::Full(7)),
+                record: Box::default(),
+            },
+            "0305090203070100000473686f7002533100",
+        ),
     ];
     for (message, expected) in fixtures {
         let bytes = encode(&message).unwrap();
