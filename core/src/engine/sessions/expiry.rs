@@ -24,7 +24,7 @@ const LINGER: Duration = Duration::from_secs(60);
 /// The least time before a session that has just ended is looked at again.
 const LOOK_LATER_MS: u64 = 1000;
 /// How many deadlines one tick handles; the rest waits for the next.
-const EXPIRIES_PER_TICK: usize = 250;
+const EXPIRIES_PER_TICK: usize = 64;
 /// How many sessions one call of [`Engine::delete_some`] deletes.
 const DELETED_PER_CALL: usize = 100;
 

@@ -20,9 +20,9 @@ use crate::session::Record;
 use crate::store::Deadlines;
 
 /// How many sessions one tick looks at, about, for all nodes together; the next goes on with them in turn.
-pub(in crate::engine) const SESSIONS_PER_TICK: usize = 2000;
+pub(in crate::engine) const SESSIONS_PER_TICK: usize = 500;
 /// How many touches one tick flushes; the next goes on with the rest.
-const FLUSHED_PER_TICK: usize = 250;
+const FLUSHED_PER_TICK: usize = 64;
 
 /// Which sessions' touch was sent to other nodes lately, so that the next is sent later, and who missed some.
 #[derive(Debug, Default)]

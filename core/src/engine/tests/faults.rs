@@ -238,7 +238,7 @@ fn touches_missed_by_many_cost_a_tick_no_more_than_those_missed_by_one() {
     others
         .iter()
         .for_each(|other| engine.note_missed_touches(other, 0));
-    for _ in 0..20 {
+    for _ in 0..3 * 12_000 / touches::SESSIONS_PER_TICK + 10 {
         engine.tick(now);
         let waiting = [0, 1, 2].map(|n| engine.peers()[&others[n]].outboxes().recount().0);
         let more = waiting.iter().sum::<usize>() - told.iter().sum::<usize>();

@@ -234,7 +234,7 @@ kernel counts as payload of TCP between the nodes, TLS included; `sent` is the d
 is throughput with a copy over throughput alone; by CPU, what it would be if nothing but the node that is written to
 set the pace.
 
-| what | alone, updates/s | with a copy | kept (rounds) | kept by CPU | CPU alone | CPU with a copy | of the second node | processor 0 last_touch, alone and with | sent per update | both ways |
+| what | alone, updates/s | with a copy | kept (rounds) | kept by CPU | CPU alone | CPU with a copy | of the second node | processor 0 used, alone and with | sent per update | both ways |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 "
     );
