@@ -16,8 +16,9 @@ use crate::unharmed::Peace;
 /// How long the core may take to close a link that broke the rules.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The version of the protocol.
-const VERSION: u8 = 2;
+/// The version of the hello, and that of messages.
+const HELLO: u8 = 2;
+const PROTOCOL: u8 = 3;
 
 /// A length, then that many bytes.
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -70,15 +71,15 @@ async fn assert_closed(peace: &Peace, what: &str, bytes: &[u8], end: bool) {
 async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
     let mut peace = Peace::new("frames").await;
     peace.site.pki.issue("c");
-    let good = hello("c", VERSION, 0);
+    let good = hello("c", HELLO, 0);
     let after = |bytes: &[u8]| [&good[..], bytes].concat();
     let cases: &[(&str, Vec<u8>, &[&str])] = &[
         ("no hello", frame(b"GET / HTTP/1.1\r\n\r\n"), &["hello"]),
         ("a hello of another version", hello("c", 99, 0), &["hello"]),
-        ("a stream too many", hello("c", VERSION, 16), &["stream 16"]),
+        ("a stream too many", hello("c", HELLO, 16), &["stream 16"]),
         (
             "a hello in another node's name",
-            hello("b", VERSION, 0),
+            hello("b", HELLO, 0),
             &["calls itself b"],
         ),
         ("a frame of no bytes", after(&[0; 4]), &["frame", "0 bytes"]),
@@ -86,17 +87,17 @@ async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
         ("an unknown version", after(&frame(&[99, 0, 0])), &["version 99"]),
         (
             "an unknown type",
-            after(&frame(&[VERSION, 0, 250, 0, 0])),
+            after(&frame(&[PROTOCOL, 0, 250, 0, 0])),
             &["variant 250"],
         ),
         (
             "a message cut short",
-            after(&frame(&[VERSION, 1])),
+            after(&frame(&[PROTOCOL, 1])),
             &["ends inside a field"],
         ),
         (
             "a message of no kind",
-            after(&frame(&[VERSION, 250])),
+            after(&frame(&[PROTOCOL, 250])),
             &["kind 250"],
         ),
         (
@@ -118,7 +119,7 @@ async fn a_node_that_breaks_the_protocol_loses_its_link_and_nothing_else() {
 
 /// A digest (type 4) whose list of buckets says it has 2^60 entries.
 fn lying_list() -> Vec<u8> {
-    [&[VERSION, 0, 4, 253][..], &(1_u64 << 60).to_le_bytes()].concat()
+    [&[PROTOCOL, 0, 4, 253][..], &(1_u64 << 60).to_le_bytes()].concat()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,10 +129,10 @@ async fn random_messages_of_a_node_harm_nothing() {
     peace.site.pki.issue("c");
     for _ in 0..100 {
         let mut stream = link(&peace).await;
-        let mut bytes = hello("c", VERSION, 0);
+        let mut bytes = hello("c", HELLO, 0);
         for _ in 0..8 {
             let length = random.number() as usize % 64;
-            let mut body = vec![VERSION, random.number() as u8 % 4, random.number() as u8 % 8];
+            let mut body = vec![PROTOCOL, random.number() as u8 % 6, random.number() as u8 % 8];
             body.extend(random.bytes(length));
             bytes.extend(frame(&body));
         }

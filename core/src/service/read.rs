@@ -2,6 +2,7 @@
 
 use super::{CallerError, Service, ServiceError, Session};
 use crate::base::id::SessionKey;
+use crate::engine::sessions::Refused;
 
 /// Whose copy of a session answers a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,12 @@ impl Service {
         self.node.with(|engine, now| {
             engine.check_ready()?;
             let current = engine.current_key(key, now);
-            let record = engine.find(&current, now)?;
+            let record = match engine.find(&current, now) {
+                Err(Refused::NotFound) if engine.may_be_cut_off_from(&current, now) => {
+                    return Err(Refused::Unreachable.into());
+                }
+                found => found?,
+            };
             Session::of(&current, record, engine.time_ms(now))
                 .ok_or_else(|| CallerError::NoSuchSession.into())
         })

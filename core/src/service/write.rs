@@ -130,7 +130,13 @@ impl Service {
         change: impl FnOnce(&mut Engine, Now) -> Result<Written, Refused>,
     ) -> Result<Written, ServiceError> {
         self.node.make_local(keys).await?;
-        Ok(self.node.with(change)?)
+        let made = self.node.with(|engine, now| match change(engine, now) {
+            Err(Refused::NotFound) if keys.iter().any(|key| engine.may_be_cut_off_from(key, now)) => {
+                Err(Refused::Unreachable)
+            }
+            made => made,
+        });
+        Ok(made?)
     }
 
     /// Waits for copies of a change.

@@ -92,7 +92,6 @@ impl Engine {
                 && !self.may_be_stored(key)
                 && placement.is_settled(now)
                 && !self.has_unknown_holders()
-                && !self.may_be_cut_off_from(key, now)
                 && self.transfers.is_complete()
                 && placement.view().is_certain_holder(&self.config.node, key)
         })
@@ -121,7 +120,7 @@ impl Engine {
         let wide = everywhere || reachable.is_empty();
         if wide {
             let (rest, cut_off) = self.who_else_may_have(&unasked.iter().cloned().collect());
-            unanswered |= cut_off || self.may_be_cut_off_from(&key, now);
+            unanswered |= cut_off;
             reachable.extend(rest);
         }
         if reachable.is_empty() && unasked.is_empty() && stored.is_none() && !unanswered {
@@ -161,8 +160,10 @@ impl Engine {
     }
 
     /// Whether nothing is here of a session that members which are down, and have not left, may have alone: as many as
-    /// hold one. After `state_transfer_timeout` that is given up, as by a node that starts.
-    fn may_be_cut_off_from(&self, key: &SessionKey, now: Now) -> bool {
+    /// hold one. Whoever asks for it must not be told that there is none. After `state_transfer_timeout` that is given up, as
+    /// by a node that starts. A change may still begin a session: either side of a cut goes on.
+    #[must_use]
+    pub fn may_be_cut_off_from(&self, key: &SessionKey, now: Now) -> bool {
         let Some(placement) = &self.backup.placement else {
             return false;
         };
@@ -324,7 +325,6 @@ impl Engine {
             // That there is no such session is true as long as nobody has come or gone, and all can be asked.
             let placement = self.backup.placement.as_ref();
             placement.is_none_or(|placement| placement.is_settled(now) && !unanswered)
-                && !self.may_be_cut_off_from(key, now)
                 && !self.may_be_stored(key)
         };
         // Somebody else may keep it, who knows more.
@@ -404,8 +404,7 @@ impl Engine {
             return;
         };
         if others.is_empty() {
-            let (key, answered) = (fetch.key.clone(), !fetch.unanswered);
-            let answered = answered && !self.may_be_cut_off_from(&key, now);
+            let answered = !fetch.unanswered;
             self.end_fetch(id, answered, now);
         } else {
             fetch.until = now.mono + PATIENCE;
