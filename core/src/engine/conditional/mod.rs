@@ -13,7 +13,7 @@
 //! says so, and the asker asks again by the view it has by then. Two parts of a cluster that is cut decide each for
 //! itself.
 //!
-//! Conditions on a life need no owner ([`Engine::locate`]). What changes are is [`crate::session::Change`].
+//! What changes and conditions are is [`crate::session::Change`]'s and [`crate::session::Condition`]'s affair.
 
 mod asker;
 mod owner;
@@ -21,9 +21,6 @@ mod owner;
 pub(in crate::engine) use asker::Asked;
 pub use asker::DecisionId;
 pub(in crate::engine) use owner::Deciding;
-
-#[cfg(doc)]
-use crate::engine::Engine;
 
 /// What this module keeps.
 #[derive(Debug, Default)]
