@@ -8,6 +8,7 @@ mod lengths;
 mod metrics;
 mod parity;
 mod paths;
+mod promises;
 mod purity;
 mod sources;
 mod words;
