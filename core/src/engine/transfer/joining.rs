@@ -175,7 +175,7 @@ impl Engine {
             "only a joining node becomes ready"
         );
         let received = self.transfers.clear();
-        self.members.settle_time(now);
+        self.members.settle_time(self.table.iter().next().is_some(), now);
         self.enter(Phase::Ready);
         self.joining.step = Step::Waiting;
         self.joining.started = Some(start);

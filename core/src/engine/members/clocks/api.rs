@@ -19,9 +19,10 @@ impl Members {
         self.clocks.time.offset_ms()
     }
 
-    /// This node has joined, and keeps the cluster's time from now on.
-    pub fn settle_time(&mut self, now: Now) {
-        self.clocks.settle(now);
+    /// This node has joined, and keeps the cluster's time from now on. `has_table` says whether any of the table came.
+    pub fn settle_time(&mut self, has_table: bool, now: Now) {
+        let by_ms = self.clocks.settle(has_table, now);
+        self.absences.shift(by_ms);
     }
 
     /// Whether the clocks of all linked nodes are known well enough to begin a cluster with them.

@@ -226,8 +226,9 @@ impl Clocks {
     }
 
     /// This node has joined and keeps the time from now on. The first node of a cluster begins with what most wall
-    /// clocks say.
-    pub(super) fn settle(&mut self, now: Now) {
+    /// clocks say; one that has a part of a table keeps the time which that was stamped with, until the members correct
+    /// it. Returns by how many milliseconds the time was set.
+    pub(super) fn settle(&mut self, has_table: bool, now: Now) -> i64 {
         self.joining = false;
         self.next_look = now.mono;
         let kept = self
@@ -240,12 +241,13 @@ impl Clocks {
             .filter_map(|reading| reading.wall.ahead_ms())
             .collect();
         walls.push(now.wall_offset_ms());
-        if !kept
-            && walls.len() > 2
-            && let Some(right) = rule::majority(&walls, self.reach_ms())
-        {
-            self.time.step(right.saturating_sub(self.time.offset_ms()));
+        if has_table || kept || walls.len() <= 2 {
+            return 0;
         }
+        let right = rule::majority(&walls, self.reach_ms());
+        let by_ms = right.map_or(0, |right| right.saturating_sub(self.time.offset_ms()));
+        self.time.step(by_ms);
+        by_ms
     }
 
     /// Whether the clocks of all `linked` nodes were read, or were waited for long enough.

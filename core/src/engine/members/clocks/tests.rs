@@ -75,7 +75,7 @@ fn a_node_that_joins_takes_the_time_of_the_members() {
     let now = at(200, HOUR_MS);
     reply(&mut clocks, "a", 0, time(200, 0, 9, 5000), now);
     assert_eq!(clocks.time_ms(now), at(200, 0).wall_ms, "measured");
-    clocks.settle(now);
+    clocks.settle(false, now);
     assert_eq!(clocks.told(now), time(200, 0, 9, 5000), "on their scale");
     clocks.advance(|_| true, now);
     assert_eq!(clocks.wrong_ms, Some(HOUR_MS));
@@ -93,15 +93,30 @@ fn the_first_node_begins_with_what_most_wall_clocks_say() {
     reply(&mut first, "a", 0, None, at(0, HOUR_MS));
     reply(&mut first, "b", 10, None, at(0, HOUR_MS));
     assert!(first.are_known(linked(), Duration::ZERO));
-    first.settle(at(0, HOUR_MS));
+    first.settle(false, at(0, HOUR_MS));
     assert_eq!(first.time_ms(at(0, HOUR_MS)), BEGIN_MS);
+}
+
+/// Its stamps belong to that time: with another one it would hold what everybody refuses, and never say so.
+#[test]
+fn who_has_a_part_of_a_table_keeps_the_time_it_came_with_though_the_donor_is_gone() {
+    for (has_table, time_ms) in [(true, BEGIN_MS + 10 * HOUR_MS.cast_unsigned()), (false, BEGIN_MS)] {
+        let mut clocks = clocks(0);
+        clocks.on_announced(&id("a"), BEGIN_MS + 10 * HOUR_MS.cast_unsigned(), at(0, 0));
+        for node in ["a", "b"] {
+            reply(&mut clocks, node, 0, None, at(0, 0));
+        }
+        let by_ms = clocks.settle(has_table, at(0, 0));
+        assert_eq!(clocks.time_ms(at(0, 0)), time_ms);
+        assert_eq!(by_ms, if has_table { 0 } else { -10 * HOUR_MS });
+    }
 }
 
 #[test]
 fn a_wall_clock_that_is_set_is_wrong_and_changes_no_time() {
     for wrong_ms in [-10 * HOUR_MS, -HOUR_MS, HOUR_MS, 10 * HOUR_MS] {
         let mut clocks = clocks(0);
-        clocks.settle(at(0, 0));
+        clocks.settle(false, at(0, 0));
         reply(&mut clocks, "a", 0, time(0, 0, 1, 0), at(0, 0));
         pass(&mut clocks, 0, 1000, 0);
         assert_eq!(clocks.wrong_ms, None);
@@ -116,7 +131,7 @@ fn a_wall_clock_that_is_set_is_wrong_and_changes_no_time() {
 #[test]
 fn where_most_clocks_are_set_alike_the_time_follows_slowly() {
     let mut clocks = clocks(HOUR_MS);
-    clocks.settle(at(0, HOUR_MS));
+    clocks.settle(false, at(0, HOUR_MS));
     reply(&mut clocks, "a", 0, time(0, HOUR_MS, 1, 0), at(0, HOUR_MS));
     reply(&mut clocks, "b", 0, time(0, HOUR_MS, 1, 0), at(0, HOUR_MS));
     clocks.advance(|_| true, at(0, HOUR_MS));
@@ -132,7 +147,7 @@ fn where_most_clocks_are_set_alike_the_time_follows_slowly() {
 #[test]
 fn members_that_are_a_little_apart_come_together() {
     let mut clocks = clocks(0);
-    clocks.settle(at(0, 0));
+    clocks.settle(false, at(0, 0));
     let now = at(0, 0);
     reply(&mut clocks, "a", 0, time(0, -1000, 1, 0), now);
     reply(&mut clocks, "b", 0, time(0, -1000, 1, 0), now);
@@ -144,7 +159,7 @@ fn members_that_are_a_little_apart_come_together() {
 #[test]
 fn a_time_that_stands_against_this_one_is_taken_once_that_is_settled() {
     let mut clocks = clocks(HOUR_MS);
-    clocks.settle(at(0, HOUR_MS));
+    clocks.settle(false, at(0, HOUR_MS));
     reply(
         &mut clocks,
         "mate",
@@ -174,7 +189,7 @@ fn a_time_that_stands_against_this_one_is_taken_once_that_is_settled() {
 #[test]
 fn what_was_stamped_before_a_node_parted_from_its_scale_stays() {
     let mut clocks = clocks(0);
-    clocks.settle(at(0, 0));
+    clocks.settle(false, at(0, 0));
     for node in ["a", "b"] {
         reply(&mut clocks, node, 0, time(0, 0, 1, 0), at(0, 0));
     }

@@ -158,7 +158,7 @@ fn a_process_that_stood_still_closes_its_links_and_trusts_nobody() {
 #[test]
 fn a_node_that_was_away_for_longer_than_tombstones_live_begins_again() {
     let mut world = World::with(&["a", "b"]);
-    world.members.settle_time(world.now());
+    world.members.settle_time(false, world.now());
     let met = Announce {
         memory_since_ms: BEGIN_MS + 1,
         receiver_memory_since_ms: BEGIN_MS,
