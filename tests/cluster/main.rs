@@ -19,6 +19,7 @@ mod lists;
 mod names;
 mod pauses;
 mod reload;
+mod renames;
 mod rotation;
 mod slow;
 mod standing;

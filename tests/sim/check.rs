@@ -1,14 +1,13 @@
 //! The claims that are checked while a cluster runs, each with its name in the table of `docs/TESTING.md`. They are about
 //! what one client or one node just saw. What has to be true of a core at rest is [`crate::rest`]'s.
 
+use limpet_core::base::id::SessionKey;
 use limpet_core::engine::{Engine, Phase};
 use limpet_core::replication::message::Message;
 use limpet_core::session::{Record, Stamp};
 
-use crate::client::Pending;
 use crate::clock::BEGIN_MS;
 use crate::history::{History, NAMES};
-use crate::host::Host;
 use crate::report::Rare;
 use crate::view;
 use crate::world::World;
@@ -17,6 +16,8 @@ use crate::world::World;
 pub const EPSILON_MS: u64 = 200;
 /// How far off a node may take the time of another to be.
 const READING_MS: u64 = 2500;
+/// For how long after it joined: it reads the time over a path whose delay it does not know yet.
+const JOINED_LATELY_US: u64 = 10_000_000;
 
 /// C9: what a node keeps for others is bounded.
 pub fn bounds(world: &mut World, index: usize) {
@@ -118,6 +119,7 @@ pub fn readiness(world: &mut World, index: usize) {
         (counters.skew_refused, Rare::Refused),
         (counters.expired, Rare::Expired),
         (counters.revived, Rare::Contradicted),
+        (counters.renames_undone, Rare::Undone),
     ] {
         if count > 0 {
             world.reached.note(rare);
@@ -140,105 +142,6 @@ pub fn readiness(world: &mut World, index: usize) {
     }
 }
 
-/// C2: the count never exceeds the truth.
-pub fn copies(world: &mut World, index: usize, pending: &Pending, copies: usize) {
-    let holds = |world: &World, engine: &Engine| {
-        let table = engine.table();
-        let history = &world.history;
-        pending.writes.iter().all(|write| {
-            let write = &history.writes[*write];
-            write.is_in(table.get(&history.keys[write.session]))
-        }) && pending.deletions.iter().all(|end| {
-            let end = &history.deletions[*end];
-            end.is_in(table.get(&history.keys[end.session]))
-        })
-    };
-    let holders: Vec<_> = world
-        .hosts
-        .iter()
-        .filter(|host| host.engine.as_ref().is_some_and(|engine| holds(world, engine)))
-        .map(Host::incarnation)
-        .collect();
-    crate::fresh::note_told(world, &pending.writes);
-    let history = &mut world.history;
-    let since = pending
-        .writes
-        .iter()
-        .map(|write| history.writes[*write].at)
-        .chain(pending.deletions.iter().map(|end| history.deletions[*end].at))
-        .min()
-        .unwrap_or(world.now);
-    let lost = history.losses_since(since);
-    for write in &pending.writes {
-        let write = &mut history.writes[*write];
-        let key = &history.keys[write.session];
-        let keeps = |engine: &Engine| write.is_kept_in(engine.table().get(key));
-        let keepers = world
-            .hosts
-            .iter()
-            .filter(|host| host.engine.as_ref().is_some_and(keeps));
-        write.holders = keepers.map(Host::incarnation).collect();
-        write.told = copies;
-    }
-    for end in &pending.deletions {
-        history.deletions[*end].holders.clone_from(&holders);
-    }
-    // In `backup` mode a node hands over what it is not to hold, and may have by now.
-    let home = world.clients[index].home;
-    let handed_off = !world.plan.everywhere() && !holders.iter().any(|incarnation| incarnation.0 == home);
-    let forgotten = if world.plan.options.tombstone_life <= world.plan.safety {
-        forgotten(world, home, pending)
-    } else {
-        0
-    };
-    if copies > holders.len() + lost + usize::from(handed_off) + forgotten {
-        let writes: Vec<_> = pending
-            .writes
-            .iter()
-            .map(|write| &world.history.writes[*write])
-            .collect();
-        let deletions: Vec<_> = pending
-            .deletions
-            .iter()
-            .map(|end| &world.history.deletions[*end])
-            .collect();
-        let words = format!(
-            "client {index} was told of {copies} copies; {holders:?} hold it and {lost} lost their memory since: \
-             {writes:?} {deletions:?}; {}",
-            everywhere(
-                world,
-                writes
-                    .first()
-                    .map(|write| write.session)
-                    .or(deletions.first().map(|end| end.session))
-            )
-        );
-        world.fail("C2", words);
-    }
-}
-
-/// How many nodes know nothing of a session that `home` by now knows to have been deleted when it was written: they held
-/// the write, in that they held the tombstone, which they may have forgotten since.
-fn forgotten(world: &World, home: usize, pending: &Pending) -> usize {
-    let record = |engine: Option<&Engine>, write: usize| {
-        let key = &world.history.keys[world.history.writes[write].session];
-        engine.and_then(|engine| engine.table().get(key).cloned())
-    };
-    let engine = world.hosts[home].engine.as_ref();
-    let over = |write: &usize| {
-        let life = world.history.writes[*write].life;
-        record(engine, *write).is_some_and(|record| view::deleted(&record) >= life)
-    };
-    if pending.writes.is_empty() || !pending.writes.iter().all(over) {
-        return 0;
-    }
-    let knows = |host: &&Host| {
-        let mut writes = pending.writes.iter();
-        writes.any(|write| record(host.engine.as_ref(), *write).is_some())
-    };
-    world.hosts.iter().filter(|host| !knows(host)).count()
-}
-
 /// What every node holds of a session, as text.
 pub fn everywhere(world: &World, session: Option<usize>) -> String {
     let Some(session) = session else {
@@ -246,8 +149,21 @@ pub fn everywhere(world: &World, session: Option<usize>) -> String {
     };
     let key = &world.history.keys[session];
     let held = world.hosts.iter().filter_map(|host| {
-        let record = host.engine.as_ref()?.table().get(key);
-        Some(format!("n{} holds {record:?}", host.index))
+        let table = host.engine.as_ref()?.table();
+        let record = table.get(key);
+        let ids = record.into_iter().flat_map(|record| {
+            let renamed = record
+                .lifecycle
+                .fates
+                .iter()
+                .filter_map(|(_, fate)| fate.renamed());
+            renamed.map(|renamed| SessionKey::new(key.app(), &renamed.to))
+        });
+        let later: Vec<_> = ids.map(|id| (table.get(&id).cloned(), id)).collect();
+        Some(format!(
+            "n{} holds {record:?}, and of its later ids {later:?}",
+            host.index
+        ))
     });
     held.collect::<Vec<_>>().join("; ")
 }
@@ -258,7 +174,7 @@ pub fn served(world: &mut World, index: usize, session: usize, record: &Record) 
     let home = client.home;
     let key = world.history.keys[session].clone();
     world.numbers.checked_reads += 1;
-    if let Err((claim, words)) = sound(&world.history, session, record) {
+    if let Err((claim, words)) = sound(&world.history, record) {
         return world.fail(claim, format!("{key:?} at n{home}: {words}"));
     }
     let life = record.life().unwrap_or_default();
@@ -276,8 +192,23 @@ pub fn served(world: &mut World, index: usize, session: usize, record: &Record) 
         if !world.plan.everywhere() {
             break; // a node that holds no copy asks others, who may know less
         }
-        if now.is_none_or(|now| now < seen) && view::deleted(record) < seen.0 && life <= seen.0 {
-            let words = format!("{key:?} {name} at n{home} went from {seen:?} to {now:?}");
+        // What it had become one with may have taken its place before it left.
+        let history = &world.history;
+        let of = history.values.get(&(position, seen.1)).map(|(_, of)| *of);
+        let left_with = |(life, first): (Stamp, Stamp)| {
+            let met = |of| {
+                history
+                    .lineage
+                    .may_have_met(of, &[vec![first], history.lineage.of(life)].concat())
+            };
+            life > seen.0 && of.is_some_and(met)
+        };
+        let was_over = view::has_left(record, seen.0)
+            || view::departed(record).any(left_with)
+            || view::expired(record) >= Some(seen.0)
+            || world.plan.forgets() && life > seen.0;
+        if now.is_none_or(|now| now < seen) && !was_over {
+            let words = format!("{key:?} {name} at n{home} went from {seen:?} to {now:?}: {record:?}");
             return world.fail("C5", words);
         }
     }
@@ -286,26 +217,34 @@ pub fn served(world: &mut World, index: usize, session: usize, record: &Record) 
             world.clients[index].seen.insert((session, position), rank);
         }
     }
-    late(world, home, session);
+    late(world, home, session, record);
 }
 
-/// C4 and C11: a value is one that was written there, by the write whose stamp it has.
-pub fn sound(history: &History, session: usize, record: &Record) -> Result<(), (&'static str, String)> {
+/// The sessions whose values a record holds, by the lives they were created with.
+pub fn sessions_in(history: &History, record: &Record) -> Vec<Stamp> {
+    let written = view::attributes(record).filter_map(|(name, rank, _)| {
+        let name = NAMES.iter().position(|known| *known == name)?;
+        history.values.get(&(name, rank.1)).map(|(_, session)| *session)
+    });
+    let mut sessions: Vec<_> = written.collect();
+    sessions.sort_unstable();
+    sessions.dedup();
+    sessions
+}
+
+/// C4 and C11: a value is one that was written, by the write whose stamp it has, and to this session.
+pub fn sound(history: &History, record: &Record) -> Result<(), (&'static str, String)> {
     for (name, rank, value) in view::attributes(record) {
         let Some(position) = NAMES.iter().position(|known| *known == name) else {
             return Err(("C11", format!("has an attribute {name} that nobody wrote")));
         };
-        if let Some(value) = value {
-            let belongs = History::belongs(value);
-            let fits = belongs.is_some_and(|(line, attribute)| {
-                attribute == position && history.lines[session].contains(&line)
-            });
-            if !fits {
-                return Err(("C11", format!("{name} holds what belongs to {belongs:?}")));
-            }
+        if let Some(value) = value
+            && History::belongs(value).is_none_or(|(_, attribute)| attribute != position)
+        {
+            return Err(("C11", format!("{name} holds a value of another attribute")));
         }
-        match history.values.get(&(session, position, rank.1)) {
-            Some(written) if written.as_ref() == value => {}
+        match history.values.get(&(position, rank.1)) {
+            Some((written, _)) if written.as_ref() == value => {}
             Some(_) => {
                 return Err((
                     "C4",
@@ -315,13 +254,21 @@ pub fn sound(history: &History, session: usize, record: &Record) -> Result<(), (
             None => return Err(("C4", format!("{name} has the stamp {rank:?} of no write"))),
         }
     }
-    Ok(())
+    let sessions = sessions_in(history, record);
+    if history.lineage.may_be_one(&sessions) {
+        return Ok(());
+    }
+    Err((
+        "C11",
+        format!("holds values of several sessions, {sessions:?}: {record:?}"),
+    ))
 }
 
 /// C7: nothing is served for longer than its idle lifetime.
-fn late(world: &mut World, home: usize, session: usize) {
+fn late(world: &mut World, home: usize, session: usize, record: &Record) {
     let history = &world.history;
-    let (Some(longest), Some(last)) = (history.longest[session], history.last_touch.get(&session)) else {
+    let first = record.first_life().unwrap_or_default();
+    let (Some(longest), Some(last)) = (history.longest(first), history.last_touch.get(&first)) else {
         return;
     };
     let most = last / 1000 + longest + world.plan.clocks.apart_ms() + EPSILON_MS;
@@ -347,23 +294,40 @@ pub fn gone(world: &mut World, home: usize, session: usize) {
         return;
     };
     let engine = world.hosts[home].engine.as_ref();
-    let record = engine.and_then(|engine| engine.table().get(&history.keys[session]));
-    if record.is_some_and(|record| view::was_overtaken(record, last.life)) {
-        return;
+    let table = engine.map(Engine::table);
+    let record = table.and_then(|table| table.get(&history.keys[session]));
+    if let Some(table) = table {
+        let trails = history.trails(&[table], &history.keys[session], last.life, last.first);
+        let is_elsewhere = trails.iter().any(|trail| trail.key != history.keys[session]);
+        let is_over = trails.iter().any(|trail| trail.ended.is_some());
+        let overtaken = record.is_some_and(|record| history.was_overtaken(record, last.life, last.first));
+        let is_forgotten = world.plan.forgets()
+            && (history.lineage.was_renamed_since(last.first, last.life)
+                || history.was_deleted_elsewhere(last.first));
+        if is_elsewhere || is_over || overtaken || is_forgotten {
+            return; // should it have been renamed, whether it is there is asked when all is at rest
+        }
     }
-    let Some(shortest) = history.shortest[session] else {
-        if !history.was_deleted(session, last.life) && !world.plan.options.end_on_leave {
+    let Some(shortest) = history.shortest(last.first) else {
+        if !history.was_deleted(session, last.life, last.first) && !world.plan.options.end_on_leave {
             let words = format!("{:?} lives for ever and is not at n{home}", history.keys[session]);
             world.fail("C5", words);
         }
         return;
     };
     let until = last.at / 1000 + shortest;
-    let now = world.now / 1000 + world.plan.clocks.apart_ms() + EPSILON_MS;
-    if now < until && !history.was_deleted(session, last.life) && !world.plan.options.end_on_leave {
+    let mut joined = world.hosts.iter().filter(|host| host.was_ready);
+    let reading_ms = match joined.any(|host| world.now - host.ready_at < JOINED_LATELY_US) {
+        true => READING_MS,
+        false => 0,
+    };
+    let now = world.now / 1000 + world.plan.clocks.apart_ms() + EPSILON_MS + reading_ms;
+    if now < until && !history.was_deleted(session, last.life, last.first) && !world.plan.options.end_on_leave
+    {
         let words = format!(
-            "{:?} was touched at n{home} {} ms ago, lives {shortest} ms and is not there",
+            "{:?} was touched at n{home} in {:?} {} ms ago, lives {shortest} ms and is not there: {record:?}",
             history.keys[session],
+            last.life,
             (world.now - last.at) / 1000
         );
         world.fail("C7", words);

@@ -1,27 +1,27 @@
 //! Clients: each stays with one node while that serves it, and sends one request after the other. Each answer is compared
 //! at once with what the client did. What a request does to a session is [`crate::operation`]'s.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use limpet_core::engine::sessions::{Patch, Refused};
 use limpet_core::replication::acks::Level;
 use limpet_core::replication::write_set::WriteSet;
 use limpet_core::session::{Record, Stamp};
 
-use crate::check;
+use crate::copies;
 use crate::draw::Draw;
 use crate::history::Incarnation;
 use crate::report::Rare;
 use crate::view::Rank;
 use crate::world::{Event, World};
-use crate::{operation, propose};
+use crate::{operation, propose, rename};
 
 /// A request that waits for copies.
 #[derive(Debug)]
 pub struct Pending {
     pub request: u64,
     pub writes: Vec<usize>,
-    pub deletions: Vec<usize>,
+    pub endings: Vec<usize>,
 }
 
 /// What a client asks for.
@@ -34,7 +34,14 @@ pub enum Asked {
     Rename,
     /// A change on a condition that one node decides.
     Propose,
+    /// A change in the life that was read.
+    Conditional,
+    /// A deletion of the life that was read.
+    DeleteConditional,
 }
+
+/// How many ids many clients want to rename their sessions to.
+const WANTED: usize = 12;
 
 /// How often a session is fetched, which may turn out to have another id.
 const FETCH_ROUNDS: u32 = 2;
@@ -58,6 +65,10 @@ pub struct Client {
     pub seen: HashMap<(usize, usize), Rank>,
     /// Deletions it has seen.
     pub over: HashMap<usize, Stamp>,
+    /// The life each session had when it was last read, as the session was created.
+    pub read: HashMap<usize, Stamp>,
+    /// Sessions it has seen deleted, by the life they were created with.
+    pub ended: HashSet<Stamp>,
     /// Whether it had to leave its node.
     pub moved: bool,
     pub draw: Draw,
@@ -66,8 +77,10 @@ pub struct Client {
 /// Clients as the plan says.
 pub fn arrive(world: &mut World) {
     let load = world.plan.load;
-    let idle = world.plan.options.max_inactive;
-    let sessions: Vec<usize> = (0..load.sessions).map(|_| world.history.session(idle)).collect();
+    world.history.begin_with(world.plan.options.max_inactive);
+    world.history.ends_on_leave = world.plan.options.end_on_leave;
+    let sessions: Vec<usize> = (0..load.sessions).map(|_| world.history.session()).collect();
+    world.history.wanted = (0..WANTED).map(|_| world.history.session()).collect();
     for index in 0..load.clients {
         let mut draw = Draw::of(world.plan.seed, &format!("client {index}"));
         let own = draw.between(1, 5);
@@ -82,6 +95,8 @@ pub fn arrive(world: &mut World) {
             asked_at: 0,
             seen: HashMap::new(),
             over: HashMap::new(),
+            read: HashMap::new(),
+            ended: HashSet::new(),
             moved: false,
             draw,
         };
@@ -121,6 +136,7 @@ pub fn request(world: &mut World, index: usize) {
         client.incarnation = incarnation;
         client.seen.clear();
         client.over.clear();
+        client.ended.clear();
     }
     let position = client.draw.index(client.sessions.len());
     let session = client.sessions[position];
@@ -131,11 +147,13 @@ pub fn request(world: &mut World, index: usize) {
     world.numbers.requests += 1;
     world.clients[index].asked_at = world.now;
     let asked = match world.clients[index].draw.below(100) {
-        0..40 => Asked::Patch,
-        40..50 => Asked::Propose,
-        50..75 => Asked::Read,
-        75..88 => Asked::Touch,
-        88..94 => Asked::Delete,
+        0..23 => Asked::Patch,
+        23..32 => Asked::Conditional,
+        32..46 => Asked::Read,
+        46..54 => Asked::Propose,
+        54..62 => Asked::Touch,
+        62..66 => Asked::Delete,
+        66..68 => Asked::DeleteConditional,
         _ => Asked::Rename,
     };
     make_local(world, index, position, asked, FETCH_ROUNDS);
@@ -145,8 +163,14 @@ pub fn request(world: &mut World, index: usize) {
 fn make_local(world: &mut World, index: usize, position: usize, asked: Asked, rounds: u32) {
     let (home, session) = (world.clients[index].home, world.clients[index].sessions[position]);
     let key = world.history.keys[session].clone();
+    let follows = matches!(asked, Asked::Conditional | Asked::DeleteConditional);
     let missing = world.call(home, |engine, now| {
-        engine.must_fetch(&key, now).then(|| engine.fetch(&key, now))
+        let mut keys = vec![key.clone()];
+        if follows {
+            keys.extend(engine.later_keys(&key, now));
+        }
+        let missing = keys.into_iter().find(|key| engine.must_fetch(key, now))?;
+        Some(engine.fetch(&missing, now))
     });
     match missing.flatten().filter(|_| rounds > 0) {
         Some(Ok(Some(id))) => {
@@ -180,8 +204,8 @@ pub fn fetched(world: &mut World, home: usize, id: u64, answered: bool) {
     let there = world.call(home, |engine, now| engine.may_answer_alone(&key, now)) == Some(true);
     if answered || there {
         // What turned out to have another id by now is asked for under that one.
-        let renamed = current(world, home, session) != session;
-        make_local(world, index, position, asked, if renamed { rounds } else { 0 });
+        let follows = matches!(asked, Asked::Conditional | Asked::DeleteConditional);
+        make_local(world, index, position, asked, if follows { rounds } else { 0 });
     }
 }
 
@@ -195,8 +219,10 @@ fn perform(world: &mut World, index: usize, position: usize, asked: Asked) {
         Asked::Read => operation::read(world, index, session),
         Asked::Touch => operation::touch(world, index, session),
         Asked::Delete => operation::delete(world, index, session),
-        Asked::Rename => operation::rename(world, index, position),
+        Asked::Rename => rename::rename(world, index, position),
         Asked::Propose => propose::propose(world, index, session),
+        Asked::Conditional => operation::conditional(world, index, session, false),
+        Asked::DeleteConditional => operation::conditional(world, index, session, true),
     }
 }
 
@@ -216,18 +242,7 @@ pub fn held(world: &World, home: usize, session: usize) -> Record {
     record.cloned().unwrap_or_default()
 }
 
-/// The session a node finds by the id of `session`.
-pub fn current(world: &World, home: usize, session: usize) -> usize {
-    let host = &world.hosts[home];
-    let key = &world.history.keys[session];
-    let current = host
-        .engine
-        .as_ref()
-        .map(|engine| engine.current_key(key, host.now(world.now)));
-    current.map_or(session, |key| world.history.named(&key))
-}
-
-pub fn wait(world: &mut World, index: usize, write_set: WriteSet, writes: Vec<usize>, deletions: Vec<usize>) {
+pub fn wait(world: &mut World, index: usize, write_set: WriteSet, writes: Vec<usize>, endings: Vec<usize>) {
     let client = &mut world.clients[index];
     let home = client.home;
     let level = client.draw.pick(&[
@@ -244,7 +259,7 @@ pub fn wait(world: &mut World, index: usize, write_set: WriteSet, writes: Vec<us
     client.pending = Some(Pending {
         request,
         writes,
-        deletions,
+        endings,
     });
     let epoch = world.hosts[home].epoch;
     match world.call(home, |engine, now| {
@@ -261,14 +276,14 @@ pub fn wait(world: &mut World, index: usize, write_set: WriteSet, writes: Vec<us
 }
 
 /// A client learns how many copies there are.
-pub fn answered(world: &mut World, index: usize, request: u64, copies: usize) {
+pub fn answered(world: &mut World, index: usize, request: u64, count: usize) {
     let client = &mut world.clients[index];
     let Some(pending) = client.pending.take_if(|pending| pending.request == request) else {
         return;
     };
     world.numbers.answers += 1;
-    world.numbers.copies += copies as u64;
-    check::copies(world, index, &pending, copies);
+    world.numbers.copies += count as u64;
+    copies::check(world, index, &pending, count);
 }
 
 /// A client does not wait any longer: its node is stopped, or gone.

@@ -7,7 +7,6 @@ use limpet_core::engine::Engine;
 use limpet_core::engine::sessions::Refused;
 
 use crate::check::everywhere;
-use crate::client::current;
 use crate::history::{NAMES, Write};
 use crate::host::Host;
 use crate::view;
@@ -45,15 +44,15 @@ pub fn note_told(world: &mut World, writes: &[usize]) {
     }
 }
 
-/// C5: what the node of a client is about to answer with, or to change, once it has asked those it has to. An id that the
-/// session has no more is not followed: it may have had several, and a node asks for two of them.
+/// C5: what the node of a client is about to answer with, or to change, once it has asked those it has to. What was written
+/// under another id of the session is not asked for: who holds that are others.
 pub fn known(world: &mut World, index: usize, session: usize) {
     let Some(holders) = world.plan.holders_of_a_calm_run() else {
         return;
     };
     let home = world.clients[index].home;
     let key = world.history.keys[session].clone();
-    if current(world, home, session) != session || !knows_everybody(world, home) {
+    if !knows_everybody(world, home) {
         return;
     }
     let found = match world.call(home, |engine, now| engine.find(&key, now).cloned()) {
@@ -67,11 +66,22 @@ pub fn known(world: &mut World, index: usize, session: usize) {
     let asked_at = world.clients[index].asked_at;
     let history = &world.history;
     let over = |write: &Write| {
-        history.was_deleted(session, write.life)
-            || record.is_none() && (history.shortest[session].is_some() || world.plan.options.end_on_leave)
+        history.was_deleted(session, write.life, write.first)
+            || history.lineage.was_renamed_since(write.first, write.life)
+            || history.was_deleted_elsewhere(write.first)
+            || record.is_none()
+                && (history.shortest(write.first).is_some() || world.plan.options.end_on_leave)
+    };
+    let table = world.hosts[home].engine.as_ref().map(Engine::table);
+    // Where it went from here, others know.
+    let left = |life| {
+        let known = table.and_then(|table| table.get(&key));
+        known.is_some_and(|known| view::has_left(known, life))
     };
     let is_known = |write: &Write| {
-        write.is_in(record) || record.is_some_and(|record| view::was_overtaken(record, write.life))
+        left(write.life)
+            || table.is_some_and(|table| write.is_in(history, table))
+            || record.is_some_and(|record| history.was_overtaken(record, write.life, write.first))
     };
     let lost = history.writes.iter().find(|write| {
         write.session == session

@@ -3,7 +3,6 @@
 
 use limpet_core::engine::{Engine, Phase, Start};
 use limpet_core::replication::streams::CONTROL;
-use limpet_core::session::Record;
 
 use crate::check::everywhere;
 use crate::history::NAMES;
@@ -68,17 +67,21 @@ pub fn joined(world: &mut World, index: usize) {
         .collect();
     for donor in donors {
         let theirs = world.hosts[donor].engine.as_ref();
-        let missing = world.history.writes.iter().find(|write| {
-            let key = &world.history.keys[write.session];
+        let history = &world.history;
+        let missing = history.writes.iter().find(|write| {
+            let held = || {
+                let theirs = theirs?;
+                let key = write.is_exactly_in(history, theirs.table())?;
+                theirs
+                    .session(&key, world.hosts[donor].now(now))
+                    .is_some()
+                    .then_some(())
+            };
             write.at + HELD_US < now
                 && write.holders.contains(&world.hosts[donor].incarnation())
-                && !world.history.was_deleted(write.session, write.life)
-                && theirs.is_some_and(|engine| {
-                    let record = engine.table().get(key);
-                    record.is_some_and(Record::is_alive) && write.is_exactly_in(record)
-                })
-                && theirs.is_some_and(|engine| engine.session(key, world.hosts[donor].now(now)).is_some())
-                && !write.is_in(engine.table().get(key))
+                && !history.was_deleted(write.session, write.life, write.first)
+                && held().is_some()
+                && !write.is_in(history, engine.table())
         });
         if let Some(write) = missing {
             let words = format!(

@@ -1,14 +1,14 @@
-//! The operations of clients on a session: patch, read, touch, delete, rename. Each is noted in the history as the node
-//! answered it. Which client does what and when is [`crate::client`]'s.
+//! The operations of clients on a session: patch, read, touch, delete, and changes that name the life they read. Each is noted in the history as the node
+//! answered it. Which client does what and when is [`crate::client`]'s, renaming is [`crate::rename`]'s.
 
-use limpet_core::engine::sessions::{Patch, Refused};
-use limpet_core::session::Stamp;
+use limpet_core::engine::sessions::{Patch, Refused, Written};
+use limpet_core::session::{Record, Stamp, Value};
 use limpet_wire::report::IdleLimit;
 
 use crate::check;
-use crate::client::{current, held, wait};
+use crate::client::{held, wait};
 use crate::fresh;
-use crate::history::{Deletion, NAMES, Write};
+use crate::history::{Ending, NAMES, Write};
 use crate::report::Rare;
 use crate::view;
 use crate::world::World;
@@ -52,8 +52,7 @@ pub fn patch(world: &mut World, index: usize, session: usize) {
 pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, names: Vec<usize>, at: u64) {
     let home = world.clients[index].home;
     let key = world.history.keys[session].clone();
-    let values = patch.set.clone();
-    let lifetime = patch.max_inactive;
+    let (values, lifetime) = (patch.set.clone(), patch.max_inactive);
     let written = match world.call(home, |engine, now| engine.patch(&key, patch, now)) {
         Some(Ok(written)) => written,
         Some(Err(Refused::TooLarge(_))) => return,
@@ -65,10 +64,25 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
             );
         }
     };
-    let (key, version) = (written.key, written.version);
+    if written.life == written.version {
+        let known = held(world, home, session);
+        world.history.lineage.created(written.life, session, &known);
+    }
+    noted(world, index, written, (values, lifetime), names, at);
+}
+
+/// The names and values that were set, and the idle lifetime.
+pub type Change = (Vec<(String, Value)>, Option<IdleLimit>);
+
+/// Notes a change that a node has made.
+pub fn noted(world: &mut World, index: usize, written: Written, change: Change, names: Vec<usize>, at: u64) {
+    let home = world.clients[index].home;
+    let (values, lifetime) = change;
+    let (key, version, first) = (written.key, written.version, written.life);
+    world.tell(home, format_args!("changes {key:?} of {first:?} at {version:?}"));
     let session = world.history.named(&key);
     if let Some(idle) = lifetime {
-        world.history.lifetime(session, idle);
+        world.history.lifetime(first, idle);
     }
     check::stamp(world, home, version);
     let incarnation = world.hosts[home].incarnation();
@@ -99,12 +113,13 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
         world
             .history
             .values
-            .insert((session, name, version), value.cloned());
+            .insert((name, version), (value.cloned(), first));
         writes.push(world.history.writes.len());
         world.history.writes.push(Write {
             session,
             name,
             life: rank.0,
+            first,
             stamp: version,
             at,
             holders: vec![incarnation],
@@ -112,7 +127,7 @@ pub fn write(world: &mut World, index: usize, session: usize, patch: Patch, name
             known_at: known,
         });
         world.clients[index].seen.insert((session, name), rank);
-        world.history.touched(session, incarnation, rank.0, at);
+        world.history.touched(session, incarnation, rank.0, first, at);
     }
     if world.clients[index].moved && world.faults.cuts > 0 {
         world.reached.note(Rare::TakeoverInCut);
@@ -124,9 +139,13 @@ pub fn read(world: &mut World, index: usize, session: usize) {
     fresh::known(world, index, session);
     let home = world.clients[index].home;
     let key = world.history.keys[session].clone();
-    let session = current(world, home, session);
     match world.call(home, |engine, now| engine.find(&key, now).cloned()) {
-        Some(Ok(record)) => check::served(world, index, session, &record),
+        Some(Ok(record)) => {
+            if let Some(first) = record.first_life() {
+                world.clients[index].read.insert(session, first);
+            }
+            check::served(world, index, session, &record);
+        }
         Some(Err(Refused::Incomplete)) => world.reached.note(Rare::Incomplete),
         _ => check::gone(world, home, session),
     }
@@ -135,12 +154,14 @@ pub fn read(world: &mut World, index: usize, session: usize) {
 pub fn touch(world: &mut World, index: usize, session: usize) {
     let home = world.clients[index].home;
     let key = world.history.keys[session].clone();
-    let session = current(world, home, session);
     match world.call(home, |engine, now| engine.touch(&key, now)) {
-        Some(Ok(_)) => {
+        Some(Ok(written)) => {
             let incarnation = world.hosts[home].incarnation();
+            let at = world.now;
             match held(world, home, session).life() {
-                Some(life) => world.history.touched(session, incarnation, life, world.now),
+                Some(life) => world
+                    .history
+                    .touched(session, incarnation, life, written.life, at),
                 None => world.fail("C5", format!("{key:?} was touched at n{home} and is not there")),
             }
         }
@@ -154,23 +175,11 @@ pub fn touch(world: &mut World, index: usize, session: usize) {
 }
 
 pub fn delete(world: &mut World, index: usize, session: usize) {
-    let (home, at) = (world.clients[index].home, world.now);
+    let home = world.clients[index].home;
     let key = world.history.keys[session].clone();
-    let session = current(world, home, session);
+    let before = held(world, home, session);
     match world.call(home, |engine, now| engine.delete(&key, now)) {
-        Some(Ok(written)) => {
-            check::stamp(world, home, written.version);
-            let incarnation = world.hosts[home].incarnation();
-            let end = world.history.deletions.len();
-            world.history.deletions.push(Deletion {
-                session,
-                stamp: written.version,
-                at,
-                holders: vec![incarnation],
-            });
-            world.clients[index].over.insert(session, written.version);
-            wait(world, index, written.write_set, Vec::new(), vec![end]);
-        }
+        Some(Ok(written)) => deleted(world, index, session, written, &before),
         Some(Err(Refused::NotFound)) => check::gone(world, home, session),
         Some(Err(Refused::Incomplete)) => world.reached.note(Rare::Incomplete),
         other => world.fail(
@@ -180,64 +189,75 @@ pub fn delete(world: &mut World, index: usize, session: usize) {
     }
 }
 
-pub fn rename(world: &mut World, index: usize, position: usize) {
+/// Notes a deletion that a node has made of a session that was `before`.
+fn deleted(world: &mut World, index: usize, session: usize, written: Written, before: &Record) {
     let (home, at) = (world.clients[index].home, world.now);
-    let known = world.clients[index].sessions[position];
-    let idle = world.plan.options.max_inactive;
-    let to = world.history.session(idle);
-    let (old, new) = (world.history.keys[known].clone(), world.history.keys[to].clone());
-    let from = current(world, home, known);
-    let written = match world.call(home, |engine, now| engine.rename(&old, &new, now)) {
-        Some(Ok(written)) => written,
-        Some(Err(Refused::NotFound)) => return check::gone(world, home, from),
-        Some(Err(Refused::Incomplete)) => return world.reached.note(Rare::Incomplete),
-        other => {
-            return world.fail(
-                "C8",
-                format!("n{home} is ready and answers a rename with {other:?}"),
-            );
-        }
-    };
-    world.reached.note(Rare::Rename);
     check::stamp(world, home, written.version);
+    world.tell(
+        home,
+        format_args!(
+            "deletes {:?} of {:?} at {:?}",
+            written.key, written.life, written.version
+        ),
+    );
     let incarnation = world.hosts[home].incarnation();
-    let moved = held(world, home, to);
-    let over = view::deleted(&held(world, home, from));
-    let line = world.history.lines[from].clone();
-    world.history.lines[to].extend(line);
-    world.history.shortest[to] = world.history.shortest[from];
-    world.history.longest[to] = world.history.longest[from];
-    world.history.renamed[from] = Some(at);
-    world.clients[index].sessions[position] = to;
-    let known = fresh::everybody_knows_everybody(world).then_some(u64::MAX);
-    let mut writes = Vec::new();
-    for (name, rank, value) in view::attributes(&moved) {
-        let Some(name) = NAMES.iter().position(|known| *known == name) else {
-            continue;
-        };
-        world.history.values.insert((to, name, rank.1), value.cloned());
-        writes.push(world.history.writes.len());
-        world.history.writes.push(Write {
-            session: to,
-            name,
-            life: rank.0,
-            stamp: rank.1,
-            at,
-            holders: vec![incarnation],
-            told: 1,
-            known_at: known,
-        });
-    }
-    if let Some(life) = moved.life() {
-        world.history.touched(to, incarnation, life, at);
-    }
-    let end = world.history.deletions.len();
-    world.history.deletions.push(Deletion {
-        session: from,
-        stamp: over,
+    let end = world.history.endings.len();
+    world.history.deleted_at.insert(written.version);
+    world.history.deleted_at.extend(view::left_at(before));
+    world.history.endings.push(Ending {
+        session,
+        lives: before.lives(),
+        deleted: Some((written.life, written.version)),
         at,
         holders: vec![incarnation],
     });
-    world.clients[index].over.insert(from, over);
-    wait(world, index, written.write_set, writes, vec![end]);
+    world.clients[index].over.insert(session, written.version);
+    world.clients[index].ended.insert(written.life);
+    wait(world, index, written.write_set, Vec::new(), vec![end]);
+}
+
+/// A change that names the life its client has read, under the id it read it under.
+pub fn conditional(world: &mut World, index: usize, session: usize, deletes: bool) {
+    let (home, at) = (world.clients[index].home, world.now);
+    let key = world.history.keys[session].clone();
+    let Some(first) = world.clients[index].read.get(&session).copied() else {
+        return read(world, index, session);
+    };
+    let located = match world.call(home, |engine, now| engine.locate(&key, first, now)) {
+        Some(Ok(located)) => located,
+        Some(Err(Refused::Unmet)) => {
+            world.clients[index].read.remove(&session);
+            return;
+        }
+        Some(Err(Refused::Incomplete)) => return world.reached.note(Rare::Incomplete),
+        other => {
+            let words = format!("n{home} is ready and answers a conditional change with {other:?}");
+            return world.fail("C8", words);
+        }
+    };
+    if located != key {
+        world.reached.note(Rare::Followed);
+    }
+    if world.clients[index].ended.contains(&first) {
+        let words = format!("{key:?} is changed at n{home} in a life that was seen to end there");
+        return world.fail("C3", words);
+    }
+    let session = world.history.named(&located);
+    if deletes {
+        let before = held(world, home, session);
+        if let Some(Ok(written)) = world.call(home, |engine, now| engine.delete(&located, now)) {
+            deleted(world, index, session, written, &before);
+        }
+        return;
+    }
+    let name = world.clients[index].draw.index(NAMES.len());
+    let value = world.history.value(session, name, index, 0);
+    let set = vec![(NAMES[name].to_owned(), value)];
+    let patch = Patch {
+        set: set.clone(),
+        ..Patch::default()
+    };
+    if let Some(Ok(written)) = world.call(home, |engine, now| engine.patch(&located, patch, now)) {
+        noted(world, index, written, (set, None), vec![name], at);
+    }
 }

@@ -56,6 +56,11 @@ pub enum Order {
 }
 
 impl Plan {
+    /// Whether ends, and where sessions went, are forgotten while anything may fail.
+    pub fn forgets(&self) -> bool {
+        self.options.tombstone_life <= self.safety
+    }
+
     /// Whether every node holds every session.
     pub fn everywhere(&self) -> bool {
         self.options.mode == Mode::Delta

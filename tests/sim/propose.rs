@@ -6,13 +6,13 @@
 
 use limpet_core::base::id::SessionKey;
 use limpet_core::engine::sessions::{Patch, Refused, Written};
-use limpet_core::session::{Change, Condition, Stamp, Value};
+use limpet_core::session::{Change, Condition, Record, Stamp, Value};
 
 use crate::check;
-use crate::client::{current, held, wait};
+use crate::client::{held, wait};
 use crate::history::{Incarnation, NAMES, Write};
 use crate::report::Rare;
-use crate::view;
+use crate::view::{self, Rank};
 use crate::world::World;
 
 /// A proposal that is under way, or whose caller was not told what became of it.
@@ -21,9 +21,7 @@ pub struct Proposal {
     /// Who waits; nobody where its node is gone.
     waits: Option<(usize, Incarnation, u64)>,
     session: usize,
-    /// The caller's node, under which id that knew the session, and its life there.
-    at_node: usize,
-    asked_as: usize,
+    /// The life that the session had at the caller's node.
     known_life: Option<Stamp>,
     name: usize,
     value: Value,
@@ -36,8 +34,7 @@ pub struct Proposal {
 pub fn propose(world: &mut World, index: usize, session: usize) {
     let home = world.clients[index].home;
     let key = world.history.keys[session].clone();
-    let asked_as = current(world, home, session);
-    let known = held(world, home, asked_as);
+    let known = held(world, home, session);
     let name = world.clients[index].draw.index(NAMES.len());
     let value = world.history.value(session, name, index, 0);
     let draw = &mut world.clients[index].draw;
@@ -54,8 +51,6 @@ pub fn propose(world: &mut World, index: usize, session: usize) {
     world.proposals.push(Proposal {
         waits: None,
         session,
-        at_node: home,
-        asked_as,
         known_life: known.life().filter(|_| known.is_alive()),
         name,
         value: value.clone(),
@@ -88,52 +83,49 @@ pub fn observe(world: &mut World, index: usize) {
             return None;
         }
         let table = world.hosts[index].engine.as_ref()?.table();
-        // Under the id that this node or the caller's knows to be the session's by now.
-        let by_asker = current(world, open.at_node, open.session);
-        let mut sessions = [open.asked_as, by_asker, open.session]
-            .into_iter()
-            .map(|known| current(world, index, known));
-        sessions.find_map(|session| {
-            let record = table.get(&world.history.keys[session])?;
-            let (rank, value) = view::attribute(record, NAMES[open.name])?;
-            (value == Some(&open.value)).then_some((session, rank))
-        })
+        let record = table.get(&world.history.keys[open.session])?;
+        let (rank, value) = view::attribute(record, NAMES[open.name])?;
+        (value == Some(&open.value)).then_some((rank, record.first_life()?))
     };
     let all = world.proposals.iter().enumerate();
     let made = all.filter_map(|(position, open)| Some((position, found(open)?)));
     let mut made: Vec<_> = made.collect();
-    made.sort_unstable_by_key(|(_, (_, (_, stamp)))| *stamp);
-    for (position, (session, (life, stamp))) in made {
-        note(world, index, position, session, life, stamp);
+    made.sort_unstable_by_key(|(_, ((_, stamp), _))| *stamp);
+    for (position, (rank, first)) in made {
+        note(world, index, position, rank, first);
     }
     world
         .proposals
         .retain(|open| open.waits.is_some() || open.made.is_none());
 }
 
-fn note(world: &mut World, index: usize, position: usize, session: usize, life: Stamp, stamp: Stamp) {
+/// `first` is the life that the session was created with which was changed.
+fn note(world: &mut World, index: usize, position: usize, (life, stamp): Rank, first: Stamp) {
     let open = &world.proposals[position];
-    let (name, condition) = (open.name, open.condition);
-    // Where it was renamed since, its caller knew it under another id, where it is over.
-    let known_life = open.known_life.filter(|_| session == open.asked_as);
+    let (session, name, condition, known_life) = (open.session, open.name, open.condition, open.known_life);
     let (value, at) = (open.value.clone(), world.now);
     check::stamp(world, index, stamp);
     let by = world.hosts[index].incarnation();
-    world.history.values.insert((session, name, stamp), Some(value));
+    if life == stamp {
+        let known = held(world, index, session);
+        world.history.lineage.created(first, session, &known);
+    }
+    world.history.values.insert((name, stamp), (Some(value), first));
     world.proposals[position].made = Some(world.history.writes.len());
     let known = crate::fresh::everybody_knows_everybody(world).then_some(u64::MAX);
     world.history.writes.push(Write {
         session,
         name,
         life,
+        first,
         stamp,
         at,
         holders: vec![by],
         told: 1,
         known_at: known,
     });
-    world.history.touched(session, by, life, at);
-    if let Some(words) = unsound(world, index, session, condition, life, stamp, known_life) {
+    world.history.touched(session, by, life, first, at);
+    if let Some(words) = unsound(world, index, session, condition, (life, stamp), known_life) {
         let key = &world.history.keys[session];
         let words =
             format!("n{index} made a change of {key:?} in {life:?} at {stamp:?}, on {condition:?}: {words}");
@@ -150,15 +142,14 @@ fn unsound(
     index: usize,
     session: usize,
     condition: Condition,
-    life: Stamp,
-    stamp: Stamp,
+    (life, stamp): Rank,
     known_life: Option<Stamp>,
 ) -> Option<String> {
     let record = held(world, index, session);
     let mut others = view::attributes(&record).filter(|(_, rank, _)| rank.1 != stamp);
     match condition {
         Condition::Absent => {
-            let lives_on = known_life.filter(|known| !view::is_over(&record, *known));
+            let lives_on = known_life.filter(|known| !is_over(&record, *known));
             let earlier = others.find(|(_, rank, _)| rank.0 < life && rank.1 < stamp);
             lives_on
                 .map(|known| {
@@ -175,6 +166,11 @@ fn unsound(
             later.or_else(|| twice.then(|| "it had changed this version before".into()))
         }
     }
+}
+
+/// Whether a life is over under the id it had: deleted, expired or renamed.
+fn is_over(record: &Record, life: Stamp) -> bool {
+    view::is_over(record, life) || view::has_left(record, life)
 }
 
 /// A node tells its client what became of a proposal.
@@ -235,22 +231,22 @@ pub fn decided(world: &mut World, home: usize, id: u64, result: Result<Written, 
 fn confirmed(world: &mut World, index: usize, key: &SessionKey, written: Written, made: usize) {
     let home = world.clients[index].home;
     let write = &world.history.writes[made];
-    let (session, name, life, at) = (write.session, write.name, write.life, write.at);
+    let (session, name, life, first, at) = (write.session, write.name, write.life, write.first, write.at);
     let rank = (life, write.stamp);
-    if written.version != write.stamp {
+    if (written.version, written.life) != (write.stamp, first) {
         let words = format!("{key:?}: {written:?} at n{home} was made as {write:?}");
         return world.fail("C13", words);
     }
     let record = held(world, home, session);
     let is_there = view::attribute(&record, NAMES[name]).is_some_and(|(there, _)| there >= rank);
-    if !is_there && !view::is_over(&record, life) {
+    if !is_there && !is_over(&record, life) {
         let words = format!("{key:?} at n{home} lacks {written:?}, which was decided: {record:?}");
         return world.fail("C5", words);
     }
     let incarnation = world.hosts[home].incarnation();
     if is_there && record.life() == Some(life) {
         world.clients[index].seen.insert((session, name), rank);
-        world.history.touched(session, incarnation, life, at);
+        world.history.touched(session, incarnation, life, first, at);
     }
     wait(world, index, written.write_set, vec![made], Vec::new());
 }

@@ -16,6 +16,12 @@ pub enum Rare {
     Revival,
     Rename,
     ParallelRename,
+    /// A rename was refused because its node knew that another session has the id.
+    InUse,
+    /// A session got its old id back.
+    Undone,
+    /// A change that named the life it read followed a rename.
+    Followed,
     /// A change was made on a condition that one node decided.
     Decided,
     /// Such a condition did not hold.
@@ -33,7 +39,7 @@ pub enum Rare {
 }
 
 /// Everything that has to be reached in a range of seeds that is large enough.
-pub const ALL: [Rare; 19] = [
+pub const ALL: [Rare; 22] = [
     Rare::NotReady,
     Rare::Overflow,
     Rare::Repaired,
@@ -43,6 +49,9 @@ pub const ALL: [Rare; 19] = [
     Rare::Revival,
     Rare::Rename,
     Rare::ParallelRename,
+    Rare::InUse,
+    Rare::Undone,
+    Rare::Followed,
     Rare::Decided,
     Rare::Unmet,
     Rare::Expired,

@@ -1,16 +1,18 @@
 //! The claims about a core that was spared: that it comes to rest, and what has to be true of its tables then. Claims about
 //! single answers are [`crate::check`]'s.
 
+use std::collections::HashMap;
+
 use limpet_core::base::id::NodeId;
 use limpet_core::engine::{Engine, Mode};
 use limpet_core::replication::placement::View;
-use limpet_core::session::Record;
+use limpet_core::session::{Record, Stamp};
 use limpet_core::store::Memory;
 
 use crate::check::{EPSILON_MS, everywhere, sound};
 use crate::history::{Incarnation, NAMES, Write};
 use crate::host::name_of;
-use crate::view;
+use crate::view::{self, Trail};
 use crate::world::World;
 
 type Wrong = (&'static str, String);
@@ -88,12 +90,15 @@ pub fn tables(world: &mut World) {
     let mut wrong = placed(world).or_else(|| kept(world));
     for engine in engines() {
         let history = &world.history;
-        let unsound = history.keys.iter().enumerate().find_map(|(session, key)| {
+        let unsound = history.keys.iter().find_map(|key| {
             let record = engine.table().get(key)?;
-            let (claim, words) = sound(history, session, record).err()?;
+            let (claim, words) = sound(history, record).err()?;
             Some((claim, format!("{key:?} at {}: {words}", engine.node())))
         });
-        wrong = wrong.or(unsound).or_else(|| stays_over(world, engine));
+        wrong = wrong
+            .or(unsound)
+            .or_else(|| stays_over(world, engine))
+            .or_else(|| has_one_id(engine));
     }
     world.numbers.parts += parts;
     world.numbers.checked_writes += world.history.writes.len() as u64;
@@ -156,20 +161,30 @@ fn kept(world: &World) -> Option<Wrong> {
     let history = &world.history;
     // What is over where it was held need not be known to have been elsewhere: that tables agree is enough.
     let over = |write: &Write| {
-        history.was_deleted(write.session, write.life)
-            || history.shortest[write.session].is_some()
+        history.was_deleted(write.session, write.life, write.first)
+            || history.was_deleted_elsewhere(write.first)
+            || history.lineage.was_renamed_since(write.first, write.life)
+            || history.shortest(write.first).is_some()
             || world.plan.options.end_on_leave
     };
     let there = |write: &Write, table: &Memory| {
         // Tombstones are forgotten after a while, and the id may be used again.
-        over(write) && world.plan.options.tombstone_life <= world.plan.safety
-            || write.is_in(table.get(&history.keys[write.session]))
+        world.plan.forgets() && over(write) || write.is_in(history, table)
     };
     let table = |index: &usize| world.hosts[*index].engine.as_ref().map(Engine::table);
+    let all: Vec<&Memory> = world.core.iter().filter_map(table).collect();
+    // The end of a session that was renamed need not be known to a node under each of its ids.
+    let is_over = |write: &Write| {
+        let trails = history.trails(&all, &history.keys[write.session], write.life, write.first);
+        let is_over =
+            |trail: &Trail| !history.ends_by_itself(trail) && all.iter().any(|table| trail.is_over(table));
+        trails.iter().any(is_over) || may_be_idle(world, &trails, write.first)
+    };
     let forgot = |write: &Write| {
         if world.plan.everywhere() {
             let mut held = write.holders.iter().filter(|held| survives(world, &[**held]));
-            return held.any(|incarnation| table(&incarnation.0).is_some_and(|table| !there(write, table)));
+            return held.any(|incarnation| table(&incarnation.0).is_some_and(|table| !there(write, table)))
+                && !is_over(write);
         }
         // The one copy that is left by those that hand off may be outside of the core. Tombstones are not handed off.
         let lost = match world.plan.nodes - world.core.len() {
@@ -177,7 +192,7 @@ fn kept(world: &World) -> Option<Wrong> {
             outside => history.losses_since(write.at) + outside,
         };
         let mut tables = world.core.iter().filter_map(table);
-        lost < write.told && !tables.any(|table| there(write, table))
+        lost < write.told && !tables.any(|table| there(write, table)) && !is_over(write)
     };
     let lost = history.writes.iter().find(|write| forgot(write))?;
     let key = &history.keys[lost.session];
@@ -185,50 +200,77 @@ fn kept(world: &World) -> Option<Wrong> {
         .core
         .iter()
         .filter_map(table)
-        .map(|table| table.get(key))
+        .map(|table| {
+            let trail = view::follow(table, key, lost.life);
+            let record = table.get(&trail.key);
+            (trail, record)
+        })
         .collect();
-    let words = format!(
-        "{key:?} {} of {:?} was held by {:?}, {} copies were told of, and it is lost: {held:?}",
-        NAMES[lost.name],
-        (lost.life, lost.stamp),
-        lost.holders,
-        lost.told
-    );
+    let words = format!("{key:?} {}: {lost:?} is lost: {held:?}", NAMES[lost.name]);
     Some(("C2", words))
+}
+
+/// Whether nobody touched a session for so long that it may have expired.
+fn may_be_idle(world: &World, trails: &[Trail], first: Stamp) -> bool {
+    let history = &world.history;
+    let late = world.plan.clocks.apart_ms() + EPSILON_MS;
+    let last = history.last_touch.get(&first).copied().unwrap_or(0);
+    let idle_ms = (world.now - last) / 1000;
+    history.lineage.was_renamed(first)
+        && history
+            .shortest_on(trails, first)
+            .is_some_and(|shortest| idle_ms + late >= shortest)
 }
 
 /// C3: what an incarnation in the core knew to be deleted is deleted in all of the core. In `backup` mode, what one knows by
 /// now: a node that hands a session off which began again under its id hands the tombstone off with it.
 fn stays_over(world: &World, engine: &Engine) -> Option<Wrong> {
     let history = &world.history;
-    let returned = history.deletions.iter().find(|end| {
-        let record = engine.table().get(&history.keys[end.session]);
-        // An expired session is kept for a while by nodes that have no tombstone of it, and not served.
-        let record = record.filter(|record| record.is_alive());
-        let back = record.is_some_and(|record| {
-            view::attributes(record).any(|(_, rank, _)| rank.0 <= end.stamp)
-                || record.life().is_some_and(|life| life <= end.stamp)
-        });
-        back && if world.plan.everywhere() {
-            survives(world, &end.holders)
-        } else {
-            let mut core = world.core.iter();
-            core.any(|index| {
-                let engine = world.hosts[*index].engine.as_ref();
-                engine.is_some_and(|engine| end.is_in(engine.table().get(&history.keys[end.session])))
-            })
-        }
+    let returned = history.endings.iter().find(|end| {
+        end.is_undone_in(history, engine.table())
+            && if world.plan.everywhere() {
+                survives(world, &end.holders)
+            } else {
+                let mut core = world.core.iter();
+                core.any(|index| {
+                    let engine = world.hosts[*index].engine.as_ref();
+                    engine.is_some_and(|engine| end.is_in(history, engine.table()))
+                })
+            }
     })?;
     let key = &history.keys[returned.session];
     Some((
         "C3",
         format!(
-            "{key:?} was deleted at {:?}, which {:?} knew, and is back: {}",
-            returned.stamp,
+            "{key:?} had ended with {:?}, which {:?} knew, and is back as {:?}: {}",
+            (&returned.lives, returned.deleted),
             returned.holders,
+            returned.goes_on_in(engine.table()),
             everywhere(world, Some(returned.session))
         ),
     ))
+}
+
+/// C11: a session has one id.
+fn has_one_id(engine: &Engine) -> Option<Wrong> {
+    let mut seen = HashMap::new();
+    let living = engine
+        .table()
+        .iter()
+        .filter(|(key, record)| record.is_alive() && !key.is_reserved());
+    for (key, record) in living {
+        let other = record
+            .first_life()
+            .and_then(|first| seen.insert(first, (key, record)));
+        if let Some((other, there)) = other {
+            let words = format!(
+                "{key:?} and {other:?} are one session at {}: {record:?} and {there:?}",
+                engine.node()
+            );
+            return Some(("C11", words));
+        }
+    }
+    None
 }
 
 /// C7: nothing expires too early: a touch that an incarnation in the core knows of counts in all of the core.
@@ -238,45 +280,80 @@ fn alive(world: &mut World) {
     }
     let held_back = world.plan.options.touch_interval.as_millis() as u64;
     let mut wrong = None;
+    let engines = world
+        .core
+        .iter()
+        .filter_map(|index| world.hosts[*index].engine.as_ref());
+    let all: Vec<&Memory> = engines.map(Engine::table).collect();
     let mut uses: Vec<_> = world.history.touches.iter().collect();
     uses.sort_unstable_by_key(|((session, incarnation), _)| (*session, *incarnation));
     for ((session, incarnation), last) in uses {
         let history = &world.history;
-        if !survives(world, &[*incarnation]) || history.was_deleted(*session, last.life) {
+        if !survives(world, &[*incarnation]) || history.was_deleted(*session, last.life, last.first) {
             continue;
         }
-        let lives = history.shortest[*session].unwrap_or(u64::MAX / 4);
+        let key = &history.keys[*session];
+        // What became of a session that was renamed need not be known to a node under each of its ids.
+        let united = history.trails(&all, key, last.life, last.first);
+        let was_deleted = |trail: &Trail| {
+            let session = history.named(&trail.key);
+            history.was_deleted(session, trail.life, last.first)
+        };
+        if united.iter().any(was_deleted) {
+            continue;
+        }
+        let lives = history.shortest_on(&united, last.first).unwrap_or(u64::MAX / 4);
         let late = world.plan.clocks.apart_ms() + EPSILON_MS + held_back.min(lives / 3);
         if world.now / 1000 + late >= last.at / 1000 + lives {
             continue;
         }
-        let key = &history.keys[*session];
         let lost = history.losses_since(last.at) + world.plan.nodes - world.core.len();
         if !world.plan.everywhere() && lost > 0 {
             continue; // who held it may be gone
         }
+        let is_forgotten = history.lineage.was_renamed_since(last.first, last.life)
+            || history.was_deleted_elsewhere(last.first);
+        if world.plan.forgets() && is_forgotten {
+            continue; // under the id that it was given it is looked for as well
+        }
         let mut served = 0;
         for index in &world.core {
             let host = &world.hosts[*index];
-            let there = host
-                .engine
-                .as_ref()
-                .and_then(|engine| engine.session(key, host.now(world.now)));
-            let record = host.engine.as_ref().and_then(|engine| engine.table().get(key));
-            let overtaken = record.is_some_and(|record| view::was_overtaken(record, last.life));
-            served += usize::from(there.is_some() || overtaken);
-            if there.is_none() && !overtaken && world.plan.everywhere() {
+            let Some(engine) = host.engine.as_ref() else {
+                continue;
+            };
+            let table = engine.table();
+            let trails = history.trails(&[table], key, last.life, last.first);
+            if let Some(trail) = united.iter().find(|trail| history.ends_by_itself(trail)) {
+                wrong = Some(format!("{key:?} ended, and nobody deleted it: {trail:?}"));
+            }
+            let is_there = |trail: &Trail| engine.session(&trail.key, host.now(world.now)).is_some();
+            let there = trails.iter().any(is_there);
+            let overtaken = united.iter().any(|trail| trail.ended.is_some())
+                || trails.iter().any(|trail| {
+                    let record = table.get(&trail.key);
+                    trail.back && trail.is_over(table)
+                        || record.is_some_and(|record| history.was_overtaken(record, trail.life, last.first))
+                })
+                || table
+                    .iter()
+                    .any(|(_, record)| record.is_alive() && record.first_life() == Some(last.first));
+            served += usize::from(there || overtaken);
+            if !there && !overtaken && world.plan.everywhere() {
                 wrong = Some(format!(
-                    "{key:?} was touched at n{} {} ms ago, lives {lives} ms and is not at n{index}",
+                    "{key:?} was touched at n{} {} ms ago, lives {lives} ms and is not at n{index}: {trails:?} {}",
                     incarnation.0,
-                    (world.now - last.at) / 1000
+                    (world.now - last.at) / 1000,
+                    everywhere(world, Some(*session))
                 ));
             }
         }
         if served == 0 {
             wrong = Some(format!(
-                "{key:?} was touched at n{} and is nowhere",
-                incarnation.0
+                "{key:?} was touched at n{} in {:?} and is nowhere: {united:?} {}",
+                incarnation.0,
+                last.life,
+                everywhere(world, Some(*session))
             ));
         }
     }

@@ -3,6 +3,7 @@
 //! Every caller locks, makes one pure call, unlocks, and carries out the outputs: no lock is ever held across an
 //! await, and nothing the engine asks for can run before the call that asked has returned.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -249,37 +250,46 @@ impl Node {
         decided.await.unwrap_or(Err(Refused::Undecided))
     }
 
-    /// Brings here what is known of each session of `keys` elsewhere, where it has to be asked for.
+    /// Fetches what is known elsewhere of each session of `keys`, where it has to be asked for.
     ///
     /// # Errors
     /// [`Refused::Unreachable`].
     pub async fn make_local(&self, keys: &[SessionKey]) -> Result<(), Refused> {
-        let missing = |engine: &Engine, now| -> Vec<SessionKey> {
-            keys.iter()
-                .filter(|key| engine.must_fetch(key, now))
-                .cloned()
-                .collect()
+        let missing = |engine: &mut Engine, now| -> Vec<SessionKey> {
+            let missing = keys.iter().filter(|key| engine.must_fetch(key, now));
+            missing.cloned().collect()
         };
-        let mut wanted = self.with(|engine, now| missing(engine, now));
+        let wanted = self.with(missing);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let asked = self.with(|engine, now| self.ask_for(engine, &wanted, now))?;
+        for (key, receiver) in asked {
+            let answered = receiver.await.unwrap_or(false);
+            if !answered && !self.with(|engine, now| engine.may_answer_alone(&key, now)) {
+                return Err(Refused::Unreachable);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same, and those that the sessions of `keys` were renamed to, for changes that may follow.
+    ///
+    /// # Errors
+    /// [`Refused::Unreachable`].
+    pub async fn make_local_with_later(&self, keys: &[SessionKey]) -> Result<(), Refused> {
+        let mut keys = Cow::Borrowed(keys);
         for _ in 0..FETCH_ROUNDS {
-            if wanted.is_empty() {
-                return Ok(());
+            self.make_local(&keys).await?;
+            let later = |engine: &mut Engine, now| {
+                let later = keys.iter().flat_map(|key| engine.later_keys(key, now));
+                later.collect::<Vec<_>>()
+            };
+            let later = self.with(later);
+            if later.is_empty() {
+                break;
             }
-            let asked = self.with(|engine, now| self.ask_for(engine, &wanted, now))?;
-            for (key, receiver) in asked {
-                let answered = receiver.await.unwrap_or(false);
-                if !answered && !self.with(|engine, now| engine.may_answer_alone(&key, now)) {
-                    return Err(Refused::Unreachable);
-                }
-            }
-            // What turned out to have another id by now is asked for under that one.
-            wanted = self.with(|engine, now| {
-                let renamed = |key: &SessionKey| {
-                    let current = engine.current_key(key, now).into_owned();
-                    (current != *key && engine.must_fetch(&current, now)).then_some(current)
-                };
-                wanted.iter().filter_map(renamed).collect()
-            });
+            keys = Cow::Owned(later);
         }
         Ok(())
     }

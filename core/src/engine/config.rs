@@ -61,7 +61,8 @@ pub struct EngineConfig {
     pub touch_interval: Duration,
     /// How long a tombstone of a session is kept.
     pub tombstone_life: Duration,
-    /// How long the old id of a renamed session still finds it.
+    /// For how long, since a node heard of a rename, writes follow that name the life they read, and reports of requests
+    /// that began before.
     pub rename_forward: Duration,
     /// What is believed of other nodes' clocks.
     pub clocks: ClockLimits,
@@ -106,6 +107,7 @@ pub struct Tunables {
     pub max_active: Option<usize>,
     /// How often at most a touch of one session is sent to other nodes.
     pub touch_interval: Duration,
-    /// How long the old id of a renamed session still finds it.
+    /// For how long, since a node heard of a rename, writes follow that name the life they read, and reports of requests
+    /// that began before.
     pub rename_forward: Duration,
 }

@@ -14,6 +14,8 @@ pub struct Counters {
     pub rebound: u64,
     /// Sessions given another id here.
     pub renamed: u64,
+    /// Sessions given their old id back here, or deleted, because another session had the id they were renamed to.
+    pub renames_undone: u64,
     /// Sessions another node had expired although a later touch was known here; they were sent to it again.
     pub revived: u64,
     /// Sessions handed off: removed here once the nodes that should hold them did.

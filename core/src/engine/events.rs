@@ -16,7 +16,7 @@ use crate::base::clock::Now;
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{EVENT_NAMES_MAX, EVENTS_KEPT};
 use crate::membership::MemberState;
-use crate::session::{Record, Stamp};
+use crate::session::{Fate, Record, Stamp};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,12 +228,8 @@ impl Engine {
         if was && !(after.is_alive() && same) {
             let idle = self.members.time_ms(now);
             let idle_for_long = self.expires_ms(before).is_some_and(|end| end <= idle);
-            let last = if let Some(moved) = after
-                .lifecycle
-                .renamed_to
-                .as_ref()
-                .filter(|_| after.lifecycle.renamed_to != before.lifecycle.renamed_to)
-            {
+            let fate = before.life().and_then(|life| after.lifecycle.fates.get(life));
+            let last = if let Some(moved) = fate.and_then(Fate::renamed) {
                 self.renamed(key, moved.to.clone());
                 None
             } else if after.lifecycle.expired.map(|ended| ended.life) == before.life()
@@ -284,12 +280,10 @@ impl Engine {
         let Some(origin) = &record.lifecycle.renamed_from else {
             return false;
         };
-        let old = self.table.get(&SessionKey::new(key.app(), &origin.value));
+        let old = self.table.get(&SessionKey::new(key.app(), &origin.value.id));
         let moved_here = |old: &Record| {
-            old.lifecycle
-                .renamed_to
-                .as_ref()
-                .is_some_and(|moved| *moved.to == *key.id())
+            let mut renamed = old.lifecycle.fates.iter().filter_map(|(_, fate)| fate.renamed());
+            renamed.any(|renamed| renamed.at == origin.life)
         };
         old.is_some_and(|old| old.is_alive() || moved_here(old))
     }

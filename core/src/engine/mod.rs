@@ -53,7 +53,7 @@ use changed::Changed;
 use ids::Ids;
 use members::{Members, MembersConfig};
 use peers::{peer, repair};
-use sessions::{expiry, touches};
+use sessions::{expiry, identity, touches};
 use transfer::inquiry::{self, Inquiry};
 use transfer::joining::{self, Step};
 use workers::Workers;
@@ -90,6 +90,7 @@ pub struct Engine {
     expiry: expiry::Expiry,
     feed: Feed,
     touches: touches::Touches,
+    heard: identity::Heard,
     backup: backup::Backup,
     conditional: conditional::Conditional,
     members: Members,
@@ -138,6 +139,7 @@ impl Engine {
             expiry: expiry::Expiry::default(),
             feed: Feed::default(),
             touches: touches::Touches::default(),
+            heard: identity::Heard::default(),
             backup: backup::Backup::new(config.mode, now),
             conditional: conditional::Conditional::default(),
             members,
@@ -203,6 +205,7 @@ impl Engine {
         self.changed.note(Changed::JOINING);
         self.settle(now);
         self.flush_touches(now);
+        self.heard.forget(self.config.rename_forward, now);
         self.progress_missed_touches(now);
         self.expire_due(now);
         self.refresh_placement();

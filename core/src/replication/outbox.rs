@@ -125,10 +125,8 @@ impl Outbox {
         if pending.size + bytes > RECORD_BYTES_MAX {
             return None;
         }
-        if pending.delta.lifecycle.renamed_from.is_some()
-            && delta.lifecycle.deleted > pending.delta.lifecycle.deleted
-        {
-            return None; // joined, the tombstone of the new id would remove that the old id is over
+        if !delta.lifecycle.is_empty() && pending.delta.loses_by(delta) {
+            return None;
         }
         pending.delta.join(delta);
         let size = size(key, &pending.delta);

@@ -20,8 +20,13 @@ pub struct Proposal {
 /// What became of a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The change was made, with this stamp.
-    Made(Stamp),
+    /// The change was made, in the life that callers know as `life`, with this stamp.
+    Made {
+        /// Of a deletion, the life that ended.
+        life: Stamp,
+        /// Of the change.
+        stamp: Stamp,
+    },
     /// The receiver is not the one to decide, as far as it knows. Nothing was changed.
     NotOwner,
     /// Nothing was changed.
@@ -73,7 +78,7 @@ enum WireIdle {
 
 #[derive(Encode, Decode)]
 pub(super) enum WireVerdict {
-    Made(u64, u64),
+    Made(u64, u64, u64, u64),
     NotOwner,
     Refused(Refusal),
 }
@@ -154,7 +159,7 @@ impl From<WireIdle> for IdleLimit {
 impl From<Verdict> for WireVerdict {
     fn from(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Made(Stamp { time, node }) => Self::Made(time, node),
+            Verdict::Made { life, stamp } => Self::Made(life.time, life.node, stamp.time, stamp.node),
             Verdict::NotOwner => Self::NotOwner,
             Verdict::Refused(refusal) => Self::Refused(refusal),
         }
@@ -163,8 +168,12 @@ impl From<Verdict> for WireVerdict {
 
 impl From<WireVerdict> for Verdict {
     fn from(verdict: WireVerdict) -> Self {
+        let stamp = |time, node| Stamp { time, node };
         match verdict {
-            WireVerdict::Made(time, node) => Self::Made(Stamp { time, node }),
+            WireVerdict::Made(life_time, life_node, time, node) => Self::Made {
+                life: stamp(life_time, life_node),
+                stamp: stamp(time, node),
+            },
             WireVerdict::NotOwner => Self::NotOwner,
             WireVerdict::Refused(refusal) => Self::Refused(refusal),
         }

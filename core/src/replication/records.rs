@@ -6,7 +6,7 @@
 //!           2 life and stamp are of the        16 life and stamp are equal
 //!             first node                       32 `more` follows
 //!           4 the last touch is at the stamp
-//! more      1 deleted  2 renamed to  4 expired  8 last touch  16 idle lifetime  32 route  64 renamed from
+//! more      1 deleted  2 fates  4 expired  8 last touch  16 idle lifetime  32 route  64 renamed from
 //! ```
 //! A record has one *life* and one *stamp*, those of its first register; a register with the same two repeats
 //! neither. A part that is added later takes the next bit of `more`. `docs/PROTOCOL.md` has the rest.
@@ -22,7 +22,9 @@ use super::primitives::{
     Reader, StampReader, StampWriter, WordReader, WordWriter, bytes, difference, number,
 };
 use crate::base::id::SessionKey;
-use crate::session::{Attribute, Lifecycle, Record, Register, Renamed, Stamp, Touch};
+use crate::session::{Attribute, Lifecycle, Record, Register, Stamp, Touch};
+
+mod identity;
 
 /// The most records in one message; a message that announces more is refused, and its link closed.
 pub(super) const RECORDS_MAX: usize = 1 << 16;
@@ -35,7 +37,7 @@ const STAMP_IS_LIFE: u8 = 16;
 const MORE: u8 = 32;
 
 const DELETED: u8 = 1;
-const RENAMED_TO: u8 = 2;
+const FATES: u8 = 2;
 const EXPIRED: u8 = 4;
 const TOUCHED: u8 = 8;
 const IDLE: u8 = 16;
@@ -76,7 +78,7 @@ impl Common {
         attribute
             .or_else(|| record.max_inactive.as_ref().map(Self::of))
             .or_else(|| record.route.as_ref().map(Self::of))
-            .or_else(|| record.lifecycle.renamed_from.as_ref().map(Self::of))
+            .or_else(|| record.lifecycle.renamed_from.as_deref().map(Self::of))
     }
 
     /// The touch that is encoded as a flag alone.
@@ -120,7 +122,7 @@ impl<'a> Writer<'a, '_> {
             common.is_some_and(|c| self.stamps.is_first(c.life) && self.stamps.is_first(c.stamp));
         let parts = [
             (DELETED, record.lifecycle.deleted != Stamp::ZERO),
-            (RENAMED_TO, record.lifecycle.renamed_to.is_some()),
+            (FATES, !record.lifecycle.fates.is_empty()),
             (EXPIRED, record.lifecycle.expired.is_some()),
             (TOUCHED, record.last_touch.is_some() && !touched_at_stamp),
             (IDLE, record.max_inactive.is_some()),
@@ -170,8 +172,8 @@ impl<'a> Writer<'a, '_> {
         if record.lifecycle.deleted != Stamp::ZERO {
             self.stamps.write(record.lifecycle.deleted, false, self.into);
         }
-        if let Some(renamed) = &record.lifecycle.renamed_to {
-            bytes(renamed.to.as_bytes(), self.into);
+        if !record.lifecycle.fates.is_empty() {
+            self.fates(&record.lifecycle);
         }
         if let Some(expired) = record.lifecycle.expired {
             self.touch(expired);
@@ -195,7 +197,7 @@ impl<'a> Writer<'a, '_> {
         }
         if let Some(origin) = &record.lifecycle.renamed_from {
             self.head(origin, common, 0);
-            bytes(origin.value.as_bytes(), self.into);
+            self.origin(&origin.value);
         }
     }
 
@@ -372,9 +374,8 @@ impl RecordReader<'_, '_> {
         if more & DELETED != 0 {
             lifecycle.deleted = self.stamps.read(false, self.from)?;
         }
-        if more & RENAMED_TO != 0 {
-            let (at, to) = (lifecycle.deleted, self.from.text()?.into());
-            lifecycle.renamed_to = Some(Renamed { at, to });
+        if more & FATES != 0 {
+            lifecycle.fates = self.fates(lifecycle.deleted)?;
         }
         if more & EXPIRED != 0 {
             lifecycle.expired = Some(self.touch()?);
@@ -400,7 +401,7 @@ impl RecordReader<'_, '_> {
         }
         if more & RENAMED_FROM != 0 {
             let own = self.own(common)?;
-            lifecycle.renamed_from = Some(register(own, self.from.text()?.into()));
+            lifecycle.renamed_from = Some(Box::new(register(own, self.origin()?)));
         }
         record.lifecycle = lifecycle.into();
         Ok(record)
@@ -450,10 +451,10 @@ fn normal(record: Record) -> Record {
     ];
     let attributes = record.attributes.registers().map(|r| r.life);
     let earliest = meta.into_iter().flatten().chain(attributes).min();
-    if record.lifecycle.renamed_to.is_none() && earliest.is_none_or(|life| life > record.lifecycle.deleted) {
+    if record.lifecycle.fates.is_empty() && earliest.is_none_or(|life| life > record.lifecycle.deleted) {
         return record;
     }
-    let mut joined = Record::tombstone(record.lifecycle.deleted);
+    let mut joined = record.ends();
     joined.join(&record);
     joined
 }

@@ -4,8 +4,7 @@
 
 use std::str::FromStr;
 
-use super::Version;
-use crate::session;
+use super::{Life, Version};
 
 /// What has to hold for a change to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,12 +15,15 @@ pub enum Condition {
     Present,
     /// There is one, at this version; `version:<version>`.
     Version(Version),
+    /// The session is still the one that had this life when the caller read it; `life:<life>`. Holds under an id that the
+    /// session had until lately as well (`session.rename_forward`).
+    Life(Life),
 }
 
 /// A text that is no condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a condition: absent, present or version:<version> is expected, with a version as an answer gave it"
+    "not a condition: absent, present, version:<version> or life:<life> is expected, as an answer gave them"
 )]
 pub struct BadCondition;
 
@@ -33,17 +35,8 @@ impl FromStr for Condition {
             None if text == "absent" => Ok(Self::Absent),
             None if text == "present" => Ok(Self::Present),
             Some(("version", version)) => version.parse().map(Self::Version).map_err(|_| BadCondition),
+            Some(("life", life)) => life.parse().map(Self::Life).map_err(|_| BadCondition),
             _ => Err(BadCondition),
-        }
-    }
-}
-
-impl From<Condition> for session::Condition {
-    fn from(condition: Condition) -> Self {
-        match condition {
-            Condition::Absent => Self::Absent,
-            Condition::Present => Self::Present,
-            Condition::Version(version) => Self::Version(version.stamp()),
         }
     }
 }
@@ -54,15 +47,19 @@ mod tests {
 
     #[test]
     fn a_condition_is_read_as_documented_and_nothing_else_is() {
-        let version = "1a-2b".parse().unwrap();
+        let (life, version) = ("1a-2b".parse().unwrap(), "1a-2b".parse().unwrap());
+        assert_eq!("life:1a-2b".parse(), Ok(Condition::Life(life)));
         assert_eq!("version:1a-2b".parse(), Ok(Condition::Version(version)));
         assert_eq!("absent".parse(), Ok(Condition::Absent));
         assert_eq!("present".parse(), Ok(Condition::Present));
         for bad in [
             "",
+            "life",
+            "life:",
+            "life:x",
             "1a-2b",
-            "Version:1a-2b",
-            "version: 1a-2b",
+            "Life:1a-2b",
+            "life: 1a-2b",
             "version",
             "version:",
             "absent:",

@@ -22,8 +22,9 @@ pub enum CallerError {
     /// There is no such session; a change that creates it is the way to have one.
     #[error("there is no such session")]
     NoSuchSession,
-    /// The session was deleted after the request began that the operation belongs to. What it changed is gone with it.
-    #[error("the session was deleted after the request of this operation had begun")]
+    /// The session was deleted after the request began that the operation belongs to, or renamed so long ago that nothing
+    /// follows any more. What it changed is gone with it.
+    #[error("the session left this id after the request of this operation had begun")]
     Ended,
     /// No node declares a worker with this route.
     #[error("no node declares a worker with the route {0:?}; the list of workers names those there are")]
@@ -37,6 +38,9 @@ pub enum CallerError {
     /// The condition of the change does not hold; read the session again.
     #[error("the condition does not hold")]
     Unmet,
+    /// Another session has the id that was to be given.
+    #[error("another session has this id; take another one, or ask for that session to be replaced")]
+    IdInUse,
     /// A rename to the id the session has.
     #[error("this is the id the session already has")]
     SameId,
@@ -75,6 +79,7 @@ impl From<Refused> for ServiceError {
         match refused {
             Refused::NotFound => CallerError::NoSuchSession.into(),
             Refused::Unmet => CallerError::Unmet.into(),
+            Refused::InUse => CallerError::IdInUse.into(),
             Refused::NoSuchWorker(route) => CallerError::NoSuchWorker(route).into(),
             Refused::BadName(sentence) => CallerError::BadName(sentence).into(),
             Refused::TooLarge(sentence) => CallerError::TooLarge(sentence).into(),

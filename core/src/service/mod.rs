@@ -38,7 +38,7 @@ use crate::drivers::node::Node;
 use crate::engine::Engine;
 use crate::session::AttributeFilter;
 
-pub use crate::engine::sessions::Patch;
+pub use crate::engine::sessions::{InUse, Patch};
 pub use crate::engine::workers::admin_state::AdminState;
 pub use crate::replication::acks::Level;
 pub use crate::session::Value;

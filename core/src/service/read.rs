@@ -15,7 +15,7 @@ pub enum Consistency {
 }
 
 impl Service {
-    /// The session of `key`, under the id it has now. A read is not a touch.
+    /// The session of `key`. An id that it had before a rename does not find it. A read is not a touch.
     ///
     /// # Errors
     /// [`CallerError::NoSuchSession`]; of the node's, all but `Full` and `TooManyListeners`.
@@ -25,15 +25,13 @@ impl Service {
         }
         self.node.with(|engine, now| {
             engine.check_ready()?;
-            let current = engine.current_key(key, now);
-            let record = match engine.find(&current, now) {
-                Err(Refused::NotFound) if engine.may_be_cut_off_from(&current, now) => {
+            let record = match engine.find(key, now) {
+                Err(Refused::NotFound) if engine.may_be_cut_off_from(key, now) => {
                     return Err(Refused::Unreachable.into());
                 }
                 found => found?,
             };
-            Session::of(&current, record, engine.time_ms(now))
-                .ok_or_else(|| CallerError::NoSuchSession.into())
+            Session::of(key, record, engine.time_ms(now)).ok_or_else(|| CallerError::NoSuchSession.into())
         })
     }
 }

@@ -34,7 +34,7 @@ impl Service {
                 Err(error) => refused.push((index, CallerError::from(error).into())),
             }
         }
-        self.node.make_local(&keys).await?;
+        self.node.make_local_with_later(&keys).await?;
         let settings = self.settings();
         let write_set = self.node.with(|engine, now| {
             engine.check_ready()?;
@@ -60,14 +60,14 @@ fn apply(
     replicate: &AttributeFilter,
     now: Now,
 ) -> Result<(), ServiceError> {
-    // The request began before the session ended: what it did was done to that session, and a worker's answer on its way
-    // brings nobody back in who has logged out.
-    if operation
-        .began_ms
-        .is_some_and(|began_ms| engine.was_deleted_since(key, began_ms))
-    {
-        return Err(CallerError::Ended.into());
-    }
+    // What a request did that began before the session ended, it did to that session: a worker's answer on its way brings
+    // nobody back in who has logged out. What began before the session was renamed follows.
+    let key = &match operation.began_ms {
+        Some(began_ms) => engine
+            .locate_for_request(key, began_ms, now)
+            .ok_or(CallerError::Ended)?,
+        None => key.clone(),
+    };
     if operation.invalidate {
         engine.delete(key, now)?;
         return Ok(());

@@ -17,7 +17,7 @@ pub struct Summary {
     pub route: Option<Arc<str>>,
     /// Its version.
     pub version: Version,
-    /// Its life.
+    /// Its life, which it keeps when it is renamed.
     pub life: Life,
     /// About how many bytes of memory it costs.
     pub size: usize,
@@ -44,7 +44,7 @@ impl Summary {
     /// part that arrived before the rest.
     pub(super) fn of(key: &SessionKey, record: &Record, time_ms: u64) -> Option<Self> {
         let last_touch = record.last_touch?;
-        let life = Life::from(last_touch.life);
+        let life = Life::from(record.first_life()?);
         Some(Self {
             key: key.clone(),
             route: record.route.as_ref().map(|route| route.value.clone()),

@@ -11,7 +11,8 @@ use crate::session::Stamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(Stamp);
 
-/// Which incarnation of a session: a session that was ended and created again under its id has another life.
+/// Which incarnation of a session: a session that was ended and created again under its id has another life, and one
+/// that was renamed has the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Life(Stamp);
 
@@ -34,6 +35,11 @@ impl Life {
     #[must_use]
     pub const fn began_ms(self) -> u64 {
         self.0.wall_ms()
+    }
+
+    /// The stamp of its creation.
+    pub(super) const fn stamp(self) -> Stamp {
+        self.0
     }
 }
 

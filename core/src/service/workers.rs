@@ -5,6 +5,7 @@ use std::time::Duration;
 use limpet_wire::table::{TableVersion, WorkerStatus, WorkerTable};
 
 use super::{Ack, NodeError, Service, ServiceError};
+use crate::engine::sessions::Refused;
 use crate::engine::workers::admin_state::AdminState;
 
 /// How often a caller that waits for the table of a joining node has it looked at: that it is complete changes no version.
@@ -76,18 +77,16 @@ impl Service {
         ack: Ack,
     ) -> Result<AdminOutcome, ServiceError> {
         let mut status = None;
-        let written = self
-            .make(&[], |engine, now| {
-                let written = engine.direct(route, state, now)?;
-                let table = engine.worker_table(engine.time_ms(now));
-                status = table.by_route(route).map(|worker| worker.status);
-                Ok(written)
-            })
-            .await?;
-        let outcome = self.outcome(written, ack).await;
+        let written = self.node.with(|engine, now| {
+            let written = engine.direct(route, state, now)?;
+            let table = engine.worker_table(engine.time_ms(now));
+            status = table.by_route(route).map(|worker| worker.status);
+            Ok::<_, Refused>(written)
+        })?;
+        let copies = self.node.copies(ack.level, ack.timeout, written.write_set);
         Ok(AdminOutcome {
             status,
-            copies: outcome.copies,
+            copies: copies.await,
         })
     }
 }

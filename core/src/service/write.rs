@@ -1,19 +1,21 @@
 //! Changes of one session. Each is made once, at this node, and told to the others; the answer waits for copies.
 
-use super::{Ack, CallerError, Condition, Patch, Service, ServiceError, Version};
+use super::{Ack, CallerError, Condition, InUse, Life, Patch, Service, ServiceError, Version};
 use crate::base::clock::Now;
 use crate::base::id::SessionKey;
 use crate::engine::Engine;
 use crate::engine::sessions::{Refused, Written};
-use crate::session::Change;
+use crate::session::{self, Change};
 
 /// A change that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The session, under the id it has now.
+    /// The session, under the id the caller knows: the one it named, and after a rename the new one.
     pub key: SessionKey,
     /// Its version after the change; a touch leaves it where it was.
     pub version: Version,
+    /// Its life.
+    pub life: Life,
     /// How many nodes, this one included, are known to hold the change.
     pub copies: usize,
     /// The attributes that were to be set and are not kept, because `replication.replicate` does not name them.
@@ -39,7 +41,7 @@ impl Service {
             self.node.with(|engine, _| engine.note_ignored(ignored.len()));
         }
         let written = self.change(key, Change::Patch(patch), condition).await?;
-        let outcome = self.outcome(written, ack).await;
+        let outcome = self.outcome(key, written, ack).await;
         Ok(Outcome { ignored, ..outcome })
     }
 
@@ -73,23 +75,29 @@ impl Service {
         let written = self
             .make(std::slice::from_ref(key), |engine, now| engine.touch(key, now))
             .await?;
-        Ok(self.outcome(written, ack).await)
+        Ok(self.outcome(key, written, ack).await)
     }
 
-    /// Gives the session of `key` the id of `to`, in the same app. Attributes, binding and lifetimes stay; a session
-    /// that has the id already ends. The old id finds the session for `session.rename_forward`.
+    /// Gives the session of `key` the id of `to`, in the same app. Attributes, binding, lifetimes and life stay. The old
+    /// id does not find the session any more.
     ///
     /// # Errors
-    /// [`CallerError::SameId`], and those of [`Self::touch`].
-    pub async fn rename(&self, key: &SessionKey, to: &SessionKey, ack: Ack) -> Result<Outcome, ServiceError> {
+    /// [`CallerError::SameId`], [`CallerError::IdInUse`], and those of [`Self::touch`].
+    pub async fn rename(
+        &self,
+        key: &SessionKey,
+        to: &SessionKey,
+        in_use: InUse,
+        ack: Ack,
+    ) -> Result<Outcome, ServiceError> {
         if key == to {
             return Err(CallerError::SameId.into());
         }
         let both = [key.clone(), to.clone()];
         let written = self
-            .make(&both, |engine, now| engine.rename(key, to, now))
+            .make(&both, |engine, now| engine.rename(key, to, in_use, now))
             .await?;
-        Ok(self.outcome(written, ack).await)
+        Ok(self.outcome(to, written, ack).await)
     }
 
     /// Ends the session everywhere, for good.
@@ -103,10 +111,11 @@ impl Service {
         ack: Ack,
     ) -> Result<Outcome, ServiceError> {
         let written = self.change(key, Change::Delete, condition).await?;
-        Ok(self.outcome(written, ack).await)
+        Ok(self.outcome(key, written, ack).await)
     }
 
-    /// Makes the session of `key` local, then one change of it, if the condition holds.
+    /// Makes the session of `key` local, then one change of it. On condition of a life the change follows a rename, which
+    /// the outcome does not tell.
     async fn change(
         &self,
         key: &SessionKey,
@@ -114,17 +123,30 @@ impl Service {
         condition: Option<Condition>,
     ) -> Result<Written, ServiceError> {
         let keys = std::slice::from_ref(key);
-        let Some(condition) = condition else {
-            return self
-                .make(keys, |engine, now| engine.change(key, change, now))
-                .await;
+        let decided = match condition {
+            None => {
+                return self
+                    .make(keys, |engine, now| engine.change(key, change, now))
+                    .await;
+            }
+            Some(Condition::Life(life)) => {
+                self.node.make_local_with_later(keys).await?;
+                let written = self.node.with(|engine, now| {
+                    let key = engine.locate(key, life.stamp(), now)?;
+                    engine.change(&key, change, now)
+                })?;
+                return Ok(written);
+            }
+            Some(Condition::Absent) => session::Condition::Absent,
+            Some(Condition::Present) => session::Condition::Present,
+            Some(Condition::Version(version)) => session::Condition::Version(version.stamp()),
         };
         self.node.make_local(keys).await?;
-        Ok(self.node.decide(key, condition.into(), change).await?)
+        Ok(self.node.decide(key, decided, change).await?)
     }
 
     /// Makes the sessions of `keys` local, then one change.
-    pub(super) async fn make(
+    async fn make(
         &self,
         keys: &[SessionKey],
         change: impl FnOnce(&mut Engine, Now) -> Result<Written, Refused>,
@@ -139,17 +161,14 @@ impl Service {
         Ok(made?)
     }
 
-    /// Waits for copies of a change.
-    pub(super) async fn outcome(&self, written: Written, ack: Ack) -> Outcome {
-        let Written {
-            key,
-            version,
-            write_set,
-        } = written;
+    /// Waits for copies of a change of the session that the caller knows as `key`.
+    async fn outcome(&self, key: &SessionKey, written: Written, ack: Ack) -> Outcome {
+        let copies = self.node.copies(ack.level, ack.timeout, written.write_set);
         Outcome {
-            key,
-            version: version.into(),
-            copies: self.node.copies(ack.level, ack.timeout, write_set).await,
+            key: key.clone(),
+            version: written.version.into(),
+            life: written.life.into(),
+            copies: copies.await,
             ignored: Vec::new(),
         }
     }

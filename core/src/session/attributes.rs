@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Register, Stamp};
+use super::{Lifecycle, Register};
 
 /// The bytes of an attribute: one allocation, shared by the table and every outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,9 +107,9 @@ impl Attributes {
         true
     }
 
-    /// Removes what belongs to lives up to `deleted`.
-    pub(super) fn remove_lives_until(&mut self, deleted: Stamp) {
-        self.0.retain(|(_, register)| register.life > deleted);
+    /// Removes what belongs to lives that are over.
+    pub(super) fn remove_over(&mut self, lifecycle: &Lifecycle) {
+        self.0.retain(|(_, register)| !lifecycle.is_over(register.life));
     }
 
     /// Takes the one with the last name.

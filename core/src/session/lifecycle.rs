@@ -1,13 +1,15 @@
-//! The lifecycle of a session: which of its lives are over, why, and under which id it went on.
+//! The lifecycle of a session: which lives of its id are over, why, and under which ids they went on.
 //!
-//! A *life* is one incarnation of a session id, named by the stamp of its creation. A deletion or a rename ends a life
-//! for good. An idle expiry is only a claim, and a later touch refutes it.
-//! What these facts mean for the rest of a session is decided by [`super::Record`].
+//! A *life* is one incarnation of a session id, named by the stamp of its creation, or of the rename that brought it here.
+//! A deletion ends a life for good. An idle expiry is only a claim, and a later touch refutes it. A rename takes a life to
+//! another id.
+//! What these facts mean for the rest of a session is decided by [`super::Record`], what they mean for other ids by
+//! [`super::identity`].
 
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::{Register, Stamp};
+use super::{Fates, Register, Renamed, Stamp};
 
 /// One use of a session. Greater is later; a touch of a later life is later than any of an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,13 +20,27 @@ pub struct Touch {
     pub at_ms: u64,
 }
 
-/// The tombstone of an id whose session was given another id.
+/// Where a renamed session came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The id it had last, in the same app.
+    pub id: Arc<str>,
+    /// The ids it has had and what its life was called under each, in order. Under one id it had several lives where
+    /// sessions were created at the same time and became one.
+    pub names: Vec<Name>,
+    /// The stamp of its creation, which is what callers know it by under every id.
+    pub first: Stamp,
+}
+
+/// An id that a session has had.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Renamed {
-    /// The stamp of the rename. It deletes every life under the old id.
-    pub at: Stamp,
-    /// The new id, in the same app.
-    pub to: Arc<str>,
+pub struct Name {
+    /// The id.
+    pub id: Arc<str>,
+    /// What its life was called there.
+    pub life: Stamp,
+    /// Where it went from there; absent where that is the id it has now.
+    pub left: Option<Renamed>,
 }
 
 /// See the module page. Every part is a maximum.
@@ -32,21 +48,40 @@ pub struct Renamed {
 pub struct Lifecycle {
     /// The tombstone: every life up to this stamp is over. [`Stamp::ZERO`] when none was deleted.
     pub deleted: Stamp,
-    /// The id that took this one's place; present only while its stamp is the one in `deleted`.
-    pub renamed_to: Option<Renamed>,
+    /// The lives that were renamed, and those that were deleted one by one.
+    pub fates: Fates,
     /// An idle expiry, as the last touch that its author knew of. A later touch refutes it.
     pub expired: Option<Touch>,
-    /// The id the session had before, in the same app. The register's stamp is the tombstone of the old id.
-    pub renamed_from: Option<Register<Arc<str>>>,
+    /// The id the session had before. Life and stamp of the register are the stamp of the rename.
+    pub renamed_from: Option<Box<Register<Origin>>>,
 }
 
 impl Lifecycle {
     const NONE: Self = Self {
         deleted: Stamp::ZERO,
-        renamed_to: None,
+        fates: Fates::NONE,
         expired: None,
         renamed_from: None,
     };
+
+    /// Whether `life` has left this id: deleted, or renamed.
+    #[must_use]
+    pub fn is_over(&self, life: Stamp) -> bool {
+        life <= self.deleted || !self.fates.is_empty() && self.fates.get(life).is_some()
+    }
+
+    /// When a life last left this id; [`Stamp::ZERO`] when none did.
+    #[must_use]
+    pub fn last_end(&self) -> Stamp {
+        self.deleted.max(self.fates.latest())
+    }
+
+    /// Whether it says of the end of a life what `known` does not.
+    #[must_use]
+    pub fn adds_to(&self, known: &Self) -> bool {
+        let is_new = |life| known.fates.get(life) < self.fates.get(life);
+        self.deleted > known.deleted || self.fates.iter().any(|(life, _)| is_new(life))
+    }
 }
 
 impl Default for Lifecycle {

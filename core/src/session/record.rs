@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lifecycle      deleted       tombstone: every life up to this stamp is over
-//!                renamed_to    the id that took this one's place
+//!                fates         single lives that were deleted, or went on under another id
 //!                expired       idle expiry: the last touch its author knew of
 //!                renamed_from  the id it had before
 //! last_touch     the last use
@@ -12,10 +12,12 @@
 //! ```
 //! Each part is a maximum, so the whole is one too. Every part that belongs to a life counts as a touch at the
 //! beginning of that life, so the last touch names the current life. **Normal form**: no part belongs to a life that
-//! was deleted. The join restores it, and because lives are compared before stamps, it makes no difference when.
+//! was deleted or renamed. The join restores it, and because lives are compared before stamps, it makes no difference
+//! when.
 //!
 //! A deletion is final for its life. An expiry is not: it names the last touch that its author knew of, and a later
-//! touch refutes it, however late it arrives.
+//! touch refutes it, however late it arrives. A rename takes a life to another id; what belongs to it is taken there by
+//! [`super::identity`] before the join drops it here.
 //!
 //! When a session expires is decided by [`crate::engine`]; how records become bytes by [`crate::replication`].
 
@@ -24,7 +26,9 @@ use std::sync::Arc;
 use limpet_wire::report::IdleLimit;
 
 use super::register::join_into;
-use super::{Attribute, Attributes, Lifecycle, LifecycleBox, Register, Renamed, Stamp, Touch, Value};
+use super::{
+    Attribute, Attributes, Fate, Fates, Lifecycle, LifecycleBox, Origin, Register, Stamp, Touch, Value,
+};
 
 /// See the module page. A node holds many, so an absent part costs little.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,12 +73,23 @@ impl Record {
         }
     }
 
-    /// The tombstone of an id whose session has the id `to` from `at` on.
+    /// A deletion at `stamp` of this record's session: all its lives end, under every id, and with them every life up to
+    /// `stamp` that has this id.
     #[must_use]
-    pub fn renamed(at: Stamp, to: Arc<str>) -> Self {
+    pub fn deletion(&self, stamp: Stamp) -> Self {
+        let ended = self.lives().into_iter().map(|life| (life, Fate::Ended(stamp)));
         Self::of_lifecycle(Lifecycle {
-            deleted: at,
-            renamed_to: Some(Renamed { at, to }),
+            deleted: stamp,
+            fates: ended.collect(),
+            ..Lifecycle::default()
+        })
+    }
+
+    /// Fates of lives and nothing else.
+    #[must_use]
+    pub fn of_fates(fates: Fates) -> Self {
+        Self::of_lifecycle(Lifecycle {
+            fates,
             ..Lifecycle::default()
         })
     }
@@ -97,6 +112,16 @@ impl Record {
         }
     }
 
+    /// The delta that tells another node which lives have left this id, and nothing of the one that has it.
+    #[must_use]
+    pub fn ends(&self) -> Self {
+        Self::of_lifecycle(Lifecycle {
+            deleted: self.lifecycle.deleted,
+            fates: self.lifecycle.fates.clone(),
+            ..Lifecycle::default()
+        })
+    }
+
     /// The lifecycle but for the id the session had before.
     fn lifecycle_without_origin(&self) -> LifecycleBox {
         let mut lifecycle = self.lifecycle.clone();
@@ -113,76 +138,92 @@ impl Record {
     /// records can be one allocation.
     pub fn join_sharing(&mut self, other: &Self, share: &mut impl FnMut(&Arc<str>) -> Arc<str>) -> bool {
         let mut changed = !other.lifecycle.is_empty() && self.join_lifecycle(&other.lifecycle);
-        let deleted = self.lifecycle.deleted;
-        changed |= join_touch(
-            &mut self.last_touch,
-            other.last_touch.max(other.creation_touch()),
-            deleted,
-        );
-        changed |= join_into(&mut self.max_inactive, other.max_inactive.as_ref(), deleted);
-        if join_into(&mut self.route, other.route.as_ref(), deleted) {
+        let lifecycle = &self.lifecycle;
+        changed |= join_touch(&mut self.last_touch, other.last_touch, lifecycle);
+        changed |= join_touch(&mut self.last_touch, other.creation_touch(lifecycle), lifecycle);
+        changed |= join_into(&mut self.max_inactive, other.max_inactive.as_ref(), lifecycle);
+        if join_into(&mut self.route, other.route.as_ref(), lifecycle) {
             changed = true;
             if let Some(route) = &mut self.route {
                 route.value = share(&route.value);
             }
         }
         for (name, theirs) in other.attributes.iter() {
-            changed |= theirs.life > deleted && self.attributes.join(name, theirs, share);
+            changed |= !lifecycle.is_over(theirs.life) && self.attributes.join(name, theirs, share);
         }
         changed
     }
 
     fn join_lifecycle(&mut self, theirs: &Lifecycle) -> bool {
-        let deletes = theirs.deleted > self.lifecycle.deleted;
-        if deletes {
-            self.lifecycle
-                .change(|lifecycle| lifecycle.deleted = theirs.deleted);
+        let ends = self.lifecycle.change(|lifecycle| {
+            let deletes = theirs.deleted > lifecycle.deleted;
+            lifecycle.deleted = theirs.deleted.max(lifecycle.deleted);
+            lifecycle.fates.join_all(&theirs.fates) || deletes
+        });
+        if ends {
             self.normalise();
         }
         let joined = self.lifecycle.change(|lifecycle| {
-            let deleted = lifecycle.deleted;
-            let is_current = |renamed: &Renamed| renamed.at == deleted;
-            let renamed = theirs.renamed_to > lifecycle.renamed_to
-                && theirs.renamed_to.as_ref().is_some_and(is_current);
-            if renamed {
-                lifecycle.renamed_to.clone_from(&theirs.renamed_to);
-            }
-            let expired = join_touch(&mut lifecycle.expired, theirs.expired, deleted);
-            let origin = join_into(&mut lifecycle.renamed_from, theirs.renamed_from.as_ref(), deleted);
-            renamed || expired || origin
+            let (mut expired, mut origin) = (lifecycle.expired, lifecycle.renamed_from.take().map(|r| *r));
+            let later = join_touch(&mut expired, theirs.expired, lifecycle);
+            let theirs = theirs.renamed_from.as_deref();
+            let moved = join_into(&mut origin, theirs, lifecycle) || join_names(&mut origin, theirs);
+            (lifecycle.expired, lifecycle.renamed_from) = (expired, origin.map(Box::new));
+            later || moved
         });
-        deletes || joined
+        ends || joined
     }
 
-    /// The beginning of the latest life that any part but the touches belongs to, as a touch.
-    fn creation_touch(&self) -> Option<Touch> {
+    /// The lives that any part but the touches belongs to, in no order and each as often as parts have it.
+    pub(super) fn lives_of_registers(&self) -> impl Iterator<Item = Stamp> {
         let meta = [
             self.max_inactive.as_ref().map(|r| r.life),
             self.route.as_ref().map(|r| r.life),
             self.lifecycle.renamed_from.as_ref().map(|r| r.life),
         ];
-        let lives = meta
-            .into_iter()
+        meta.into_iter()
             .flatten()
-            .chain(self.attributes.registers().map(|r| r.life));
-        lives.max().map(|life| Touch {
+            .chain(self.attributes.registers().map(|r| r.life))
+    }
+
+    /// The lives its session consists of; more than one where sessions were created under one id at the same time.
+    #[must_use]
+    pub fn lives(&self) -> Vec<Stamp> {
+        let mut lives: Vec<_> = self.lives_of_registers().chain(self.life()).collect();
+        lives.sort_unstable();
+        lives.dedup();
+        lives
+    }
+
+    /// The beginning of the latest life that any part but the touches belongs to and that is not over, as a touch.
+    fn creation_touch(&self, lifecycle: &Lifecycle) -> Option<Touch> {
+        let lives = self.lives_of_registers();
+        let living = lives.filter(|life| !lifecycle.is_over(*life));
+        living.max().map(|life| Touch {
             life,
             at_ms: life.wall_ms(),
         })
     }
 
-    /// Restores normal form: removes every part of a life that was deleted.
+    /// Restores normal form: removes every part of a life that is over.
     fn normalise(&mut self) {
-        let deleted = self.lifecycle.deleted;
         self.lifecycle.change(|lifecycle| {
-            lifecycle.renamed_to.take_if(|renamed| renamed.at != deleted);
-            lifecycle.expired.take_if(|last| last.life <= deleted);
-            lifecycle.renamed_from.take_if(|r| r.life <= deleted);
+            let (expired, origin) = (lifecycle.expired, lifecycle.renamed_from.take());
+            lifecycle.expired = expired.filter(|last| !lifecycle.is_over(last.life));
+            lifecycle.renamed_from = origin.filter(|r| !lifecycle.is_over(r.life));
         });
-        self.last_touch.take_if(|last_touch| last_touch.life <= deleted);
-        self.max_inactive.take_if(|r| r.life <= deleted);
-        self.route.take_if(|r| r.life <= deleted);
-        self.attributes.remove_lives_until(deleted);
+        let lifecycle = &self.lifecycle;
+        self.max_inactive.take_if(|r| lifecycle.is_over(r.life));
+        self.route.take_if(|r| lifecycle.is_over(r.life));
+        self.attributes.remove_over(lifecycle);
+        if self
+            .last_touch
+            .take_if(|touch| lifecycle.is_over(touch.life))
+            .is_some()
+        {
+            // What is left belongs to another life, which nobody has touched since it began as far as is known here.
+            self.last_touch = self.creation_touch(lifecycle);
+        }
     }
 
     /// Drops the contents of an expired session. Should a later touch refute the expiry, the node that knows of it has
@@ -202,6 +243,23 @@ impl Record {
         self.last_touch.map(|last_touch| last_touch.life)
     }
 
+    /// The life that callers know the session by: the stamp of its creation, whatever id it has.
+    #[must_use]
+    pub fn first_life(&self) -> Option<Stamp> {
+        let life = self.life()?;
+        let origin = self.lifecycle.renamed_from.as_ref().filter(|r| r.life == life);
+        Some(origin.map_or(life, |origin| origin.value.first))
+    }
+
+    /// Whether `life` is one that callers may know its session by.
+    #[must_use]
+    pub fn is_of_life(&self, life: Stamp) -> bool {
+        let origin = self.lifecycle.renamed_from.as_ref();
+        origin.is_some_and(|origin| origin.value.first == life)
+            || self.life() == Some(life)
+            || self.lives_of_registers().any(|known| known == life)
+    }
+
     /// Whether it is a touch and nothing else.
     #[must_use]
     pub fn is_touch_only(&self) -> bool {
@@ -219,16 +277,25 @@ impl Record {
             .is_some_and(|last| Some(last) >= self.last_touch)
     }
 
+    /// Whether it holds what a session held that has expired, and `change` belongs to a later one. Should a touch refute
+    /// the expiry, the two must not become one.
+    #[must_use]
+    pub fn lingers_under(&self, change: &Self) -> bool {
+        let life = self.life().filter(|_| !self.is_alive());
+        life.is_some_and(|life| change.lives_of_registers().any(|later| later > life))
+    }
+
     /// Whether there is a session, as opposed to a tombstone or nothing.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.last_touch.is_some() && !self.is_expired()
     }
 
-    /// Whether the write that created the session is here. Later parts may arrive before it.
+    /// Whether the write that began the current life is here. Later parts may arrive before it.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.max_inactive.is_some() || self.last_touch.is_none()
+        let began = self.max_inactive.as_ref().map(|r| r.life);
+        began == self.life() || self.last_touch.is_none()
     }
 
     /// When it expires unless it is touched, in milliseconds since 1970; `None` for never. Parts of a session that
@@ -259,7 +326,7 @@ impl Record {
         meta.into_iter()
             .flatten()
             .chain(self.attributes.registers().map(|r| r.stamp))
-            .fold(self.lifecycle.deleted, Stamp::max)
+            .fold(self.lifecycle.last_end(), Stamp::max)
     }
 
     /// The latest stamp of any kind, touches included. A clock has to observe it before it stamps a write that follows
@@ -397,9 +464,25 @@ fn attribute_size(name: &str, register: &Register<Attribute>) -> usize {
     ATTRIBUTE + name.len() + register.value.as_ref().map_or(0, |value| value.len())
 }
 
-/// Joins a touch, unless it belongs to a life up to `deleted`; returns whether it was later.
-fn join_touch(mine: &mut Option<Touch>, theirs: Option<Touch>, deleted: Stamp) -> bool {
-    let later = theirs.filter(|last_touch| last_touch.life > deleted && Some(*last_touch) > *mine);
+/// Joins the names a session has had: a node may have heard of some of them alone.
+fn join_names(mine: &mut Option<Register<Origin>>, theirs: Option<&Register<Origin>>) -> bool {
+    let (Some(mine), Some(theirs)) = (mine, theirs.filter(|r| !r.value.names.is_empty())) else {
+        return false;
+    };
+    if mine.stamp != theirs.stamp || mine.value == theirs.value {
+        return false;
+    }
+    let before = mine.value.clone();
+    let names = &mut mine.value.names;
+    names.extend(theirs.value.names.iter().cloned());
+    names.sort_unstable();
+    names.dedup();
+    mine.value != before
+}
+
+/// Joins a touch, unless it belongs to a life that is over; returns whether it was later.
+fn join_touch(mine: &mut Option<Touch>, theirs: Option<Touch>, lifecycle: &Lifecycle) -> bool {
+    let later = theirs.filter(|touch| !lifecycle.is_over(touch.life) && Some(*touch) > *mine);
     *mine = later.or(*mine);
     later.is_some()
 }

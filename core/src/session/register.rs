@@ -2,7 +2,7 @@
 //!
 //! A register of a later life always wins, whatever the stamps are. What ends a life is in [`super::lifecycle`].
 
-use super::Stamp;
+use super::{Lifecycle, Stamp};
 
 /// A value, the stamp of its write, and the life of the session it belongs to.
 ///
@@ -30,14 +30,14 @@ impl<T> Register<T> {
     }
 }
 
-/// Joins `theirs` into `mine`, unless it belongs to a life up to `deleted`. Returns whether `mine` changed.
+/// Joins `theirs` into `mine`, unless it belongs to a life that is over. Returns whether `mine` changed.
 pub(super) fn join_into<T: Clone>(
     mine: &mut Option<Register<T>>,
     theirs: Option<&Register<T>>,
-    deleted: Stamp,
+    lifecycle: &Lifecycle,
 ) -> bool {
     let Some(theirs) = theirs else { return false };
-    let wins = theirs.life > deleted && mine.as_ref().is_none_or(|mine| theirs.beats(mine));
+    let wins = !lifecycle.is_over(theirs.life) && mine.as_ref().is_none_or(|mine| theirs.beats(mine));
     if wins {
         *mine = Some(theirs.clone());
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Lifecycle, Record, Register, Stamp, Touch};
+use super::{Fate, Lifecycle, Origin, Record, Register, Renamed, Stamp, Touch};
 
 /// The last millisecond a stamp has room for.
 const LAST_MS: u64 = u64::MAX >> 16;
@@ -46,6 +46,32 @@ impl Shift {
         }
     }
 
+    fn renamed(&self, renamed: &Renamed) -> Renamed {
+        Renamed {
+            at: self.stamp(renamed.at),
+            first: self.stamp(renamed.first),
+            ..renamed.clone()
+        }
+    }
+
+    fn fate(&self, fate: &Fate) -> Fate {
+        match fate {
+            Fate::Renamed(renamed) => Fate::Renamed(self.renamed(renamed)),
+            Fate::Ended(at) => Fate::Ended(self.stamp(*at)),
+        }
+    }
+
+    fn origin(&self, origin: Register<Origin>) -> Register<Origin> {
+        let mut origin = self.register(origin);
+        origin.value.first = self.stamp(origin.value.first);
+        for name in &mut origin.value.names {
+            name.life = self.stamp(name.life);
+            name.left = name.left.as_ref().map(|left| self.renamed(left));
+        }
+        origin.value.names.sort_unstable();
+        origin
+    }
+
     fn register<T>(&self, register: Register<T>) -> Register<T> {
         Register {
             life: self.stamp(register.life),
@@ -68,16 +94,17 @@ impl Record {
         lifecycle.change(|lifecycle| {
             let Lifecycle {
                 deleted,
-                renamed_to,
+                fates,
                 expired,
                 renamed_from,
             } = lifecycle;
             *deleted = shift.stamp(*deleted);
-            if let Some(renamed) = renamed_to {
-                renamed.at = shift.stamp(renamed.at);
-            }
+            let moved = fates
+                .iter()
+                .map(|(life, fate)| (shift.stamp(life), shift.fate(fate)));
+            *fates = moved.collect();
             *expired = expired.map(|touch| shift.touch(touch));
-            *renamed_from = renamed_from.take().map(|origin| shift.register(origin));
+            *renamed_from = renamed_from.take().map(|origin| Box::new(shift.origin(*origin)));
         });
         *last_touch = last_touch.map(|touch| shift.touch(touch));
         *max_inactive = max_inactive.take().map(|idle| shift.register(idle));
@@ -92,7 +119,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Attributes, LifecycleBox, Renamed};
+    use crate::session::{Attributes, Fates, LifecycleBox, Name};
 
     fn at(ms: u64, counter: u64) -> Stamp {
         Stamp {
@@ -110,19 +137,32 @@ mod tests {
         Record {
             lifecycle: LifecycleBox::from(Lifecycle {
                 deleted: at(ms - 1, 0),
-                renamed_to: Some(Renamed {
-                    at: at(ms - 1, 0),
-                    to: "B".into(),
-                }),
+                fates: Fates::from_iter([(
+                    at(ms - 1, 0),
+                    Fate::Renamed(Renamed {
+                        at: at(ms - 1, 0),
+                        to: "B".into(),
+                        from: "A".into(),
+                        first: at(ms - 1, 1),
+                    }),
+                )]),
                 expired: Some(Touch {
                     life: at(ms, 1),
                     at_ms: ms + 2,
                 }),
-                renamed_from: Some(Register {
+                renamed_from: Some(Box::new(Register {
                     life: at(ms, 1),
                     stamp: at(ms, 3),
-                    value: "A".into(),
-                }),
+                    value: Origin {
+                        id: "A".into(),
+                        names: vec![Name {
+                            id: "A".into(),
+                            life: at(ms - 1, 2),
+                            left: None,
+                        }],
+                        first: at(ms - 1, 2),
+                    },
+                })),
             }),
             last_touch: Some(Touch {
                 life: at(ms, 1),

@@ -10,8 +10,8 @@ use limpet_core::replication::position::{Sequence, StreamId};
 use limpet_core::replication::proposal::{Proposal, Refusal, Verdict};
 use limpet_core::replication::transfer::{Cursor, Pull};
 use limpet_core::session::{
-    Attributes, Change, Condition, Lifecycle, LifecycleBox, Patch, Record, Register, Renamed, Stamp, Touch,
-    Value,
+    Attributes, Change, Condition, Fate, Fates, Lifecycle, LifecycleBox, Name, Origin, Patch, Record,
+    Register, Renamed, Stamp, Touch, Value,
 };
 use limpet_wire::report::IdleLimit;
 
@@ -50,26 +50,34 @@ fn records() -> Vec<(SessionKey, Record)> {
         ]),
         ..Record::default()
     };
+    let origin = Origin {
+        id: "S1".into(),
+        names: vec![Name {
+            id: "S1".into(),
+            life,
+            left: None,
+        }],
+        first: life,
+    };
     let renamed = Record {
         lifecycle: LifecycleBox::from(Lifecycle {
             deleted: life,
-            renamed_from: Some(register(later, later, "S1".into())),
+            renamed_from: Some(Box::new(register(later, later, origin))),
             ..Lifecycle::default()
         }),
         max_inactive: Some(register(later, later, IdleLimit::Forever)),
         ..Record::default()
     };
-    let mut moved = Record::renamed(later, "S4".into());
-    moved.join(&Record {
-        lifecycle: LifecycleBox::from(Lifecycle {
-            renamed_to: Some(Renamed {
-                at: later,
-                to: "S4".into(),
-            }),
-            ..Lifecycle::default()
-        }),
-        ..Record::default()
+    let renamed_to = Fate::Renamed(Renamed {
+        at: later,
+        to: "S4".into(),
+        from: "S1".into(),
+        first: life,
     });
+    let moved = Record::of_fates(Fates::from_iter([
+        (life, renamed_to),
+        (later, Fate::Ended(later)),
+    ]));
     vec![
         (key("S1"), session),
         (key("S2"), Record::touch_only(last_touch)),
@@ -217,7 +225,10 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
             Message::Decided {
                 request: 7,
                 key: key("S1"),
-                verdict: Verdict::Made(Stamp { time: 9, node: 2 }),
+                verdict: Verdict::Made {
+                    life: Stamp { time: 8, node: 2 },
+                    stamp: Stamp { time: 9, node: 2 },
+                },
                 record: Box::new(whole.clone()),
             },
         ),

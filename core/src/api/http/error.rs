@@ -56,6 +56,7 @@ const fn of_caller(error: &CallerError) -> (StatusCode, &'static str) {
             (StatusCode::NOT_FOUND, "not_found")
         }
         CallerError::Unmet => (StatusCode::PRECONDITION_FAILED, "condition_failed"),
+        CallerError::IdInUse => (StatusCode::CONFLICT, "in_use"),
         CallerError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
         CallerError::BadName(_) | CallerError::SameId | CallerError::RemoveInReplacement => {
             (StatusCode::BAD_REQUEST, "bad_request")
@@ -90,6 +91,7 @@ mod tests {
             (caller(CallerError::NoSuchSession), 404, "not_found"),
             (caller(CallerError::NoSuchWorker("w".into())), 404, "not_found"),
             (caller(CallerError::Unmet), 412, "condition_failed"),
+            (caller(CallerError::IdInUse), 409, "in_use"),
             (caller(CallerError::TooLarge("much".into())), 413, "too_large"),
             (caller(CallerError::BadName("odd".into())), 400, "bad_request"),
             (caller(CallerError::SameId), 400, "bad_request"),

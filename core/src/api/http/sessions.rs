@@ -13,7 +13,7 @@ use super::reply::{Reply, ok};
 use super::request::{ack, body_json, only, query, query_as};
 use crate::base::id::SessionKey;
 use crate::base::units::duration;
-use crate::service::{Ack, Condition, Consistency, Outcome, Patch, Service, Summary};
+use crate::service::{Ack, Condition, Consistency, InUse, Outcome, Patch, Service, Summary};
 
 /// How many sessions one page of the list holds when the caller does not say.
 const PAGE: usize = 100;
@@ -114,16 +114,22 @@ pub(super) async fn rename(
     key: &SessionKey,
     request: Request<Incoming>,
 ) -> Result<Reply, ApiError> {
-    let ack = ack(service, &request, &[])?;
+    let ack = ack(service, &request, &["replace"])?;
+    let in_use = query_as(&request, "replace", "true or false", |text| match text {
+        "true" => Some(InUse::Replace),
+        "false" => Some(InUse::Refuse),
+        _ => None,
+    })?;
     let body: RenameBody = body_json(request).await?;
     let to = SessionKey::parse(key.app(), &body.to).map_err(|error| ApiError::Bad(format!("to: {error}")))?;
-    Ok(changed(&service.rename(key, &to, ack).await?))
+    let in_use = in_use.unwrap_or(InUse::Refuse);
+    Ok(changed(&service.rename(key, &to, in_use, ack).await?))
 }
 
 /// What a change waits for, and what has to hold for it.
 fn conditional<B>(service: &Service, request: &Request<B>) -> Result<(Ack, Option<Condition>), ApiError> {
     let ack = ack(service, request, &["if"])?;
-    let expected = "absent, present or version:<version>, as an answer gave it,";
+    let expected = "absent, present, version:<version> or life:<life>, as an answer gave them,";
     let condition = query_as(request, "if", expected, |text| text.parse().ok())?;
     Ok((ack, condition))
 }
@@ -133,6 +139,7 @@ fn changed(outcome: &Outcome) -> Reply {
     let mut answer = json!({
         "id": outcome.key.id(),
         "version": outcome.version.to_string(),
+        "life": outcome.life.to_string(),
         "copies": outcome.copies,
     });
     if let (Some(answer), false) = (answer.as_object_mut(), outcome.ignored.is_empty()) {
@@ -148,6 +155,7 @@ fn summary(session: &Summary) -> Map<String, Value> {
         "id": session.key.id(),
         "route": session.route.as_deref(),
         "version": session.version.to_string(),
+        "life": session.life.to_string(),
         "size": session.size,
         "created_ms": session.life.began_ms(),
         "age_ms": session.age_ms,

@@ -78,12 +78,11 @@ impl Engine {
     /// borrowed one for a moment, if nothing has changed about who holds it.
     #[must_use]
     pub fn may_answer_alone(&self, key: &SessionKey, now: Now) -> bool {
-        let (key, known) = self.resolve(key, now);
-        let Ok(record) = self.served(known, now) else {
+        let Ok(record) = self.find(key, now) else {
             return false;
         };
-        self.is_kept(&key, record) || {
-            let until = self.backup.handoff.stays_until(&key);
+        self.is_kept(key, record) || {
+            let until = self.backup.handoff.stays_until(key);
             let changed = self.backup.placement.as_ref().map_or(now.mono, |p| p.changed());
             until.is_some_and(|until| until > now.mono && until > changed + STAY)
         }
@@ -97,14 +96,14 @@ impl Engine {
         now: Now,
     ) -> Refusals {
         let (ended, parts) = (self.tombstones_in(&changes), self.parts_in(&changes));
-        let refused = self.apply(from, changes, now);
+        let refused = self.apply_deltas(from, changes, now);
         self.note_unproven(parts, now);
         self.forward_tombstones(from, ended);
         refused
     }
 
     /// The sessions of which these changes bring a part that looks like the whole: they are not here, and the change is
-    /// not the one that created them.
+    /// not the one that created or renamed them.
     fn parts_in(&self, changes: &[(SessionKey, Record)]) -> Vec<SessionKey> {
         if self.backup.placement.is_none() {
             return Vec::new();
@@ -113,7 +112,7 @@ impl Engine {
             record
                 .max_inactive
                 .as_ref()
-                .is_some_and(|idle| idle.stamp != idle.life)
+                .is_some_and(|idle| idle.stamp > idle.life) // a rename keeps the earlier stamps
                 && !key.is_reserved()
                 && !self.table.get(key).is_some_and(Record::is_alive)
         };
@@ -122,6 +121,12 @@ impl Engine {
             .filter(is_part)
             .map(|(key, _)| key.clone())
             .collect()
+    }
+
+    /// Whether what is here of `key` is a session that is kept here. What moves from there to another id is all of it.
+    pub(in crate::engine) fn keeps(&self, key: &SessionKey) -> bool {
+        let record = self.table.get(key).filter(|record| record.is_alive());
+        self.backup.placement.is_none() || record.is_some_and(|record| self.is_kept(key, record))
     }
 
     /// Whether all of a session is here.

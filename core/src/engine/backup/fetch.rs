@@ -70,8 +70,7 @@ impl Engine {
         if self.phase != Phase::Ready || key.is_reserved() {
             return false;
         }
-        let (key, known) = self.resolve(key, now);
-        let (key, found) = (&*key, self.served(known, now));
+        let found = self.find(key, now);
         if matches!(found, Err(Refused::Incomplete)) {
             return true;
         }
@@ -97,18 +96,17 @@ impl Engine {
         })
     }
 
-    /// Begins to fetch the session of `key`; [`Output::Fetched`] says when that is over. `None` when there is nobody
+    /// Begins to fetch what there is of `key`; [`Output::Fetched`] says when that is over. `None` when there is nobody
     /// else who could have it.
     ///
     /// # Errors
     /// [`Refused::Unreachable`].
     pub fn fetch(&mut self, key: &SessionKey, now: Now) -> Result<Option<FetchId>, Refused> {
-        let key = self.current_key(key, now).into_owned();
-        let stored = self.may_be_stored(&key).then_some(Source::Store);
+        let stored = self.may_be_stored(key).then_some(Source::Store);
         // Where every node holds every session, a peer has no more than memory of one that memory has nothing of.
         let known = match (&self.backup.placement, &stored) {
             (None, Some(_)) => Vec::new(),
-            _ => self.who_may_have(&key),
+            _ => self.who_may_have(key),
         };
         let unknown = self.has_unknown_holders();
         let (mut reachable, unasked): (Vec<_>, Vec<_>) =
@@ -124,7 +122,7 @@ impl Engine {
             reachable.extend(rest);
         }
         if reachable.is_empty() && unasked.is_empty() && stored.is_none() && !unanswered {
-            self.give_up_part(&key);
+            self.give_up_part(key);
             return Ok(None);
         }
         let mut first: Vec<_> = reachable.into_iter().map(Source::Peer).chain(stored).collect();
@@ -136,7 +134,7 @@ impl Engine {
         let others = first.split_off(1);
         let id = self.ids.next_request();
         let fetch = Fetch {
-            key,
+            key: key.clone(),
             others,
             asked: BTreeSet::new(),
             tried: BTreeSet::new(),

@@ -413,16 +413,16 @@ impl Engine {
             let before = std::mem::replace(shared, fresh).view;
             for (key, record) in bucket.iter() {
                 looked_at += 1;
+                let over_ms = record.lifecycle.last_end().wall_ms();
+                let ended = !record.is_alive() || !record.lifecycle.fates.is_empty();
+                if ended && over_ms >= since_ms {
+                    let holders = view.holders(key, None);
+                    let missed =
+                        |node: &&NodeId| *node != own && placement.missed.may_be(node, &before, key, over_ms);
+                    let owed = holders.iter().filter(missed).cloned();
+                    self.backup.tombstones.add(key.clone(), owed.collect());
+                }
                 if !record.is_alive() {
-                    let over_ms = record.lifecycle.deleted.wall_ms();
-                    if over_ms >= since_ms {
-                        let holders = view.holders(key, None);
-                        let missed = |node: &&NodeId| {
-                            *node != own && placement.missed.may_be(node, &before, key, over_ms)
-                        };
-                        let owed = holders.iter().filter(missed).cloned();
-                        self.backup.tombstones.add(key.clone(), owed.collect());
-                    }
                     continue;
                 }
                 let route = record.route.as_ref().map(|r| &*r.value);

@@ -68,26 +68,28 @@ impl Engine {
         if self.backup.placement.is_none() {
             return Vec::new();
         }
-        let named = changes.iter().flat_map(|(key, record)| {
-            let deleted = (record.lifecycle.deleted, key.clone());
-            let old = record.lifecycle.renamed_from.as_ref().and_then(|origin| {
-                let old = SessionKey::received(key.app(), &origin.value)?;
-                Some((origin.stamp, old))
-            });
-            (!record.is_alive()).then_some(deleted).into_iter().chain(old)
+        let nothing = Record::default();
+        let unknown = changes.iter().filter(|(key, record)| {
+            let known = self.table.get(key).unwrap_or(&nothing);
+            !record.is_alive() && record.lifecycle.adds_to(&known.lifecycle)
         });
-        let unknown = named.filter(|(deleted_at, key)| {
-            let known = self
-                .table
-                .get(key)
-                .map_or(Stamp::ZERO, |record| record.lifecycle.deleted);
-            *deleted_at > known
-        });
-        unknown.map(|(_, key)| key).collect()
+        unknown.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// What is known here of the ends of lives of `key` follows from what happened to another id. Its holders may not
+    /// know of that, and are owed it.
+    pub(in crate::engine) fn owe_ends(&mut self, key: &SessionKey) {
+        let Some(placement) = &self.backup.placement else {
+            return;
+        };
+        let holders = placement.view().holders(key, None);
+        let others = holders.iter().filter(|node| **node != self.config.node);
+        let others: Vec<_> = others.cloned().collect();
+        self.backup.tombstones.add(key.clone(), others);
     }
 
     /// `from` sent the tombstones of these sessions. A node that is none of their holders forwards them: it got them
-    /// because it holds the session under another id, or because `from` sees fewer nodes.
+    /// because `from` sees fewer nodes.
     pub(in crate::engine) fn forward_tombstones(&mut self, from: &NodeId, ended: Vec<SessionKey>) {
         let Some(placement) = &self.backup.placement else {
             return;
@@ -131,9 +133,7 @@ impl Engine {
         };
         let record = match self.table.get(key) {
             // Begun again: those that were not told hold what is over with what is new.
-            Some(record) if record.is_alive() && record.lifecycle.deleted > Stamp::ZERO => {
-                Record::tombstone(record.lifecycle.deleted)
-            }
+            Some(record) if record.is_alive() && record.lifecycle.last_end() > Stamp::ZERO => record.ends(),
             Some(record) if !record.is_alive() => record.lifecycle_and_route(),
             _ => return, // forgotten
         };

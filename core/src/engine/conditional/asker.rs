@@ -114,7 +114,7 @@ impl Engine {
         let Some(waiting) = self.conditional.asked.all.get(&id) else {
             return;
         };
-        let key = self.current_key(&waiting.key, now).into_owned();
+        let key = waiting.key.clone();
         let owner = self.owner(&key);
         let own = owner == self.config.node;
         let reachable = own || self.can_answer(&owner);
@@ -166,14 +166,14 @@ impl Engine {
             return;
         }
         let known = vec![(key.clone(), Record::clone(&record))];
-        let refused = self.apply(node, known, now).total();
+        let refused = self.apply_deltas(node, known, now).total();
         let result = match verdict {
             Verdict::Refused(refusal) => Err(refusal.into()),
-            Verdict::Made(stamp) if refused == 0 => {
+            Verdict::Made { life, stamp } if refused == 0 => {
                 let delta = *record;
-                Ok(self.commit_made(Made { key, stamp, delta }, now))
+                Ok(self.commit_made(&key, Made { life, stamp, delta }, now))
             }
-            Verdict::Made(_) | Verdict::NotOwner => Err(Refused::Undecided),
+            Verdict::Made { .. } | Verdict::NotOwner => Err(Refused::Undecided),
         };
         self.end_proposal(request, result);
     }

@@ -129,16 +129,16 @@ impl Engine {
     fn answer(&mut self, proposer: Proposer, key: &SessionKey, made: Result<Made, Refused>, now: Now) {
         let (node, request) = match proposer {
             Proposer::Own(id) => {
-                let written = made.map(|made| self.commit_made(made, now));
+                let written = made.map(|made| self.commit_made(key, made, now));
                 return self.end_proposal(id, written);
             }
             Proposer::Peer(node, request) => (node, request),
         };
         match made {
             Ok(made) => {
-                let Made { key, stamp, delta } = made.clone();
-                self.commit_made(made, now);
-                self.send_verdict(&node, request, &key, Verdict::Made(stamp), delta);
+                let Made { life, stamp, delta } = made.clone();
+                self.commit_made(key, made, now);
+                self.send_verdict(&node, request, key, Verdict::Made { life, stamp }, delta);
             }
             Err(refused) => {
                 let known = self.shown(key);

@@ -16,16 +16,19 @@ pub(in crate::engine) struct Refusals {
     pub(in crate::engine) skewed: usize,
     /// For what they did to an earlier incarnation of this process.
     pub(in crate::engine) quarantined: usize,
+    /// Because nothing else of their session is here, and another session has its id.
+    pub(in crate::engine) strays: usize,
 }
 
 impl Refusals {
     pub(in crate::engine) const fn total(self) -> usize {
-        self.skewed + self.quarantined
+        self.skewed + self.quarantined + self.strays
     }
 
     pub(in crate::engine) const fn add(&mut self, other: Self) {
         self.skewed += other.skewed;
         self.quarantined += other.quarantined;
+        self.strays += other.strays;
     }
 }
 

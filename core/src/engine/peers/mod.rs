@@ -312,46 +312,87 @@ impl Engine {
         records: Vec<(SessionKey, Record)>,
         now: Now,
     ) -> Refusals {
-        let mut refused = Refusals::default();
         self.table.prefetch(records.iter().map(|(key, _)| key));
         self.events.replicated = true;
-        for (key, mut record) in records {
-            if !self.intake.admits(&key) {
-                self.counters.quarantined += 1;
-                tracing::error!(peer = %from, ?key, "refused a change of a quarantined session");
-                refused.quarantined += 1;
-                continue;
-            }
-            if let Err(error) = self.hlc.observe(record.latest(), self.members.time_ms(now)) {
-                self.counters.skew_refused += 1;
-                tracing::debug!(peer = %from, %error, "refused a change");
-                self.members.refuse_stamp(from, error.ahead_ms, now);
-                refused.skewed += 1;
-                continue;
-            }
-            if record.is_touch_only()
-                && self
-                    .table
-                    .get(&key)
-                    .is_none_or(|known| known.life() < record.life())
-            {
-                continue; // of a session that is not here; should there be one, it comes as a whole
-            }
-            if self.is_premature_expiry(&key, &record, now) {
-                self.counters.expiries_refused += 1;
-                tracing::debug!(peer = %from, "says of a session that it is idle which is not");
-                if let Some(ended) = record.lifecycle.change(|lifecycle| lifecycle.expired.take()) {
-                    self.refute_expiry(from, &key, ended, now);
-                }
-            }
-            self.join(&key, &record, now);
-            self.resend_refuted(from, &key, &record);
+        let mut refused = Refusals::default();
+        for (key, record) in records {
+            self.apply_one(from, key, record, &mut refused, now);
         }
+        self.after_apply(refused, now)
+    }
+
+    /// The same, for deltas: those of a session of which nothing is here, beside one that has its id, are refused too.
+    /// Who that session is comes with the whole of it.
+    pub(in crate::engine) fn apply_deltas(
+        &mut self,
+        from: &NodeId,
+        changes: Vec<(SessionKey, Record)>,
+        now: Now,
+    ) -> Refusals {
+        self.table.prefetch(changes.iter().map(|(key, _)| key));
+        self.events.replicated = true;
+        let mut refused = Refusals::default();
+        for (key, change) in changes {
+            if self
+                .table
+                .get(&key)
+                .is_some_and(|known| change.is_stray_beside(known))
+            {
+                tracing::debug!(peer = %from, ?key, "refused a change of a session that is not here");
+                refused.strays += 1;
+            } else {
+                self.apply_one(from, key, change, &mut refused, now);
+            }
+        }
+        self.after_apply(refused, now)
+    }
+
+    fn after_apply(&mut self, refused: Refusals, now: Now) -> Refusals {
         self.events.replicated = false;
         if refused.skewed > 0 {
             self.drain_members(now);
         }
         refused
+    }
+
+    fn apply_one(
+        &mut self,
+        from: &NodeId,
+        key: SessionKey,
+        mut record: Record,
+        refused: &mut Refusals,
+        now: Now,
+    ) {
+        if !self.intake.admits(&key) {
+            self.counters.quarantined += 1;
+            tracing::error!(peer = %from, ?key, "refused a change of a quarantined session");
+            refused.quarantined += 1;
+            return;
+        }
+        if let Err(error) = self.hlc.observe(record.latest(), self.members.time_ms(now)) {
+            self.counters.skew_refused += 1;
+            tracing::debug!(peer = %from, %error, "refused a change");
+            self.members.refuse_stamp(from, error.ahead_ms, now);
+            refused.skewed += 1;
+            return;
+        }
+        if record.is_touch_only()
+            && self.table.get(&key).is_none_or(|known| {
+                let is_over = |life| known.lifecycle.is_over(life);
+                known.life() < record.life() && !record.life().is_some_and(is_over)
+            })
+        {
+            return; // of a session that is not here; should there be one, it comes as a whole
+        }
+        if self.is_premature_expiry(&key, &record, now) {
+            self.counters.expiries_refused += 1;
+            tracing::debug!(peer = %from, "says of a session that it is idle which is not");
+            if let Some(ended) = record.lifecycle.change(|lifecycle| lifecycle.expired.take()) {
+                self.refute_expiry(from, &key, ended, now);
+            }
+        }
+        self.join(&key, &record, now);
+        self.resend_refuted(from, &key, &record);
     }
 
     /// Nobody waits for `node` any more.

@@ -91,6 +91,25 @@ impl Engine {
         stamp: Stamp,
         now: Now,
     ) -> Written {
+        let earlier = self.earlier_ends(key, &delta);
+        let mut written = self.commit_one(key, before, delta, stamp, now);
+        for (key, end) in earlier {
+            let before = self.location(&key);
+            let end = self.commit_one(&key, &before, end, stamp, now);
+            written.write_set.merge(end.write_set);
+        }
+        written
+    }
+
+    /// The same, under one id.
+    fn commit_one(
+        &mut self,
+        key: &SessionKey,
+        before: &Location,
+        delta: Record,
+        stamp: Stamp,
+        now: Now,
+    ) -> Written {
         self.join(key, &delta, now);
         let targets = self.targets(key, before);
         let in_transit = targets.as_ref().is_some_and(|targets| !targets.stays_here);
@@ -108,7 +127,7 @@ impl Engine {
             (member || peer.is_linked()).then_some((node, peer, member && stays))
         });
         let (mut reached, mut delta) = (reached.peekable(), delta);
-        let ends = targets.is_some() && !delta.is_alive() && delta.lifecycle.deleted > Stamp::ZERO;
+        let ends = targets.is_some() && !delta.is_alive() && delta.lifecycle.last_end() > Stamp::ZERO;
         let mut owed = Vec::new();
         let mut positions = SmallVec::<[_; 2]>::new();
         while let Some((node, peer, is_copy)) = reached.next() {
@@ -140,6 +159,7 @@ impl Engine {
             .add(&positions, in_transit);
         Written {
             key: key.clone(),
+            life: stamp,
             version: stamp,
             write_set,
         }
@@ -183,15 +203,19 @@ impl Engine {
         fits.then(|| self.push(node, key, record)).flatten()
     }
 
-    /// Joins a record, whoever it comes from.
-    pub(in crate::engine) fn join(&mut self, key: &SessionKey, delta: &Record, now: Now) {
+    /// Joins a change of one id, whoever it comes from; says whether that changed anything. What it means for other ids is
+    /// [`Engine::join`]'s.
+    pub(super) fn join_here(&mut self, key: &SessionKey, delta: &Record, now: Now) -> bool {
         let location = self.location(key);
         let known = self.before_change(key);
-        let change = self.table.join(key, delta, self.config.max_inactive);
-        if let Some(origin) = &delta.lifecycle.renamed_from {
-            // Applies even if the new id has ended already.
-            self.end_old_id(key, origin, now);
+        if self
+            .table
+            .get(key)
+            .is_some_and(|known| known.lingers_under(delta))
+        {
+            self.table.drop_expired_contents(key);
         }
+        let change = self.table.join(key, delta, self.config.max_inactive);
         if self.events.replicated {
             self.tell_former_holders(key, &location, delta);
         }
@@ -199,7 +223,7 @@ impl Engine {
             if change.new {
                 self.table.forget(key); // the delta had no effect
             }
-            return;
+            return false;
         }
         if self.feed.push(key, delta) {
             self.outputs.push(Output::Committed);
@@ -219,6 +243,7 @@ impl Engine {
         if key.is_reserved() {
             self.changed.note(Changed::RESERVED);
         }
+        true
     }
 }
 

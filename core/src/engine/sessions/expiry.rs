@@ -82,7 +82,7 @@ impl Engine {
             }
             let over_ms = record
                 .lifecycle
-                .deleted
+                .last_end()
                 .wall_ms()
                 .max(record.lifecycle.expired.map_or(0, |last| last.at_ms));
             return over_ms.saturating_add(ms(self.config.tombstone_life));
@@ -171,9 +171,9 @@ impl Engine {
                     }
                     continue;
                 }
-                if record.lifecycle.deleted != Stamp::ZERO {
+                if record.lifecycle.last_end() != Stamp::ZERO {
                     self.members
-                        .note_forgotten_tombstone(record.lifecycle.deleted.wall_ms());
+                        .note_forgotten_tombstone(record.lifecycle.last_end().wall_ms());
                 }
                 self.table.forget(&key);
                 continue;
@@ -199,10 +199,10 @@ impl Engine {
         if now.mono < self.expiry.forgets_from {
             return Some(time_ms + LOOK_LATER_MS);
         }
-        if record.lifecycle.deleted == Stamp::ZERO {
+        if record.lifecycle.last_end() == Stamp::ZERO {
             return None; // an idle session that comes back is found idle again
         }
-        let deleted_ms = record.lifecycle.deleted.wall_ms();
+        let deleted_ms = record.lifecycle.last_end().wall_ms();
         let lacked = self.members.tombstone_lacked_for(deleted_ms, now)?;
         let last_ms = due_ms.saturating_add(ms(self.config.tombstone_life));
         Some(last_ms.min(time_ms + ms(lacked))).filter(|until| *until > time_ms)
@@ -255,7 +255,9 @@ impl Engine {
         }
         for key in keys {
             let stamp = self.stamp(now);
-            self.commit(&key, Record::tombstone(stamp), stamp, now);
+            if let Some(deletion) = self.table.get(&key).map(|record| record.deletion(stamp)) {
+                self.commit(&key, deletion, stamp, now);
+            }
         }
         next
     }

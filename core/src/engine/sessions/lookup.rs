@@ -1,19 +1,17 @@
-//! Lookups: the record of a session, under the id it has now, if it may be shown.
+//! Lookups: the record of a session, if it may be shown.
 //!
 //! Getting a record that other nodes hold belongs to [`crate::engine::backup::fetch`].
-
-use std::borrow::Cow;
 
 use super::Refused;
 use crate::base::clock::Now;
 use crate::base::id::SessionKey;
 use crate::engine::members::TIMES_APART_MS;
 use crate::engine::{Engine, Phase};
-use crate::session::Record;
+use crate::session::{Fate, Record};
 
 impl Engine {
-    /// The session of `key`, if there is one, its idle lifetime is not over, and all of it is here. The id it had until
-    /// lately finds it as well.
+    /// The session of `key`, if there is one, its idle lifetime is not over, and all of it is here. An id it had before
+    /// does not find it.
     #[must_use]
     pub fn session(&self, key: &SessionKey, now: Now) -> Option<&Record> {
         self.find(key, now).ok()
@@ -27,13 +25,20 @@ impl Engine {
         let Some(record) = self.table.get(key) else {
             return false;
         };
-        let deleted = record.lifecycle.deleted;
-        let error_ms = if deleted.node == self.config.node.tag() {
-            0
-        } else {
-            TIMES_APART_MS
-        };
-        deleted.wall_ms().saturating_add(error_ms) > since_ms
+        let fates = record.lifecycle.fates.iter();
+        let ended = fates.filter_map(|(_, fate)| match fate {
+            Fate::Ended(at) => Some(*at),
+            Fate::Renamed(_) => None,
+        });
+        let mut deletions = ended.chain([record.lifecycle.deleted]);
+        deletions.any(|deleted| {
+            let error_ms = if deleted.node == self.config.node.tag() {
+                0
+            } else {
+                TIMES_APART_MS
+            };
+            deleted.wall_ms().saturating_add(error_ms) > since_ms
+        })
     }
 
     /// See [`Self::session`].
@@ -41,27 +46,7 @@ impl Engine {
     /// # Errors
     /// [`Refused::NotFound`], [`Refused::Incomplete`].
     pub fn find(&self, key: &SessionKey, now: Now) -> Result<&Record, Refused> {
-        let (_, known) = self.resolve(key, now);
-        self.served(known, now)
-    }
-
-    /// The id the session of `key` has now, and its record, which may be a tombstone. One lookup where the session was
-    /// not renamed.
-    pub(in crate::engine) fn resolve<'a>(
-        &self,
-        key: &'a SessionKey,
-        now: Now,
-    ) -> (Cow<'a, SessionKey>, Option<&Record>) {
-        let known = self.table.get(key);
-        if known.is_none_or(Record::is_alive) {
-            return (Cow::Borrowed(key), known);
-        }
-        let current = self.current_key(key, now);
-        let known = match &current {
-            Cow::Borrowed(_) => known,
-            Cow::Owned(current) => self.table.get(current),
-        };
-        (current, known)
+        self.served(self.table.get(key), now)
     }
 
     /// `known`, if it is a session whose idle lifetime is not over and all of it is here.

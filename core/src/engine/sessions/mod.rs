@@ -1,10 +1,10 @@
 //! Sessions: what callers do with them (read, change, touch, bind, rename, delete), and how they end by themselves.
 //!
 //! ```text
-//! lookup             the record of a session, under the id it has now
+//! lookup             the record of a session
 //! write              operations of callers, as deltas
 //! commit             a delta into the table and into the outboxes of its replicas
-//! rename             another id for a session
+//! rename, identity   another id for a session; what happens under its earlier ids
 //! touches, expiry    how other nodes hear of touches; how idle sessions end
 //! ```
 //! Waiting for a session that other nodes hold belongs to [`crate::engine::backup::fetch`]; HTTP and other encodings to
@@ -12,6 +12,7 @@
 
 mod commit;
 pub(in crate::engine) mod expiry;
+pub(in crate::engine) mod identity;
 mod lookup;
 mod refute;
 mod rename;
@@ -19,6 +20,8 @@ pub(in crate::engine) mod touches;
 mod write;
 
 pub(in crate::engine) use write::{Made, check_patch, too_large};
+
+pub use rename::InUse;
 
 pub use crate::session::Patch;
 
@@ -29,8 +32,10 @@ use crate::session::Stamp;
 /// A change that was made here and is on its way.
 #[derive(Debug)]
 pub struct Written {
-    /// The session, under the id it has now.
+    /// The session, under the id at which the change was made.
     pub key: SessionKey,
+    /// The life that callers know the session by; for a deletion, the one that ended.
+    pub life: Stamp,
     /// The change's stamp.
     pub version: Stamp,
     /// What to wait for, if copies are wanted.
@@ -46,6 +51,9 @@ pub enum Refused {
     /// The condition of the change does not hold.
     #[error("the condition does not hold")]
     Unmet,
+    /// Another session has the id.
+    #[error("another session has this id")]
+    InUse,
     /// The session would be too large; keep less in it.
     #[error("{0}")]
     TooLarge(String),

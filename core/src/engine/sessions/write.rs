@@ -2,7 +2,6 @@
 //!
 //! Renaming is in [`super::rename`], the commit in [`super::commit`].
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use limpet_wire::report::{ATTRIBUTES_MAX, IdleLimit, NAME_MAX, VALUE_MAX};
@@ -18,8 +17,8 @@ use crate::session::{Change, Record, Register, Stamp, Touch};
 /// A change as a delta.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct Made {
-    /// The session, under the id at which it is made.
-    pub(in crate::engine) key: SessionKey,
+    /// The life that callers know the session by; for a deletion, the one that ends.
+    pub(in crate::engine) life: Stamp,
     /// The change's stamp.
     pub(in crate::engine) stamp: Stamp,
     /// The delta.
@@ -33,7 +32,7 @@ impl Engine {
     /// See [`Refused`].
     pub fn change(&mut self, key: &SessionKey, change: Change, now: Now) -> Result<Written, Refused> {
         let made = self.delta_of(key, change, now)?;
-        Ok(self.commit_made(made, now))
+        Ok(self.commit_made(key, made, now))
     }
 
     /// See [`Self::change`].
@@ -61,26 +60,26 @@ impl Engine {
             Change::Delete => self.deletion_at(key, stamp, now),
         };
         self.counters.refused_full += u64::from(matches!(made, Err(Refused::Full(_))));
-        let (key, delta) = made?;
-        let key = key.into_owned();
-        Ok(Made { key, stamp, delta })
+        let (life, delta) = made?;
+        Ok(Made { life, stamp, delta })
     }
 
     /// Commits a delta that was made here or elsewhere.
-    pub(in crate::engine) fn commit_made(&mut self, made: Made, now: Now) -> Written {
-        let Made { key, stamp, delta } = made;
-        self.commit(&key, delta, stamp, now)
+    pub(in crate::engine) fn commit_made(&mut self, key: &SessionKey, made: Made, now: Now) -> Written {
+        let Made { life, stamp, delta } = made;
+        let written = self.commit(key, delta, stamp, now);
+        Written { life, ..written }
     }
 
-    /// What `patch`, made at `stamp`, changes, and under which id. Looks the session up once.
-    fn patch_at<'a>(
+    /// What `patch`, made at `stamp`, changes, and in the life that callers know as which. Looks the session up once.
+    fn patch_at(
         &self,
-        key: &'a SessionKey,
+        key: &SessionKey,
         patch: Patch,
         stamp: Stamp,
         now: Now,
-    ) -> Result<(Cow<'a, SessionKey>, Record), Refused> {
-        let (key, known) = self.resolve(key, now);
+    ) -> Result<(Stamp, Record), Refused> {
+        let known = self.table.get(key);
         let current = match self.served(known, now) {
             Ok(record) => Some(record),
             Err(Refused::Incomplete) => return Err(Refused::Incomplete),
@@ -90,7 +89,7 @@ impl Engine {
         let life = match current.and_then(Record::life) {
             Some(life) => life,
             None => {
-                self.begin_life(&key, known, stamp, &mut delta)?;
+                self.begin_life(key, known, stamp, &mut delta)?;
                 stamp
             }
         };
@@ -110,6 +109,11 @@ impl Engine {
         }
         if let Some(value) = patch.max_inactive {
             delta.max_inactive = Some(Register { life, stamp, value });
+            // Whoever misses the rename of this session takes it for whole from here on.
+            let origin = current.and_then(|current| current.lifecycle.renamed_from.clone());
+            delta
+                .lifecycle
+                .change(|lifecycle| lifecycle.renamed_from = origin);
         }
         if let Some(route) = patch.route {
             let value = Arc::from(route);
@@ -127,7 +131,8 @@ impl Engine {
         if values > ATTRIBUTES_MAX || names > 4 * ATTRIBUTES_MAX || bytes > SESSION_BYTES_MAX {
             return Err(too_large());
         }
-        Ok((key, delta))
+        let first = current.and_then(Record::first_life).unwrap_or(life);
+        Ok((first, delta))
     }
 
     /// Begins another life of the session of `key` with `delta`, made at `stamp`. `known` is what is left of earlier
@@ -148,9 +153,11 @@ impl Engine {
         if let Some(known) = known {
             // Its time is up, whether a node has said so yet or not.
             let over = known.life().max(known.lifecycle.expired.map(|last| last.life));
+            // A node that has not heard of the end of an earlier life must not take the two for one.
+            *delta = known.ends();
             delta
                 .lifecycle
-                .change(|lifecycle| lifecycle.deleted = over.unwrap_or_default());
+                .change(|lifecycle| lifecycle.deleted = lifecycle.deleted.max(over.unwrap_or_default()));
         }
         let value = if key.is_reserved() {
             IdleLimit::Forever
@@ -171,29 +178,31 @@ impl Engine {
     /// [`Refused::NotFound`], [`Refused::NotReady`].
     pub fn touch(&mut self, key: &SessionKey, now: Now) -> Result<Written, Refused> {
         self.check_ready()?;
-        let (key, known) = self.resolve(key, now);
+        let known = self.table.get(key);
         let record = self.served(known, now)?;
         let version = record.version();
         let idle = record.max_inactive.as_ref().map(|r| r.value);
         let life = record.life().ok_or(Refused::NotFound)?;
+        let first = record.first_life().unwrap_or(life);
         let at_ms = self.touch_ms(known, now);
         let delta = Record::touch_only(Touch { life, at_ms });
-        if self.touches.is_deferred(&key) {
-            self.join(&key, &delta, now);
+        if self.touches.is_deferred(key) {
+            self.join(key, &delta, now);
             return Ok(Written {
-                key: key.into_owned(),
+                key: key.clone(),
+                life: first,
                 version,
                 write_set: WriteSet::default(),
             });
         }
         let interval = self.config.touch_interval;
-        self.touches.note_sent(
-            key.clone().into_owned(),
-            idle,
-            interval,
-            self.members.time_ms(now),
-        );
-        Ok(self.commit(&key, delta, version, now))
+        self.touches
+            .note_sent(key.clone(), idle, interval, self.members.time_ms(now));
+        let written = self.commit(key, delta, version, now);
+        Ok(Written {
+            life: first,
+            ..written
+        })
     }
 
     /// Binds an existing session to the worker `route`. Says nothing if it is bound to it already.
@@ -232,18 +241,12 @@ impl Engine {
         self.change(key, Change::Delete, now)
     }
 
-    /// What a deletion at `stamp` changes, and under which id.
-    fn deletion_at<'a>(
-        &self,
-        key: &'a SessionKey,
-        stamp: Stamp,
-        now: Now,
-    ) -> Result<(Cow<'a, SessionKey>, Record), Refused> {
-        let (key, known) = self.resolve(key, now);
-        match self.served(known, now) {
-            Err(Refused::NotFound) => Err(Refused::NotFound),
-            _ => Ok((key, Record::tombstone(stamp))),
-        }
+    /// What a deletion at `stamp` changes, and of the life that callers know as which.
+    fn deletion_at(&self, key: &SessionKey, stamp: Stamp, now: Now) -> Result<(Stamp, Record), Refused> {
+        let known = self.table.get(key);
+        let known = known.filter(|known| self.served(Some(known), now) != Err(Refused::NotFound));
+        let known = known.ok_or(Refused::NotFound)?;
+        Ok((known.first_life().unwrap_or(stamp), known.deletion(stamp)))
     }
 }
 

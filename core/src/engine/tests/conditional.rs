@@ -125,6 +125,10 @@ fn a_caller_reads_what_was_decided_for_it_and_what_it_lost_to() {
     let proposal = cluster.propose(at, id, Condition::Absent, patch("1"));
     let written = cluster.decided(at, proposal).unwrap().unwrap();
     assert_eq!(cluster.version(at, id), written.version);
+    let life = cluster.at(at, |engine, now| {
+        engine.session(&key(id), now).and_then(Record::first_life)
+    });
+    assert_eq!(life, Some(written.life));
     let copies = written.write_set.groups()[0].len();
     assert_eq!(copies, NODES.len() - 1, "every other node counts");
 
@@ -134,6 +138,33 @@ fn a_caller_reads_what_was_decided_for_it_and_what_it_lost_to() {
     let refused = cluster.change_if(at, id, stale, patch("3"));
     assert!(matches!(refused, Err(Refused::Unmet)));
     assert_eq!(cluster.value(at, id, "v").as_deref(), Some("2"));
+}
+
+#[test]
+fn an_id_that_its_session_has_left_is_absent_for_whoever_knows_of_the_rename() {
+    let mut cluster = Cluster::of(&NODES);
+    let at = cluster.other("old");
+    cluster.patch(at, "old", set("v", "1"));
+    cluster.settle();
+    let version = cluster.version(at, "old");
+    // Not a message has been carried since.
+    let renamed = cluster.at(at, |engine, now| {
+        engine.rename(&key("old"), &key("new"), InUse::Refuse, now)
+    });
+    let life = renamed.unwrap().life;
+    for condition in [Condition::Present, Condition::Version(version)] {
+        let refused = cluster.change_if(at, "old", condition, patch("2"));
+        assert!(matches!(refused, Err(Refused::Unmet)), "{condition:?}");
+    }
+    let created = cluster.change_if(at, "old", Condition::Absent, patch("3"));
+    assert_ne!(created.unwrap().life, life, "another session");
+    let changed = cluster.change_if(at, "new", Condition::Present, patch("4"));
+    assert_eq!(changed.unwrap().life, life);
+    cluster.settle();
+    for at in NODES {
+        assert_eq!(cluster.value(at, "old", "v").as_deref(), Some("3"), "at {at}");
+        assert_eq!(cluster.value(at, "new", "v").as_deref(), Some("4"), "at {at}");
+    }
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn every_change_is_told_once_where_it_was_made_and_once_where_it_was_heard_of() 
     cluster.call("a", |engine, now| engine.touch(&key("S"), now).unwrap());
     assert!(cluster.told("a").is_empty(), "a touch is no event");
     cluster.call("b", |engine, now| {
-        engine.rename(&key("S"), &key("T"), now).unwrap()
+        engine.rename(&key("S"), &key("T"), InUse::Refuse, now).unwrap()
     });
     assert_eq!(cluster.told("b"), [r#"T Renamed { from: "S" } b, local"#]);
     assert_eq!(cluster.told("a"), [r#"T Renamed { from: "S" } b, replicated"#]);

@@ -1,5 +1,5 @@
 //! Several engines in one process, their messages carried by hand, time moved by hand. This is the harness; the
-//! claims are in [`life`] (what a healthy or cut cluster does), [`tombstones`] (expiry, deletion, rename), [`leaving`]
+//! claims are in [`life`] (what a healthy or cut cluster does), [`tombstones`] (expiry, deletion), [`renames`], [`leaving`]
 //! (deleting everything first), [`conditional`], [`away`] (a node that was gone for long), [`backup`] (where not every node holds every
 //! session), [`clocks`] (clocks that are wrong or set), [`events`] (what listeners are told), [`faults`] (what goes wrong between two nodes), [`streams`] (several
 //! links to one peer), [`members`] (who is there), [`transfers`] (how a node gets the table) and [`workers`] (admin states,
@@ -15,6 +15,7 @@ mod leaving;
 mod life;
 mod members;
 mod oversized;
+mod renames;
 mod store;
 mod streams;
 mod tombstones;
@@ -24,7 +25,7 @@ mod workers;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::conditional::DecisionId;
-use super::sessions::{Patch, Refused, Written};
+use super::sessions::{InUse, Patch, Refused, Written};
 use super::workers::token_keys::Entropy;
 use limpet_wire::report::IdleLimit;
 

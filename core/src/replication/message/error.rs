@@ -54,6 +54,14 @@ pub enum PeerMisbehaved {
         /// [`super::super::records::RECORDS_MAX`].
         max: usize,
     },
+    /// More names of one session than there can be.
+    #[error("the peer's message announces {found} names of one session where {max} are allowed")]
+    TooManyNames {
+        /// How many it announces.
+        found: usize,
+        /// `ORIGIN_NAMES_MAX` of the records.
+        max: usize,
+    },
     /// A list or text announces more than a message of that length can hold.
     #[error("the peer's message announces more than its length can hold")]
     TooLong,

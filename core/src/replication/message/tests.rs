@@ -10,7 +10,10 @@ use super::*;
 use crate::replication::digest::Buckets;
 use crate::replication::proposal::Refusal;
 use crate::replication::transfer::Pull;
-use crate::session::{Change, Condition, Lifecycle, LifecycleBox, Patch, Register, Renamed, Stamp, Value};
+use crate::session::{
+    Change, Condition, Fate, Fates, Lifecycle, LifecycleBox, Name, Origin, Patch, Register, Renamed, Stamp,
+    Value,
+};
 
 mod golden;
 
@@ -54,6 +57,27 @@ fn last_touch() -> impl Strategy<Value = Option<Touch>> {
     )
 }
 
+fn fates() -> impl Strategy<Value = Fates> {
+    let fate = prop_oneof![
+        stamps().prop_map(Fate::Ended),
+        (stamps(), stamps(), "[a-z]{0,4}").prop_map(|(at, first, to)| {
+            let (to, from) = (Arc::from(to), "from".into());
+            Fate::Renamed(Renamed { at, to, from, first })
+        }),
+    ];
+    prop::collection::vec((stamps(), fate), 0..3).prop_map(Fates::from_iter)
+}
+
+fn origins() -> impl Strategy<Value = Origin> {
+    let name =
+        ("[a-z]{0,4}".prop_map(Arc::from), stamps()).prop_map(|(id, life)| Name { id, life, left: None });
+    let names = prop::collection::btree_set(name, 1..3);
+    ("[a-z]{0,4}".prop_map(Arc::from), names, stamps()).prop_map(|(id, names, first)| {
+        let names = names.into_iter().collect();
+        Origin { id, names, first }
+    })
+}
+
 pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
     let value = prop::option::of(prop::collection::vec(any::<u8>(), 0..50).prop_map(Value::from));
     let attributes = prop::collection::vec(("[a-z]{0,3}".prop_map(Arc::from), registers(value)), 0..4);
@@ -61,25 +85,25 @@ pub(in crate::replication) fn records() -> impl Strategy<Value = Record> {
     let word = || "[a-z]{0,4}".prop_map(Arc::from);
     let lifecycle = (
         prop_oneof![3 => Just(Stamp::ZERO), 1 => stamps()],
-        prop::option::of(word()),
+        fates(),
         last_touch(),
         last_touch(),
     );
     let parts = (
         prop::option::of(registers(idle)),
         prop::option::of(registers(word())),
-        prop::option::of(registers(word())),
+        prop::option::of(registers(origins())),
         attributes,
     );
     (lifecycle, parts).prop_map(
-        |((deleted, renamed_to, expired, last_touch), (max_inactive, route, renamed_from, attributes))| {
+        |((deleted, fates, expired, last_touch), (max_inactive, route, renamed_from, attributes))| {
             let mut record = Record::tombstone(deleted);
             record.join(&Record {
                 lifecycle: LifecycleBox::from(Lifecycle {
                     deleted: Stamp::ZERO,
-                    renamed_to: renamed_to.map(|to| Renamed { at: deleted, to }),
+                    fates,
                     expired,
-                    renamed_from,
+                    renamed_from: renamed_from.map(Box::new),
                 }),
                 last_touch,
                 max_inactive,
@@ -128,7 +152,7 @@ fn verdicts() -> impl Strategy<Value = Verdict> {
         Refusal::Unreachable,
     ]);
     prop_oneof![
-        stamps().prop_map(Verdict::Made),
+        (stamps(), stamps()).prop_map(|(life, stamp)| Verdict::Made { life, stamp }),
         Just(Verdict::NotOwner),
         refusals.prop_map(Verdict::Refused)
     ]

@@ -44,20 +44,49 @@ async fn a_replacement_leaves_what_it_sets_and_names_nothing_to_remove() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_renamed_is_found_under_both_ids_and_keeps_its_values() {
+async fn a_session_that_was_renamed_keeps_its_values_and_its_life() {
     let service = service();
     let change = set(&[("a", "1")]);
     service.patch(&key("old"), change, None, NOBODY).await.unwrap();
     let before = service.read(&key("old"), Consistency::Local).await.unwrap();
-    let outcome = service.rename(&key("old"), &key("new"), NOBODY).await.unwrap();
+    let outcome = service
+        .rename(&key("old"), &key("new"), InUse::Refuse, NOBODY)
+        .await
+        .unwrap();
     assert_eq!(outcome.key, key("new"));
-    for id in ["old", "new"] {
-        let session = service.read(&key(id), Consistency::Holder).await.unwrap();
-        assert_eq!((names(&session), &session.summary.key), (vec!["a"], &key("new")));
-        assert_ne!(session.summary.life, before.summary.life);
-    }
+    let session = service.read(&key("new"), Consistency::Holder).await.unwrap();
+    assert_eq!((names(&session), &session.summary.key), (vec!["a"], &key("new")));
+    assert_eq!(
+        (session.summary.life, outcome.life),
+        (before.summary.life, before.summary.life)
+    );
+    let old = service.read(&key("old"), Consistency::Holder).await;
+    assert_eq!(old, Err(CallerError::NoSuchSession.into()));
+    let life = Some(Condition::Life(outcome.life));
+    let late = service
+        .patch(&key("old"), set(&[("b", "2")]), life, NOBODY)
+        .await
+        .unwrap();
+    assert_eq!(late.key, key("old"), "nobody is told the new id");
+    let session = service.read(&key("new"), Consistency::Local).await.unwrap();
+    assert_eq!(names(&session), ["a", "b"]);
+    service.delete(&key("old"), life, NOBODY).await.unwrap();
+    let over = service.patch(&key("new"), set(&[("b", "3")]), life, NOBODY).await;
+    assert_eq!(over, Err(CallerError::Unmet.into()));
+    service
+        .patch(&key("new"), set(&[("c", "1")]), None, NOBODY)
+        .await
+        .unwrap();
+    service
+        .patch(&key("other"), set(&[("c", "1")]), None, NOBODY)
+        .await
+        .unwrap();
+    let in_use = service
+        .rename(&key("other"), &key("new"), InUse::Refuse, NOBODY)
+        .await;
+    assert_eq!(in_use, Err(CallerError::IdInUse.into()));
     let refused = service
-        .rename(&key("new"), &key("new"), NOBODY)
+        .rename(&key("new"), &key("new"), InUse::Refuse, NOBODY)
         .await
         .unwrap_err();
     assert_eq!(refused, CallerError::SameId.into());
@@ -75,7 +104,7 @@ async fn what_is_not_there_is_the_callers_to_put_right() {
     assert_eq!(service.touch(&nobody, NOBODY).await, Err(none.clone()));
     assert_eq!(service.delete(&nobody, None, NOBODY).await, Err(none.clone()));
     assert_eq!(
-        service.rename(&nobody, &key("b"), NOBODY).await,
+        service.rename(&nobody, &key("b"), InUse::Refuse, NOBODY).await,
         Err(none.clone())
     );
     service
@@ -202,6 +231,28 @@ async fn a_request_that_began_before_a_session_was_deleted_changes_nothing() {
         );
         assert_eq!(report(vec![logout(None)]).await, []);
     }
+}
+
+#[tokio::test]
+async fn a_request_that_began_before_a_session_was_renamed_follows_it_and_brings_nothing_back() {
+    let service = service();
+    let early = Some(service.now_ms() - 500);
+    let add = |name| Operation {
+        began_ms: early,
+        ..operation("old", &[(name, "1")])
+    };
+    let report = async |operations| service.apply(operations, NOBODY).await.unwrap().refused;
+    assert_eq!(report(vec![add("a")]).await, []);
+    service
+        .rename(&key("old"), &key("new"), InUse::Refuse, NOBODY)
+        .await
+        .unwrap();
+    assert_eq!(report(vec![add("b")]).await, []);
+    let session = service.read(&key("new"), Consistency::Local).await.unwrap();
+    assert_eq!(names(&session), ["a", "b"]);
+    service.delete(&key("new"), None, NOBODY).await.unwrap();
+    assert_eq!(report(vec![add("c")]).await, [(0, CallerError::Ended.into())]);
+    assert_eq!(service.digest().sessions, 0);
 }
 
 #[tokio::test]

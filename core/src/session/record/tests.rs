@@ -22,28 +22,36 @@ fn records() -> impl Strategy<Value = Record> {
     let deleted = prop_oneof![2 => Just(Stamp::ZERO), 1 => stamps()];
     let touch = prop::option::of(registers());
     let expired = prop::option::of(registers());
-    let renamed = prop::option::of(stamps());
-    (deleted, attributes, touch, expired, renamed).prop_map(
-        |(deleted, attributes, touch, expired, renamed)| {
-            let mut record = Record::tombstone(deleted);
-            let attributes = attributes.into_iter().collect();
-            let as_touch = |r: &Register<Attribute>| Touch {
-                life: r.life,
-                at_ms: r.stamp.time,
-            };
-            record.join(&Record {
-                attributes,
-                last_touch: touch.as_ref().map(as_touch),
-                lifecycle: LifecycleBox::from(Lifecycle {
-                    expired: expired.as_ref().map(as_touch),
-                    renamed_to: renamed.map(|at| Renamed { at, to: "new".into() }),
-                    ..Lifecycle::default()
-                }),
-                ..Record::default()
-            });
-            record
-        },
-    )
+    let ended = prop::collection::vec(stamps(), 0..2);
+    (deleted, attributes, touch, expired, ended).prop_map(|(deleted, attributes, touch, expired, ended)| {
+        let mut record = Record::tombstone(deleted);
+        let attributes = attributes.into_iter().collect();
+        let as_touch = |r: &Register<Attribute>| Touch {
+            life: r.life,
+            at_ms: r.stamp.time,
+        };
+        record.join(&Record {
+            attributes,
+            last_touch: touch.as_ref().map(as_touch),
+            lifecycle: LifecycleBox::from(Lifecycle {
+                expired: expired.as_ref().map(as_touch),
+                fates: ended.into_iter().map(never_seen).collect(),
+                ..Lifecycle::default()
+            }),
+            ..Record::default()
+        });
+        record
+    })
+}
+
+/// The fate of a life that no register here belongs to. Where one does, another register that it took the place of is
+/// lost with it, and repair brings that back.
+fn never_seen(life: Stamp) -> (Stamp, Fate) {
+    let life = Stamp {
+        time: life.time + 100,
+        ..life
+    };
+    (life, Fate::Ended(life))
 }
 
 fn joined(a: &Record, b: &Record) -> Record {
@@ -169,10 +177,44 @@ fn a_deletion_is_final_whatever_was_touched_later() {
 }
 
 #[test]
-fn a_later_tombstone_of_the_old_id_forgets_the_new_id() {
-    let mut old = Record::renamed(Stamp { time: 3, node: 1 }, "new".into());
-    old.join(&Record::tombstone(Stamp { time: 4, node: 1 }));
-    assert_eq!(old.lifecycle.renamed_to, None);
-    old.join(&Record::renamed(Stamp { time: 3, node: 1 }, "new".into()));
-    assert_eq!(old.lifecycle.renamed_to, None);
+fn what_is_left_when_one_of_two_lives_is_renamed_is_the_other() {
+    let (first, second) = (Stamp { time: 3, node: 1 }, Stamp { time: 5, node: 2 });
+    let touch = Touch {
+        life: second,
+        at_ms: 9,
+    };
+    let mut record = joined(&session(3, 50), &Record::touch_only(touch));
+    assert_eq!(record.life(), Some(second));
+    record.join(&Record::of_fates(Fates::from_iter([(
+        second,
+        Fate::Ended(second),
+    )])));
+    assert_eq!(record.life(), Some(first));
+    assert!(record.is_alive() && record.is_complete());
+}
+
+#[test]
+fn a_session_keeps_the_life_it_was_created_with_through_renames() {
+    let created = Stamp { time: 3, node: 1 };
+    let at = |time| Stamp { time, node: 2 };
+    let once = session(3, 50).renamed_from("a".into(), at(10));
+    let twice = once.renamed_from("b".into(), at(20));
+    assert_eq!((twice.life(), twice.first_life()), (Some(at(20)), Some(created)));
+    assert!(twice.is_of_life(created) && twice.is_of_life(at(20)) && !twice.is_of_life(at(10)));
+    let origin = twice.lifecycle.renamed_from.clone().unwrap();
+    let names: Vec<_> = origin
+        .value
+        .names
+        .iter()
+        .map(|name| (&*name.id, name.life))
+        .collect();
+    assert_eq!(
+        (&*origin.value.id, names),
+        ("b", vec![("a", created), ("b", at(10))])
+    );
+    let left = origin.value.names[0]
+        .left
+        .as_ref()
+        .map(|left| (left.at, &*left.to));
+    assert_eq!(left, Some((at(10), "b")));
 }

@@ -118,6 +118,11 @@ fn write_sessions(page: &mut Page, metrics: &Metrics) {
         c.renamed,
     );
     page.counter(
+        "limpet_renames_undone_total",
+        "sessions that got their old id back because another one had the new id",
+        c.renames_undone,
+    );
+    page.counter(
         "limpet_sessions_revived_total",
         "expiries of other nodes that this node refuted with a later touch",
         c.revived,

@@ -50,6 +50,24 @@ fn a_copy_that_was_fetched_does_not_answer_once_its_node_is_a_holder() {
 }
 
 #[test]
+fn what_moves_to_another_id_with_a_borrowed_copy_is_not_kept_there() {
+    let (mut cluster, [first, _, third, ..]) = borrowed_and_changed();
+    let is_holder = |id: &String| Cluster::ranked(id)[..2].contains(&third);
+    let new = (0..).map(|n| format!("N{n}")).find(is_holder).unwrap();
+    let ends = cluster.at(first, |engine, now| {
+        engine.rename(&key("S1"), &key(&new), InUse::Refuse, now).unwrap();
+        engine.table().get(&key("S1")).map(Record::ends).unwrap()
+    });
+    // It hears of the rename under the old id first.
+    cluster.at(third, |engine, now| engine.join(&key("S1"), &ends, now));
+    assert_eq!(cluster.value(third, &new, "v").as_deref(), Some("1"));
+    assert!(!cluster.is_kept(third, &new) && !cluster.may_answer_alone(third, &new));
+    cluster.run(Duration::from_secs(8));
+    assert!(cluster.is_kept(third, &new));
+    assert_eq!(cluster.value(third, &new, "v").as_deref(), Some("2"));
+}
+
+#[test]
 fn a_stale_copy_is_no_answer_where_who_keeps_the_session_cannot_be_reached() {
     let (mut cluster, [first, second, third, ..]) = borrowed_and_changed();
     assert!(

@@ -53,7 +53,10 @@ fn the_id_a_session_had_is_over_at_once_at_all_its_holders() {
         cluster.settle();
         let now = cluster.now();
         let engine = cluster.engines.get_mut(&node(first)).unwrap();
-        let write_set = engine.rename(&key(&id), &key(&new), now).unwrap().write_set;
+        let write_set = engine
+            .rename(&key(&id), &key(&new), InUse::Refuse, now)
+            .unwrap()
+            .write_set;
         assert!(
             write_set.groups().len() <= 2,
             "the holders of one id, and those of the other"
@@ -80,7 +83,7 @@ fn whoever_hears_of_an_end_tells_it_to_those_who_hold_the_session() {
     cluster.part(&[at], &[first, second]);
     let now = cluster.now();
     let engine = cluster.engines.get_mut(&node(at)).unwrap();
-    engine.rename(&key("S1"), &key(&new), now).unwrap();
+    engine.rename(&key("S1"), &key(&new), InUse::Refuse, now).unwrap();
     cluster.settle();
     cluster.stop(at);
     cluster.run(Duration::from_secs(2));

@@ -41,9 +41,20 @@ fn whole() -> Record {
     Record {
         lifecycle: LifecycleBox::from(Lifecycle {
             deleted: stamp(1_600_000_000_000 << 16, 7),
-            renamed_to: None,
+            fates: Fates::from_iter([(
+                stamp(1_500_000_000_000 << 16, 9),
+                Fate::Ended(stamp(1_500_000_000_900 << 16, 9)),
+            )]),
             expired: Some(touch(10)),
-            renamed_from: Some(written("OLD".into())),
+            renamed_from: Some(Box::new(written(Origin {
+                id: "OLD".into(),
+                names: vec![Name {
+                    id: "OLD".into(),
+                    life: stamp(1_699_000_000_000 << 16, 7),
+                    left: None,
+                }],
+                first: stamp(1_699_000_000_000 << 16, 7),
+            }))),
         }),
         last_touch: Some(touch(700)),
         max_inactive: Some(written(IdleLimit::Millis(1_800_000))),
@@ -63,7 +74,13 @@ fn one_attribute() -> Record {
 }
 
 fn moved() -> Record {
-    Record::renamed(stamp(1_700_000_001_000 << 16, 7), "NEW".into())
+    let fate = Fate::Renamed(Renamed {
+        at: stamp(1_700_000_001_000 << 16, 7),
+        to: "NEW".into(),
+        from: "OLD".into(),
+        first: LIFE,
+    });
+    Record::of_fates(Fates::from_iter([(LIFE, fate)]))
 }
 
 fn announce() -> Announce {
@@ -109,14 +126,18 @@ fn each_kind_of_message_has_these_bytes() {
                     (key("OLD"), moved()),
                     (key("S2"), Record::touch_only(touch(9))),
                     (key("S3"), Record::expiry(touch(9))),
-                    (key("S4"), Record::tombstone(LIFE)),
+                    (
+                        key("S4"),
+                        one_attribute().deletion(stamp(1_700_000_002_000 << 16, 7)),
+                    ),
                 ],
             },
-            "0301ac02060c000473686f70c80123456789abcdefe8a7abfef96203009900000000000000e7070001887766\
-            55443322110004636172740374776f217d02533102000300e7070001e7a7b787e90500020700000000000000\
-            80a0b787e905000114000001f80a0001c0ee6d0001056e6f64653100034f4c4400000374776f0204676f6e65\
-            042103034f4c4400d00f0002034e4557210802533200cf0f0001122104025333000000011221010253340000\
-            0001",
+            "0301ac02060c000473686f70c80123456789abcdefe8a7abfef96203009900000000000000e70700018877\
+            6655443322110004636172740374776f217f02533102000300e7070001e7a7b787e9050002070000000000\
+            000001ff9fb787e9050003090000000000000001880e0003f8b1ee8ed20b000114000001f80a0001c0ee6d\
+            0001056e6f64653100034f4c44ffa7d6b90700020000000374776f0204676f6e65042102034f4c44000180\
+            a8d6b907000102d00f0002cf0f0001034e4557034f4c442108025332000000011221040253330000000112\
+            210302533400a01f0002019f1f000100",
         ),
         (
             Message::Ack {
@@ -141,9 +162,10 @@ fn each_kind_of_message_has_these_bytes() {
                 records: vec![(key("S1"), whole())],
                 next: Some(cursor),
             },
-            "0302090105010473686f7002533101207d000473686f7002533102e8a7abfef96203009900000000000000e7\
-            0700018877665544332211e7a7b787e9050002070000000000000080a0b787e905000114000001f80a0001c0\
-            ee6d0000056e6f64653100034f4c44010463617274000374776f0204676f6e6504",
+            "0302090105010473686f7002533101207f000473686f7002533102e8a7abfef96203009900000000000000\
+            e70700018877665544332211e7a7b787e9050002070000000000000001ff9fb787e9050003090000000000\
+            000001880e0003f8b1ee8ed20b000114000001f80a0001c0ee6d0000056e6f64653100034f4c44ffa7d6b9\
+            07000200010463617274000374776f0204676f6e6504",
         ),
         (
             Message::Chunk {
@@ -236,10 +258,13 @@ fn each_kind_of_message_has_these_bytes() {
             Message::Decided {
                 request: 9,
                 key: key("S1"),
-                verdict: Verdict::Made(stamp(5, 6)),
+                verdict: Verdict::Made {
+                    life: stamp(1, 2),
+                    stamp: stamp(5, 6),
+                },
                 record: Box::new(one_attribute()),
             },
-            "030509000506010c000473686f70025331e8a7abfef96203009900000000000000e7070001887766554433221100\
+            "0305090001020506010c000473686f70025331e8a7abfef96203009900000000000000e7070001887766554433221100\
             04636172740374776f",
         ),
         (
