@@ -184,6 +184,20 @@ impl Record {
         !begins && is_other && !known.lifecycle.is_over(life)
     }
 
+    /// How the session of `life` began: which lives had left the id by then, whether it had another id before, and its
+    /// idle lifetime.
+    #[must_use]
+    pub fn beginning(&self, life: Stamp) -> Self {
+        let mut beginning = self.ends();
+        let origin = self.lifecycle.renamed_from.as_ref();
+        let origin = origin.filter(|origin| origin.life == life).cloned();
+        beginning
+            .lifecycle
+            .change(|lifecycle| lifecycle.renamed_from = origin);
+        beginning.max_inactive = self.max_inactive.clone().filter(|r| r.life == life);
+        beginning
+    }
+
     /// The whole session, as one that was given the id it has now at `at` and had `id` before.
     #[must_use]
     pub fn renamed_from(&self, id: Arc<str>, at: Stamp) -> Self {

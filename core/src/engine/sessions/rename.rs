@@ -69,6 +69,11 @@ impl Engine {
         let before = self.location(from);
         let mut written = self.commit(to, moved, life, now);
         written.life = first;
+        let renamed = self.table.get(to).and_then(Record::life) == Some(life);
+        if !renamed {
+            // Under an id that the session had before, it was known here that it was deleted.
+            return Err(Refused::NotFound);
+        }
         if self.backup.placement.is_some()
             && let Some(end) = self.table.get(from).map(Record::ends)
         {

@@ -14,6 +14,9 @@ use crate::engine::Engine;
 use crate::replication::write_set::WriteSet;
 use crate::session::{Change, Record, Register, Stamp, Touch};
 
+/// For how long after a session began at another node changes made here tell its beginning as well.
+const BEGUN_LATELY_MS: u64 = 3000;
+
 /// A change as a delta.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct Made {
@@ -131,8 +134,18 @@ impl Engine {
         if values > ATTRIBUTES_MAX || names > 4 * ATTRIBUTES_MAX || bytes > SESSION_BYTES_MAX {
             return Err(too_large());
         }
+        if let Some(current) = current.filter(|_| self.may_overtake_beginning(life, stamp)) {
+            delta.join(&current.beginning(life));
+        }
         let first = current.and_then(Record::first_life).unwrap_or(life);
         Ok((first, delta))
+    }
+
+    /// Whether a change at `stamp` may reach others before the beginning of the session, which another node has just told.
+    /// They would refuse it beside another session of this id.
+    fn may_overtake_beginning(&self, life: Stamp, stamp: Stamp) -> bool {
+        let is_young = stamp.wall_ms().saturating_sub(life.wall_ms()) < BEGUN_LATELY_MS;
+        is_young && life.node != self.config.node.tag()
     }
 
     /// Begins another life of the session of `key` with `delta`, made at `stamp`. `known` is what is left of earlier

@@ -425,3 +425,20 @@ fn a_session_that_gets_its_old_id_back_still_says_which_ids_it_had_before() {
         assert!(names.any(|name| &*name.id == "S"), "at {at}: {origin:?}");
     }
 }
+
+#[test]
+fn a_change_that_may_overtake_the_beginning_of_its_session_tells_it() {
+    let mut cluster = Cluster::of(&["a", "b", "c"]);
+    cluster.patch("a", "x", set("v", "1"));
+    for (key, change) in cluster.changes("a", "b") {
+        cluster.at("b", |engine, now| engine.join(&key, &change, now));
+    }
+    let tells = |cluster: &mut Cluster| {
+        cluster.patch("b", "x", set("w", "2"));
+        let changes = cluster.changes("b", "c");
+        changes.iter().any(|(_, change)| change.max_inactive.is_some())
+    };
+    assert!(tells(&mut cluster));
+    cluster.run(Duration::from_secs(4));
+    assert!(!tells(&mut cluster));
+}
