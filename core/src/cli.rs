@@ -55,9 +55,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say what an operator knows of members
+    #[command(subcommand)]
+    Member(Member),
     /// Have a node count again, from its sessions, what it keeps count of; 1 if that differs
     Selfcheck {
         /// The API of the node
+        #[arg(long, default_value = "http://127.0.0.1:4180")]
+        api: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum Member {
+    /// Say that a member is dead and will not come back with its memory: it does not count towards the majority any more
+    Forget {
+        /// The member's id
+        id: String,
+        /// The API of a node
         #[arg(long, default_value = "http://127.0.0.1:4180")]
         api: String,
     },
@@ -108,12 +123,22 @@ pub fn main() -> ExitCode {
             Err(problems) => refuse(&problems),
         },
         Command::Check { config } => match Config::load(&config) {
-            Ok(_) => ExitCode::SUCCESS,
+            Ok(config) => {
+                if let Some(advice) = config.session_server.advice() {
+                    println!("{advice}");
+                }
+                ExitCode::SUCCESS
+            }
             Err(problems) => refuse(&problems),
         },
         Command::Pki(Pki::Init { dir, cluster }) => done(pki::init(&dir, &cluster)),
         Command::Pki(Pki::Issue { dir, node, ip }) => done(pki::issue(&dir, &node, &ip)),
         Command::Status { api, json } => show_status(&api, json),
+        Command::Member(Member::Forget { id, api }) => done(block_on(async {
+            status::forget_member(&api, &id).await?;
+            println!("{id} does not count any more");
+            Ok(())
+        })),
         Command::Selfcheck { api } => done(block_on(async {
             let records = status::selfcheck(&api).await?;
             println!("{records} records, all as counted");

@@ -253,6 +253,7 @@ fn engine_config(config: &Config, addr: SocketAddr) -> EngineConfig {
         seeds: seeds.collect(),
         hints: multicast.is_some(),
         mode: config.replication.mode,
+        quorum_founders: config.session_server.quorum_founders,
         links: config.replication.links.into(),
         queue_bytes: config.replication.queue_bytes,
         donor_transfers: config.replication.donor_transfers,

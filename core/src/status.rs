@@ -61,6 +61,18 @@ pub async fn selfcheck(api: &str) -> Result<u64, StatusError> {
     Ok(answer.get("records").and_then(Value::as_u64).unwrap_or(0))
 }
 
+/// Has the node at `api` forget the member `id`.
+///
+/// # Errors
+/// When it does not answer as an API does, or refuses.
+pub async fn forget_member(api: &str, id: &str) -> Result<(), StatusError> {
+    let answer = ask(api, Method::POST, &format!("/v1/members/{id}/forget")).await;
+    answer.map(drop).map_err(|problem| StatusError {
+        api: api.to_owned(),
+        problem,
+    })
+}
+
 async fn get(api: &str, path: &str) -> Result<Value, String> {
     ask(api, Method::GET, path).await
 }
@@ -104,10 +116,14 @@ where
         .collect()
         .await
         .map_err(|e| e.to_string())?;
+    let body = body.to_bytes();
     if !status.is_success() {
-        return Err(format!("{path} answered {status}"));
+        let answer: Option<Value> = serde_json::from_slice(&body).ok();
+        let message = answer.as_ref().and_then(|answer| answer.get("message")?.as_str());
+        let colon = message.map_or(String::new(), |message| format!(": {message}"));
+        return Err(format!("{path} answered {status}{colon}"));
     }
-    serde_json::from_slice(&body.to_bytes()).map_err(|error| format!("{path} answered no JSON: {error}"))
+    serde_json::from_slice(&body).map_err(|error| format!("{path} answered no JSON: {error}"))
 }
 
 impl Status {
@@ -116,11 +132,35 @@ impl Status {
     pub fn to_json(&self) -> Value {
         json!({
             "members": self.members.get("members"),
+            "quorum": self.members.get("quorum"),
             "workers": self.workers.get("workers"),
             "sessions": self.digest.get("sessions"),
             "hash": self.digest.get("hash"),
         })
     }
+}
+
+/// How the majority is, in sentences.
+fn quorum_text(quorum: &Value) -> String {
+    let number = |key| quorum.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let missing = quorum.get("missing").and_then(Value::as_array);
+    let missing: Vec<_> = missing.into_iter().flatten().filter_map(Value::as_str).collect();
+    let (voters, needed) = (number("voters"), number("needed"));
+    if voters == 0 {
+        return format!(
+            "QUORUM  WARNING: not founded: conditional changes wait until {needed} nodes have met\n"
+        );
+    }
+    let mut text = format!("QUORUM  {needed} of {voters} members have to agree to a conditional change\n");
+    if !missing.is_empty() {
+        text += &format!("missing: {}\n", missing.join(", "));
+    }
+    if quorum.get("reached").and_then(Value::as_bool) == Some(false) {
+        text += "WARNING: too few can be reached, so conditional changes are refused; start them, or of dead ones: limpet-core member forget ID\n";
+    } else if voters == 2 {
+        text += "with two members conditional changes stop when one is gone\n";
+    }
+    text
 }
 
 impl fmt::Display for Status {
@@ -154,6 +194,9 @@ impl fmt::Display for Status {
             if let Some(problem) = member.get("problem").and_then(Value::as_str) {
                 writeln!(f, "\nWARNING: {}: {problem}", text(&member, "id"))?;
             }
+        }
+        if let Some(quorum) = self.members.get("quorum") {
+            write!(f, "\n{}", quorum_text(quorum))?;
         }
         writeln!(
             f,

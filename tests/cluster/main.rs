@@ -18,6 +18,7 @@ mod links;
 mod lists;
 mod names;
 mod pauses;
+mod quorum;
 mod reload;
 mod renames;
 mod rotation;

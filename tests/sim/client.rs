@@ -43,6 +43,8 @@ pub enum Asked {
 /// How many ids many clients want to rename their sessions to.
 const WANTED: usize = 12;
 
+/// How many sessions clients contend for, where a majority decides.
+const CONTENDED: usize = 2;
 /// How often a session is fetched, which may turn out to have another id.
 const FETCH_ROUNDS: u32 = 2;
 
@@ -155,6 +157,13 @@ pub fn request(world: &mut World, index: usize) {
         62..66 => Asked::Delete,
         66..68 => Asked::DeleteConditional,
         _ => Asked::Rename,
+    };
+    // Where a majority decides, clients contend for a few sessions, or there would be nothing to decide.
+    let contends = world.plan.options.quorum && world.clients[index].draw.chance(0.5);
+    let (position, asked) = if contends {
+        (position % CONTENDED, Asked::Propose)
+    } else {
+        (position, asked)
     };
     make_local(world, index, position, asked, FETCH_ROUNDS);
 }

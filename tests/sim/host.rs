@@ -197,6 +197,7 @@ impl Host {
             links: plan.options.links,
             tombstone_life: plan.options.tombstone_life,
             rename_forward: plan.options.rename_forward,
+            quorum_founders: plan.options.quorum.then_some(plan.nodes),
             queue_bytes: plan.options.queue_bytes,
             state_transfer_timeout: Some(plan.options.state_transfer_timeout),
             max_inactive: plan.options.max_inactive,

@@ -21,6 +21,7 @@ mod joined;
 mod leave;
 mod lineage;
 mod links;
+mod majority;
 mod network;
 mod operation;
 mod plan;

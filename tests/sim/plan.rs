@@ -149,6 +149,8 @@ pub struct Options {
     pub donor_transfers: usize,
     pub repair_interval: Duration,
     pub queue_bytes: usize,
+    /// Whether conditional changes are decided by majority.
+    pub quorum: bool,
     pub tombstone_life: Duration,
     pub rename_forward: Duration,
     pub state_transfer_timeout: Duration,
@@ -301,6 +303,8 @@ impl Plan {
                     .filter(|_| kind == Kind::Forgetful)
                     .unwrap_or(Duration::from_secs(24 * 3600)),
                 rename_forward: draw.pick(&[Duration::from_secs(1), Duration::from_secs(30)]),
+                // Of its own stream, so that all else of a seed stays as it was.
+                quorum: Draw::of(seed, "quorum").chance(0.4),
                 queue_bytes: draw.pick(&[3_000, 20_000, 200_000, 1 << 26]),
                 state_transfer_timeout: draw.pick(&[Duration::from_secs(10), Duration::from_secs(20)]),
                 max_inactive: draw.pick(&[

@@ -26,6 +26,8 @@ pub struct Proposal {
     name: usize,
     value: Value,
     condition: Condition,
+    /// When it was proposed.
+    at: u64,
     /// The write, once it was made.
     made: Option<usize>,
 }
@@ -55,6 +57,7 @@ pub fn propose(world: &mut World, index: usize, session: usize) {
         name,
         value: value.clone(),
         condition,
+        at: world.now,
         made: None,
     });
     let change = Change::Patch(patch);
@@ -75,6 +78,7 @@ pub fn propose(world: &mut World, index: usize, session: usize) {
 
 /// A call of a node has ended: has it made a change that was proposed?
 pub fn observe(world: &mut World, index: usize) {
+    crate::majority::observe(world);
     if world.proposals.is_empty() {
         return;
     }
@@ -83,15 +87,43 @@ pub fn observe(world: &mut World, index: usize) {
             return None;
         }
         let table = world.hosts[index].engine.as_ref()?.table();
-        let record = table.get(&world.history.keys[open.session])?;
-        let (rank, value) = view::attribute(record, NAMES[open.name])?;
-        (value == Some(&open.value)).then_some((rank, record.first_life()?))
+        let key = &world.history.keys[open.session];
+        let there = |key: &SessionKey| {
+            let record = table.get(key)?;
+            let (rank, value) = view::attribute(record, NAMES[open.name])?;
+            // Others may have begun a session of this id while it was decided.
+            let first = if rank.0 == rank.1 || record.life() != Some(rank.0) {
+                rank.0
+            } else {
+                record.first_life()?
+            };
+            (value == Some(&open.value)).then_some((rank, first))
+        };
+        // The session may have been renamed while it was decided.
+        let later = |life| view::follow(table, key, life).key;
+        let later = world
+            .plan
+            .options
+            .quorum
+            .then_some(open.known_life)
+            .flatten()
+            .map(later);
+        let later = || {
+            let session = world
+                .history
+                .keys
+                .iter()
+                .position(|other| Some(other) == later.as_ref())?;
+            Some((session, there(&world.history.keys[session])?))
+        };
+        there(key).map(|made| (open.session, made)).or_else(later)
     };
     let all = world.proposals.iter().enumerate();
     let made = all.filter_map(|(position, open)| Some((position, found(open)?)));
     let mut made: Vec<_> = made.collect();
-    made.sort_unstable_by_key(|(_, ((_, stamp), _))| *stamp);
-    for (position, (rank, first)) in made {
+    made.sort_unstable_by_key(|(_, (_, ((_, stamp), _)))| *stamp);
+    for (position, (session, (rank, first))) in made {
+        world.proposals[position].session = session;
         note(world, index, position, rank, first);
     }
     world
@@ -103,11 +135,21 @@ pub fn observe(world: &mut World, index: usize) {
 fn note(world: &mut World, index: usize, position: usize, (life, stamp): Rank, first: Stamp) {
     let open = &world.proposals[position];
     let (session, name, condition, known_life) = (open.session, open.name, open.condition, open.known_life);
+    // A majority takes its time: the session was touched when it was decided, at an unknown moment since it was proposed.
+    let by_majority = world.plan.options.quorum;
+    let touched_at = if by_majority { open.at } else { world.now };
     let (value, at) = (open.value.clone(), world.now);
-    check::stamp(world, index, stamp);
+    if !by_majority {
+        check::stamp(world, index, stamp);
+    }
     let by = world.hosts[index].incarnation();
     if life == stamp {
-        let known = held(world, index, session);
+        // What the owner knew when it decided may be less than what is known where that is carried out.
+        let known = if by_majority {
+            Record::default()
+        } else {
+            held(world, index, session)
+        };
         world.history.lineage.created(first, session, &known);
     }
     world.history.values.insert((name, stamp), (Some(value), first));
@@ -124,8 +166,13 @@ fn note(world: &mut World, index: usize, position: usize, (life, stamp): Rank, f
         told: 1,
         known_at: known,
     });
-    world.history.touched(session, by, life, first, at);
-    if let Some(words) = unsound(world, index, session, condition, (life, stamp), known_life) {
+    world.history.touched(session, by, life, first, touched_at);
+    let unsound = if by_majority {
+        crate::majority::made(world, index, session, condition, (life, stamp))
+    } else {
+        unsound(world, index, session, condition, (life, stamp), known_life)
+    };
+    if let Some(words) = unsound {
         let key = &world.history.keys[session];
         let words =
             format!("n{index} made a change of {key:?} in {life:?} at {stamp:?}, on {condition:?}: {words}");
@@ -169,7 +216,7 @@ fn unsound(
 }
 
 /// Whether a life is over under the id it had: deleted, expired or renamed.
-fn is_over(record: &Record, life: Stamp) -> bool {
+pub fn is_over(record: &Record, life: Stamp) -> bool {
     view::is_over(record, life) || view::has_left(record, life)
 }
 
@@ -196,12 +243,25 @@ pub fn decided(world: &mut World, home: usize, id: u64, result: Result<Written, 
     match result {
         Ok(written) => {
             world.proposals.remove(position);
-            world.reached.note(Rare::Decided);
+            world.reached.note(if world.plan.options.quorum {
+                Rare::ByMajority
+            } else {
+                Rare::Decided
+            });
             let Some(made) = made else {
+                if world.plan.options.quorum && is_overtaken(world, home, session, name, &written) {
+                    let rank = (written.life, written.version);
+                    if let Some(words) = crate::majority::made(world, home, session, condition, rank) {
+                        world.fail("C13", format!("{written:?} was made on {condition:?}: {words}"));
+                    }
+                    return;
+                }
                 let words = format!("{key:?}: n{home} says that {written:?} was made, and nobody made it");
                 return world.fail("C13", words);
             };
-            confirmed(world, index, &key, written, made);
+            if key == written.key {
+                confirmed(world, index, &key, written, made);
+            }
         }
         Err(Refused::Unmet) => {
             world.proposals.remove(position);
@@ -216,6 +276,9 @@ pub fn decided(world: &mut World, home: usize, id: u64, result: Result<Written, 
         Err(Refused::Undecided) => drop(world.proposals.remove(position)),
         Err(refused) => {
             world.proposals.remove(position);
+            if refused == Refused::NoQuorum {
+                world.reached.note(Rare::NoQuorum);
+            }
             if made.is_some() {
                 let words = format!(
                     "{key:?}: n{home} refused {} with {refused:?}, and it was made",
@@ -227,13 +290,21 @@ pub fn decided(world: &mut World, home: usize, id: u64, result: Result<Written, 
     }
 }
 
+/// Whether a change that a majority decided was followed by another one before any node had carried it out.
+fn is_overtaken(world: &World, home: usize, session: usize, name: usize, written: &Written) -> bool {
+    let record = held(world, home, session);
+    let later = view::attribute(&record, NAMES[name]).is_some_and(|(rank, _)| rank.1 > written.version);
+    later || is_over(&record, written.life) || record.life() > Some(written.life)
+}
+
 /// The caller's own node has what was decided.
 fn confirmed(world: &mut World, index: usize, key: &SessionKey, written: Written, made: usize) {
     let home = world.clients[index].home;
     let write = &world.history.writes[made];
     let (session, name, life, first, at) = (write.session, write.name, write.life, write.first, write.at);
     let rank = (life, write.stamp);
-    if (written.version, written.life) != (write.stamp, first) {
+    let is_of_life = world.plan.options.quorum || written.life == first;
+    if written.version != write.stamp || !is_of_life {
         let words = format!("{key:?}: {written:?} at n{home} was made as {write:?}");
         return world.fail("C13", words);
     }
@@ -246,7 +317,9 @@ fn confirmed(world: &mut World, index: usize, key: &SessionKey, written: Written
     let incarnation = world.hosts[home].incarnation();
     if is_there && record.life() == Some(life) {
         world.clients[index].seen.insert((session, name), rank);
-        world.history.touched(session, incarnation, life, first, at);
+        if !world.plan.options.quorum {
+            world.history.touched(session, incarnation, life, first, at);
+        }
     }
     wait(world, index, written.write_set, vec![made], Vec::new());
 }

@@ -24,6 +24,10 @@ pub enum Rare {
     Followed,
     /// A change was made on a condition that one node decided.
     Decided,
+    /// One that a majority decided.
+    ByMajority,
+    /// There was no majority.
+    NoQuorum,
     /// Such a condition did not hold.
     Unmet,
     Expired,
@@ -39,7 +43,7 @@ pub enum Rare {
 }
 
 /// Everything that has to be reached in a range of seeds that is large enough.
-pub const ALL: [Rare; 22] = [
+pub const ALL: [Rare; 24] = [
     Rare::NotReady,
     Rare::Overflow,
     Rare::Repaired,
@@ -53,6 +57,8 @@ pub const ALL: [Rare; 22] = [
     Rare::Undone,
     Rare::Followed,
     Rare::Decided,
+    Rare::ByMajority,
+    Rare::NoQuorum,
     Rare::Unmet,
     Rare::Expired,
     Rare::Outpaced,
@@ -265,6 +271,7 @@ pub fn kind(message: &Message) -> &'static str {
         Message::Fetched { .. } => "fetched",
         Message::Propose { .. } => "propose",
         Message::Decided { .. } => "decided",
+        Message::Quorum { .. } => "quorum",
     }
 }
 

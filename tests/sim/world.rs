@@ -85,6 +85,7 @@ pub struct World {
     /// Conditional changes under way, and the versions, with their lives, that a node has let somebody change.
     pub proposals: Vec<Proposal>,
     pub granted: HashSet<(Incarnation, usize, Rank)>,
+    pub majority: crate::majority::Majority,
     /// Since when clients ask no more.
     pub closed: Option<u64>,
     /// Where clients may go; everywhere while anything may fail.
@@ -118,6 +119,7 @@ impl World {
             clients: Vec::new(),
             proposals: Vec::new(),
             granted: HashSet::new(),
+            majority: crate::majority::Majority::default(),
             closed: None,
             core: (0..plan.nodes).collect(),
             faults: Faults::new(&plan),

@@ -39,6 +39,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         workers,
         replication,
         session,
+        session_server,
         log,
     } = old;
     note("node.id", *node != new.node, at_next_start);
@@ -46,6 +47,11 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     note("node.domain", *domain != new.domain, at_next_start);
     note("node.state_dir", *state_dir != new.state_dir, at_next_start);
     note("worker", *workers != new.workers, at_next_start);
+    note(
+        "session_server",
+        *session_server != new.session_server,
+        at_next_start,
+    );
 
     let ListenConfig {
         cluster,

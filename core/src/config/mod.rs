@@ -12,6 +12,7 @@ mod replication;
 mod resolve;
 mod section;
 mod session;
+mod session_server;
 mod tls;
 mod worker;
 
@@ -26,6 +27,7 @@ pub use membership::MembershipConfig;
 pub use replication::ReplicationConfig;
 pub use resolve::Config;
 pub use session::SessionConfig;
+pub use session_server::SessionServerConfig;
 pub use tls::TlsConfig;
 pub use worker::WorkerConfig;
 

@@ -11,7 +11,8 @@ use toml::Table;
 use super::section::Section;
 use super::{
     ListenConfig, LogConfig, MembershipConfig, Problem, Problems, ReplicationConfig, SessionConfig,
-    TlsConfig, WorkerConfig, listen, log, membership, replication, session, tls, worker,
+    SessionServerConfig, TlsConfig, WorkerConfig, listen, log, membership, replication, session,
+    session_server, tls, worker,
 };
 use crate::base::id::NodeId;
 
@@ -38,6 +39,8 @@ pub struct Config {
     pub replication: ReplicationConfig,
     /// `[session]`.
     pub session: SessionConfig,
+    /// `[session_server]`.
+    pub session_server: SessionServerConfig,
     /// `[log]`.
     pub log: LogConfig,
 }
@@ -79,6 +82,7 @@ fn read(mut root: Section, base: &Path) -> Option<Config> {
     let workers = worker::read(&mut root);
     let replication = replication::read(&mut root);
     let session = session::read(&mut root);
+    let session_server = session_server::read(&mut root);
     let log = log::read(&mut root);
     Some(Config {
         node: id?,
@@ -91,6 +95,7 @@ fn read(mut root: Section, base: &Path) -> Option<Config> {
         workers,
         replication,
         session,
+        session_server,
         log,
     })
 }

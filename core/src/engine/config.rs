@@ -44,6 +44,9 @@ pub struct EngineConfig {
     pub links: usize,
     /// Which nodes hold a session.
     pub mode: Mode,
+    /// Where conditional changes are decided by majority: how many nodes the cluster is founded with. `None`: their owner
+    /// decides by the view it has.
+    pub quorum_founders: Option<usize>,
     /// How many bytes of changes wait for one peer at most. Past it they are dropped and repaired.
     pub queue_bytes: usize,
     /// How many nodes this one sends parts of the table at a time.

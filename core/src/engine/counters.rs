@@ -56,6 +56,8 @@ pub struct Counters {
     pub duplicate_ids: u64,
     /// Nodes refused because this node tracks no more members.
     pub members_refused: u64,
+    /// Members that an operator said are dead.
+    pub members_forgotten: u64,
     /// Changes refused because their session is quarantined.
     pub quarantined: u64,
 }

@@ -109,6 +109,8 @@ pub enum MemberChange {
     Ready,
     /// No link to it is up.
     Suspect,
+    /// An operator said that it is dead.
+    Forgotten,
     /// It is gone and did not say that it leaves.
     Down,
     /// It said that it leaves.
@@ -124,6 +126,7 @@ impl MemberChange {
             Self::Joining => "joining",
             Self::Ready => "ready",
             Self::Suspect => "suspect",
+            Self::Forgotten => "forgotten",
             Self::Down => "down",
             Self::Left => "left",
         }
@@ -303,6 +306,20 @@ impl Engine {
             .chain([(&self.config.node, own)])
             .map(|(node, state)| (node.clone(), state))
             .collect()
+    }
+
+    /// Tells listeners that an operator said that `node` is dead.
+    pub(super) fn tell_forgotten(&mut self, node: &NodeId) {
+        let known = self.members.roster().get(node);
+        let addr = known.map_or(self.identity().addr, |member| member.identity.addr);
+        if self.events.is_listening() {
+            self.events.push(Kind::Member(MemberEvent {
+                node: node.clone(),
+                addr,
+                change: MemberChange::Forgotten,
+                own: false,
+            }));
+        }
     }
 
     /// Tells listeners how the members differ from what they were when they were last compared.

@@ -141,7 +141,7 @@ impl Engine {
             touches: touches::Touches::default(),
             heard: identity::Heard::default(),
             backup: backup::Backup::new(config.mode, now),
-            conditional: conditional::Conditional::default(),
+            conditional: conditional::Conditional::new(&config, now),
             members,
             peers: BTreeMap::new(),
             inbound: BTreeMap::new(),
@@ -214,6 +214,7 @@ impl Engine {
         self.progress_handoff_pulls(now);
         self.progress_unproven(now);
         self.progress_fetches(now);
+        self.progress_quorum(now);
         self.progress_proposals(now);
         self.progress_repair(now);
         self.rotate_keys(now);
@@ -317,7 +318,7 @@ impl Engine {
     pub fn is_drained(&self) -> bool {
         let mut peers = self.peers.values();
         peers.all(|peer| !peer.is_linked() || !peer.has_waiting())
-            && (!self.is_leaving() || self.has_handed_off())
+            && (!self.is_leaving() || (self.has_handed_off() && !self.is_still_counted()))
     }
 }
 

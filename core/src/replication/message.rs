@@ -9,6 +9,7 @@ use bincode::{Decode, Encode};
 use super::position::{Sequence, StreamId};
 use super::primitives::{self, Reader};
 use super::proposal::{Proposal, Verdict, WireProposal, WireVerdict};
+use super::quorum::QuorumMessage;
 use super::records;
 use super::transfer::{Cursor, Pull};
 use crate::base::id::SessionKey;
@@ -17,6 +18,7 @@ use crate::session::{Record, Touch};
 
 mod control;
 mod error;
+mod voting;
 
 use control::{Control, WireCursor};
 pub use error::{EncodeError, PeerMisbehaved};
@@ -129,6 +131,15 @@ pub enum Message {
         /// Of a change that was made, its delta. Where the condition does not hold, what the sender holds of the session.
         record: Box<Record>,
     },
+    /// Said among the voters that decide by majority.
+    Quorum {
+        /// Numbers the memory of the sender.
+        memory: u64,
+        /// What is said.
+        body: QuorumMessage,
+        /// The sessions that it is about, with what the sender holds of them. None of it is known to be decided.
+        records: Vec<(SessionKey, Record)>,
+    },
 }
 
 impl Message {
@@ -155,7 +166,7 @@ impl Message {
     pub fn into_records(self) -> Vec<(SessionKey, Record)> {
         match self {
             Self::Deltas { changes, .. } => changes,
-            Self::Chunk { records, .. } => records,
+            Self::Chunk { records, .. } | Self::Quorum { records, .. } => records,
             Self::Fetched { key, record, .. } => {
                 record.into_iter().map(|record| (key.clone(), *record)).collect()
             }
@@ -224,6 +235,7 @@ const CHUNK: u8 = 2;
 const FETCHED: u8 = 3;
 const PROPOSE: u8 = 4;
 const DECIDED: u8 = 5;
+const QUORUM: u8 = 6;
 
 /// What a [`Message::Fetched`] brings.
 const NOTHING: u8 = 0;
@@ -349,6 +361,13 @@ fn append(message: &Message, into: &mut Vec<u8>) -> Result<(), EncodeError> {
             records::write([(key, &**record)].into_iter(), into);
             return Ok(());
         }
+        Message::Quorum {
+            memory,
+            body,
+            records,
+        } => {
+            return voting::append(*memory, body, records, into);
+        }
         Message::Gossip(bytes) => Control::Gossip(bytes.clone()),
         Message::Announce(announce) => Control::Announce(announce.clone()),
         Message::Ack {
@@ -436,6 +455,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, PeerMisbehaved> {
                 record: Box::new(record),
             }
         }
+        QUORUM => voting::read(&mut reader)?,
         kind => return Err(PeerMisbehaved::UnknownKind(kind)),
     };
     match reader.len() {

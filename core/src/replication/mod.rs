@@ -18,6 +18,7 @@ pub mod placement;
 pub mod position;
 mod primitives;
 pub mod proposal;
+pub mod quorum;
 mod records;
 pub mod streams;
 pub mod transfer;

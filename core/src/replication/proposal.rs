@@ -46,6 +46,10 @@ pub enum Refusal {
     Full(u64),
     /// The receiver cannot have all of the session now, or what the proposer holds of it was refused.
     Unreachable,
+    /// No majority of the members agrees that the receiver may decide.
+    NoQuorum,
+    /// A majority did not hold the decision in time; whether one does is not known.
+    Undecided,
 }
 
 #[derive(Encode, Decode)]

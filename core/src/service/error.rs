@@ -3,6 +3,7 @@
 
 use crate::base::id::BadName;
 use crate::base::limits::EVENT_LISTENERS_MAX;
+use crate::engine::conditional::quorum::NotForgotten;
 use crate::engine::sessions::Refused;
 
 /// See the module page.
@@ -44,6 +45,17 @@ pub enum CallerError {
     /// A rename to the id the session has.
     #[error("this is the id the session already has")]
     SameId,
+    /// No member of this name counts towards the majority.
+    #[error("no member of this name counts towards the majority; `limpet-core status` names those that do")]
+    NoSuchMember,
+    /// A member that is alive is not forgotten.
+    #[error("this member is alive; stop it first")]
+    MemberAlive,
+    /// Nothing is decided by majority, so no member that is gone counts.
+    #[error(
+        "session_server.conditional is \"available\": a member that is gone does not count, and need not be forgotten"
+    )]
+    NothingToForget,
     /// A replacement that also names attributes to remove.
     #[error("a replacement removes what it does not set; use a patch to name what goes")]
     RemoveInReplacement,
@@ -66,6 +78,11 @@ pub enum NodeError {
     /// session, then ask again.
     #[error("the node that decides about this session did not answer in time; the change may have been made")]
     Undecided,
+    /// No majority of the members can be reached. Nothing was changed. Start members again, or forget those that are dead.
+    #[error(
+        "no majority of the members can be reached, which has to agree; start those that are down, or say of dead ones: limpet-core member forget ID"
+    )]
+    NoQuorum,
     /// `session.max_active` is reached: raise it, or wait until sessions end.
     #[error("this node holds session.max_active = {0} sessions and takes no new ones")]
     Full(usize),
@@ -87,8 +104,19 @@ impl From<Refused> for ServiceError {
             Refused::Incomplete => NodeError::Incomplete.into(),
             Refused::Unreachable => NodeError::Unreachable.into(),
             Refused::Undecided => NodeError::Undecided.into(),
+            Refused::NoQuorum => NodeError::NoQuorum.into(),
             Refused::Full(most) => NodeError::Full(most).into(),
         }
+    }
+}
+
+impl From<NotForgotten> for ServiceError {
+    fn from(error: NotForgotten) -> Self {
+        Self::Caller(match error {
+            NotForgotten::NoQuorum => CallerError::NothingToForget,
+            NotForgotten::Unknown => CallerError::NoSuchMember,
+            NotForgotten::Alive => CallerError::MemberAlive,
+        })
     }
 }
 

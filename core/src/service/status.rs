@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{NodeError, Service};
+use super::{NodeError, Service, ServiceError};
 use crate::base::id::NodeId;
 use crate::drivers::traffic::{OneWay, Traffic};
+use crate::engine::conditional::quorum::QuorumStatus;
 use crate::engine::selfcheck::Selfcheck;
 use crate::engine::{Peer, Phase};
 use crate::membership::MemberState;
@@ -21,6 +22,8 @@ pub struct Members {
     pub own_problem: Option<String>,
     /// The others, ordered by name, each with the bytes of changes it has not acknowledged.
     pub others: Vec<(MemberStatus, usize)>,
+    /// Those whose majority decides; `None` where none is needed.
+    pub quorum: Option<QuorumStatus>,
 }
 
 /// One member.
@@ -141,8 +144,19 @@ impl Service {
                     .or_else(|| engine.wall_clock_problem())
                     .or_else(|| engine.shortfall().map(str::to_owned)),
                 others: others.collect(),
+                quorum: engine.quorum_status(),
             }
         })
+    }
+
+    /// An operator says that the member called `id` is dead: it does not count towards the majority any more.
+    ///
+    /// # Errors
+    /// [`super::CallerError::NoSuchMember`], [`super::CallerError::MemberAlive`],
+    /// [`super::CallerError::NothingToForget`], [`super::CallerError::BadName`].
+    pub fn forget_member(&self, id: &str) -> Result<(), ServiceError> {
+        let node = NodeId::parse(id).map_err(super::CallerError::from)?;
+        Ok(self.node.with(|engine, _| engine.forget_member(&node))?)
     }
 
     /// Every node this one keeps changes for, and what passes between them.

@@ -194,6 +194,7 @@ impl Domain {
             mode: Mode::Backup { copies: 1 },
             donor_transfers: DONOR_TRANSFERS,
             repair_interval: REPAIR_INTERVAL,
+            quorum_founders: None,
             queue_bytes: 1 << 26,
             state_transfer_timeout: Some(Duration::from_secs(60)),
             max_inactive: IdleLimit::Millis(1_800_000),

@@ -108,6 +108,7 @@ fn ready(mode: Mode) -> Engine {
         hints: false,
         links: 1,
         mode,
+        quorum_founders: Some(1),
         queue_bytes: 1 << 20,
         donor_transfers: 2,
         repair_interval: Duration::from_secs(5),

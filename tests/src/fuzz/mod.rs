@@ -7,6 +7,7 @@ pub mod mutate;
 pub mod seeds;
 mod spoken;
 pub mod targets;
+mod voting;
 
 use limpet_core::base::limits::FRAME_MAX;
 use limpet_wire::codec::MESSAGE_MAX;

@@ -242,6 +242,15 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
             },
         ),
         (
+            "decided-without-majority",
+            Message::Decided {
+                request: 8,
+                key: key("S1"),
+                verdict: Verdict::Refused(Refusal::NoQuorum),
+                record: Box::default(),
+            },
+        ),
+        (
             "fetched-nothing",
             Message::Fetched {
                 request: 6,
@@ -251,6 +260,7 @@ pub(super) fn messages() -> Vec<(&'static str, Message)> {
             },
         ),
     ];
+    all.extend(super::voting::messages(&whole));
     all.extend(
         words()
             .into_iter()

@@ -52,11 +52,14 @@ impl ApiError {
 
 const fn of_caller(error: &CallerError) -> (StatusCode, &'static str) {
     match error {
-        CallerError::NoSuchSession | CallerError::NoSuchWorker(_) | CallerError::Ended => {
-            (StatusCode::NOT_FOUND, "not_found")
-        }
+        CallerError::NoSuchSession
+        | CallerError::NoSuchWorker(_)
+        | CallerError::NoSuchMember
+        | CallerError::Ended => (StatusCode::NOT_FOUND, "not_found"),
         CallerError::Unmet => (StatusCode::PRECONDITION_FAILED, "condition_failed"),
         CallerError::IdInUse => (StatusCode::CONFLICT, "in_use"),
+        CallerError::MemberAlive => (StatusCode::CONFLICT, "alive"),
+        CallerError::NothingToForget => (StatusCode::CONFLICT, "available"),
         CallerError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
         CallerError::BadName(_) | CallerError::SameId | CallerError::RemoveInReplacement => {
             (StatusCode::BAD_REQUEST, "bad_request")
@@ -70,6 +73,7 @@ const fn code_of_node(error: &NodeError) -> &'static str {
         NodeError::Incomplete => "incomplete",
         NodeError::Unreachable => "unreachable",
         NodeError::Undecided => "undecided",
+        NodeError::NoQuorum => "no_quorum",
         NodeError::Full(_) => "full",
         NodeError::TooManyListeners => "too_many_listeners",
     }
@@ -92,6 +96,9 @@ mod tests {
             (caller(CallerError::NoSuchWorker("w".into())), 404, "not_found"),
             (caller(CallerError::Unmet), 412, "condition_failed"),
             (caller(CallerError::IdInUse), 409, "in_use"),
+            (caller(CallerError::NoSuchMember), 404, "not_found"),
+            (caller(CallerError::MemberAlive), 409, "alive"),
+            (caller(CallerError::NothingToForget), 409, "available"),
             (caller(CallerError::TooLarge("much".into())), 413, "too_large"),
             (caller(CallerError::BadName("odd".into())), 400, "bad_request"),
             (caller(CallerError::SameId), 400, "bad_request"),
@@ -100,6 +107,7 @@ mod tests {
             (NodeError::Incomplete.into(), 503, "incomplete"),
             (NodeError::Unreachable.into(), 503, "unreachable"),
             (NodeError::Undecided.into(), 503, "undecided"),
+            (NodeError::NoQuorum.into(), 503, "no_quorum"),
             (NodeError::Full(9).into(), 503, "full"),
             (NodeError::TooManyListeners.into(), 503, "too_many_listeners"),
         ];

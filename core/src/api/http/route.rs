@@ -36,6 +36,10 @@ async fn find(service: &Service, request: Request<Incoming>) -> Result<Reply, Ap
         }
         ["metrics"] => is(Method::GET, "GET").map(|()| metrics::page(service)),
         ["v1", "members"] => is(Method::GET, "GET").map(|()| status::members(service)),
+        ["v1", "members", id, "forget"] => {
+            is(Method::POST, "POST")?;
+            status::forget_member(service, &segment(id)?)
+        }
         ["v1", "peers"] => is(Method::GET, "GET").map(|()| status::peers(service)),
         ["v1", "selfcheck"] => {
             is(Method::POST, "POST")?;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::reply::{Reply, ok, with_type};
 use super::request::only;
+use crate::base::id::NodeId;
 use crate::service::Service;
 use crate::service::status::{Flow, MemberStatus, PeerStatus, TrafficStatus};
 
@@ -42,7 +43,25 @@ pub(super) fn members(service: &Service) -> Reply {
         .into_iter()
         .map(|(status, more)| member(status, more))
         .collect();
-    ok(&json!({ "members": all }))
+    let mut shown = json!({ "members": all });
+    if let (Some(quorum), Some(shown)) = (&members.quorum, shown.as_object_mut()) {
+        let missing: Vec<_> = quorum.missing.iter().map(NodeId::as_str).collect();
+        let quorum = json!({
+            "epoch": quorum.epoch,
+            "voters": quorum.voters,
+            "needed": quorum.needed,
+            "missing": missing,
+            "reached": quorum.has_majority,
+        });
+        shown.insert("quorum".into(), quorum);
+    }
+    ok(&shown)
+}
+
+/// `POST /v1/members/{id}/forget`.
+pub(super) fn forget_member(service: &Service, id: &str) -> Result<Reply, ApiError> {
+    service.forget_member(id)?;
+    Ok(ok(&json!({ "forgotten": id })))
 }
 
 fn member(status: &MemberStatus, more: Value) -> Value {

@@ -178,6 +178,14 @@ impl Engine {
         self.end_proposal(request, result);
     }
 
+    /// Nobody was asked who could decide; the owner there is by then is asked in a moment.
+    pub(super) fn ask_later(&mut self, id: DecisionId, now: Now) {
+        if let Some(waiting) = self.conditional.asked.all.get_mut(&id) {
+            waiting.to = None;
+            waiting.again = now.mono + PAUSE;
+        }
+    }
+
     /// A proposal is decided, or given up.
     pub(super) fn end_proposal(&mut self, id: DecisionId, result: Result<Written, Refused>) {
         if self.conditional.asked.remove(id).is_some() {
@@ -191,7 +199,9 @@ impl Engine {
         for (id, waiting) in &self.conditional.asked.all {
             let nobody = waiting.to.is_none();
             if now.mono >= waiting.until {
-                let refused = if nobody {
+                let refused = if nobody && self.needs_quorum() {
+                    Refused::NoQuorum
+                } else if nobody {
                     Refused::Unreachable
                 } else {
                     Refused::Undecided
@@ -218,6 +228,8 @@ impl From<Refusal> for Refused {
             Refusal::TooLarge => too_large(),
             Refusal::Full(most) => Self::Full(usize::try_from(most).unwrap_or(usize::MAX)),
             Refusal::Unreachable => Self::Unreachable,
+            Refusal::NoQuorum => Self::NoQuorum,
+            Refusal::Undecided => Self::Undecided,
         }
     }
 }

@@ -11,22 +11,40 @@
 //!
 //! Nodes whose views differ may take different nodes for the owner. One that is asked and is not, as far as it knows,
 //! says so, and the asker asks again by the view it has by then. Two parts of a cluster that is cut decide each for
-//! itself.
+//! itself. Where that must not be, a majority decides: [`quorum`].
 //!
 //! What changes and conditions are is [`crate::session::Change`]'s and [`crate::session::Condition`]'s affair.
 
 mod asker;
 mod owner;
+pub mod quorum;
+
+use crate::base::clock::Now;
+use crate::engine::EngineConfig;
 
 pub(in crate::engine) use asker::Asked;
 pub use asker::DecisionId;
 pub(in crate::engine) use owner::Deciding;
 
 /// What this module keeps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::engine) struct Conditional {
     /// What callers of this node wait for.
     pub(in crate::engine) asked: Asked,
     /// What this node is to decide once it has the session.
     pub(in crate::engine) deciding: Deciding,
+    /// Where a majority decides.
+    pub(in crate::engine) quorum: Option<Box<quorum::Quorum>>,
+}
+
+impl Conditional {
+    /// What a node keeps that starts now.
+    pub(in crate::engine) fn new(config: &EngineConfig, now: Now) -> Self {
+        let quorum = |founders| Box::new(quorum::Quorum::new(config, founders, now));
+        Self {
+            asked: Asked::default(),
+            deciding: Deciding::default(),
+            quorum: config.quorum_founders.map(quorum),
+        }
+    }
 }

@@ -18,7 +18,7 @@ use crate::session::{Condition, Record};
 
 /// Who proposes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Proposer {
+pub(super) enum Proposer {
     /// A caller of this node.
     Own(DecisionId),
     /// Another node, with the number it gave the request.
@@ -33,6 +33,10 @@ impl Engine {
     /// The node that decides about conditional changes of `key`.
     #[must_use]
     pub fn owner(&self, key: &SessionKey) -> NodeId {
+        if let Some(quorum) = &self.conditional.quorum {
+            let owner = quorum.owner(key).map(|voter| voter.node.clone());
+            return owner.unwrap_or_else(|| self.config.node.clone());
+        }
         let members = self.members.roster().active();
         let ready = members.filter(|(_, member)| member.ready).map(|(node, _)| node);
         let scores = Scores::of(key.app(), key.id());
@@ -75,6 +79,9 @@ impl Engine {
     }
 
     fn decide_or_fetch(&mut self, proposer: Proposer, key: SessionKey, proposal: Proposal, now: Now) {
+        if self.needs_quorum() && !self.has_majority() {
+            return self.answer(proposer, &key, Err(Refused::NoQuorum), now);
+        }
         if !self.must_fetch(&key, now) {
             return self.decide(proposer, &key, proposal, now);
         }
@@ -104,6 +111,9 @@ impl Engine {
     }
 
     fn decide(&mut self, proposer: Proposer, key: &SessionKey, proposal: Proposal, now: Now) {
+        if self.needs_quorum() {
+            return self.decide_by_majority(proposer, key, proposal, now);
+        }
         let made = match self.check_condition(key, proposal.condition, now) {
             Ok(()) => self.delta_of(key, proposal.change, now),
             Err(refused) => Err(refused),
@@ -111,7 +121,12 @@ impl Engine {
         self.answer(proposer, key, made, now);
     }
 
-    fn check_condition(&self, key: &SessionKey, condition: Condition, now: Now) -> Result<(), Refused> {
+    pub(super) fn check_condition(
+        &self,
+        key: &SessionKey,
+        condition: Condition,
+        now: Now,
+    ) -> Result<(), Refused> {
         let found = match self.find(key, now) {
             Ok(record) => Some(record),
             Err(Refused::NotFound) => None,
@@ -126,7 +141,13 @@ impl Engine {
     }
 
     /// Commits what was decided, and tells the proposer.
-    fn answer(&mut self, proposer: Proposer, key: &SessionKey, made: Result<Made, Refused>, now: Now) {
+    pub(super) fn answer(
+        &mut self,
+        proposer: Proposer,
+        key: &SessionKey,
+        made: Result<Made, Refused>,
+        now: Now,
+    ) {
         let (node, request) = match proposer {
             Proposer::Own(id) => {
                 let written = made.map(|made| self.commit_made(key, made, now));
@@ -155,7 +176,7 @@ impl Engine {
         known.cloned().unwrap_or_default()
     }
 
-    fn send_verdict(
+    pub(super) fn send_verdict(
         &mut self,
         node: &NodeId,
         request: u64,
@@ -181,6 +202,8 @@ impl From<Refused> for Refusal {
             Refused::NotFound => Self::NotFound,
             Refused::TooLarge(_) => Self::TooLarge,
             Refused::Full(most) => Self::Full(most as u64),
+            Refused::NoQuorum => Self::NoQuorum,
+            Refused::Undecided => Self::Undecided,
             _ => Self::Unreachable,
         }
     }

@@ -230,6 +230,11 @@ impl Engine {
                 verdict,
                 record,
             } => self.on_decided(node, request, key, verdict, record, now),
+            Message::Quorum {
+                memory,
+                body,
+                records,
+            } => self.on_quorum(node, memory, body, records, now),
         }
         true
     }

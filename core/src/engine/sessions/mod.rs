@@ -75,6 +75,9 @@ pub enum Refused {
     /// The node that decides whether the condition holds did not answer in time. Whether it made the change is not known.
     #[error("the node that decides about this session did not answer in time; the change may have been made")]
     Undecided,
+    /// No majority of the members agrees that anybody may decide.
+    #[error("no majority of the members can be reached, which has to agree")]
+    NoQuorum,
     /// The node does not have the whole table yet, or is stopping.
     #[error("not ready: {0}")]
     NotReady(String),

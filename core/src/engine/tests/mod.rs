@@ -15,6 +15,7 @@ mod leaving;
 mod life;
 mod members;
 mod oversized;
+mod quorum;
 mod renames;
 mod store;
 mod streams;
@@ -62,6 +63,7 @@ struct Cluster {
     mode: Mode,
     tombstone_life: Duration,
     queue_bytes: usize,
+    quorum_founders: Option<usize>,
     /// How far the wall clocks of some nodes are ahead.
     skew_ms: BTreeMap<NodeId, i64>,
     /// For how long the machines of some nodes were halted: their monotonic clocks stood still.
@@ -127,6 +129,7 @@ impl Cluster {
             mode: Mode::Delta,
             tombstone_life: Duration::from_secs(24 * 3600),
             queue_bytes: 1 << 20,
+            quorum_founders: None,
             skew_ms: BTreeMap::new(),
             halted: BTreeMap::new(),
             elapsed: Duration::ZERO,
@@ -207,6 +210,7 @@ impl Cluster {
             mode: self.mode,
             donor_transfers: 2,
             repair_interval: Duration::from_secs(5),
+            quorum_founders: self.quorum_founders,
             queue_bytes: self.queue_bytes,
             state_transfer_timeout: Some(Duration::from_secs(60)),
             max_inactive: IdleLimit::Millis(1_800_000),

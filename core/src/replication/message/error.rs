@@ -91,6 +91,9 @@ pub enum PeerMisbehaved {
     /// An answer about one session that holds another number of records.
     #[error("the peer's answer about one session holds {0} records")]
     NotOneRecord(usize),
+    /// Longer lists of voters or registers than there can be, or voters out of order.
+    #[error("the peer's message lists more voters than there can be, or not in order")]
+    TooManyVoters,
     /// Any other way in which a control message cannot be decoded.
     #[error("the peer's control message cannot be decoded")]
     Undecodable,

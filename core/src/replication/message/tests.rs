@@ -9,6 +9,7 @@ use limpet_wire::report::IdleLimit;
 use super::*;
 use crate::replication::digest::Buckets;
 use crate::replication::proposal::Refusal;
+use crate::replication::quorum::{Ballot, Epoch, READS_MAX, Rank, Voter, VoterSet};
 use crate::replication::transfer::Pull;
 use crate::session::{
     Change, Condition, Fate, Fates, Lifecycle, LifecycleBox, Name, Origin, Patch, Register, Renamed, Stamp,
@@ -16,6 +17,7 @@ use crate::session::{
 };
 
 mod golden;
+mod voting;
 
 fn stamps() -> impl Strategy<Value = Stamp> {
     (1_u64..=u64::MAX, any::<u64>()).prop_map(|(time, node)| Stamp { time, node })
@@ -150,11 +152,66 @@ fn verdicts() -> impl Strategy<Value = Verdict> {
         Refusal::TooLarge,
         Refusal::Full(9),
         Refusal::Unreachable,
+        Refusal::NoQuorum,
+        Refusal::Undecided,
     ]);
     prop_oneof![
         (stamps(), stamps()).prop_map(|(life, stamp)| Verdict::Made { life, stamp }),
         Just(Verdict::NotOwner),
         refusals.prop_map(Verdict::Refused)
+    ]
+}
+
+fn voters() -> impl Strategy<Value = Vec<Voter>> {
+    let voter = ("[a-z]{1,8}", any::<u64>()).prop_map(|(name, memory)| Voter {
+        node: crate::base::id::NodeId::parse(&name).unwrap(),
+        memory,
+    });
+    prop::collection::btree_set(voter, 0..5).prop_map(|voters| voters.into_iter().collect())
+}
+
+fn epochs() -> impl Strategy<Value = Epoch> {
+    let sets = (voters(), any::<u32>()).prop_map(|(voters, needed)| VoterSet { voters, needed });
+    let sets = sets.boxed();
+    let reads = prop::collection::vec(sets.clone(), 0..=READS_MAX);
+    (any::<u64>(), any::<u64>(), sets, reads, voters()).prop_map(|(number, since, voters, reads, owners)| {
+        Epoch {
+            number,
+            since,
+            voters,
+            reads,
+            owners,
+        }
+    })
+}
+
+fn quorum_messages() -> impl Strategy<Value = QuorumMessage> {
+    let ballots = (any::<u64>(), any::<u64>()).prop_map(|(round, memory)| Ballot { round, memory });
+    let ranks = (any::<u64>(), any::<u64>()).prop_map(|(epoch, sequence)| Rank { epoch, sequence });
+    let (ballots, ranks) = (ballots.boxed(), ranks.boxed());
+    let accepted = prop::option::of((ballots.clone(), epochs()));
+    prop_oneof![
+        (any::<u64>(), any::<u64>()).prop_map(|(epoch, synced)| QuorumMessage::Status { epoch, synced }),
+        (any::<u64>(), ballots.clone()).prop_map(|(slot, ballot)| QuorumMessage::Prepare { slot, ballot }),
+        (any::<u64>(), ballots.clone(), accepted).prop_map(|(slot, ballot, accepted)| {
+            QuorumMessage::Promise {
+                slot,
+                ballot,
+                accepted,
+            }
+        }),
+        (ballots.clone(), epochs()).prop_map(|(ballot, epoch)| QuorumMessage::AcceptEpoch { ballot, epoch }),
+        (any::<u64>(), ballots).prop_map(|(slot, ballot)| QuorumMessage::AcceptedEpoch { slot, ballot }),
+        epochs().prop_map(QuorumMessage::Chosen),
+        voters().prop_filter_map("one", |mut voters| voters.pop().map(QuorumMessage::Forget)),
+        (any::<u64>(), any::<u64>()).prop_map(|(epoch, request)| QuorumMessage::Read { epoch, request }),
+        (any::<u64>(), prop::option::of(ranks.clone()))
+            .prop_map(|(request, rank)| QuorumMessage::Register { request, rank }),
+        ranks.clone().prop_map(QuorumMessage::Accept),
+        ranks.clone().prop_map(QuorumMessage::Accepted),
+        any::<u64>().prop_map(|epoch| QuorumMessage::Pull { epoch }),
+        (any::<u64>(), prop::collection::vec(ranks, 0..4), any::<bool>())
+            .prop_map(|(epoch, ranks, last)| QuorumMessage::Page { epoch, ranks, last }),
     ]
 }
 
@@ -229,6 +286,16 @@ fn messages() -> impl Strategy<Value = Message> {
                 record: Box::new(record),
             }
         }),
+        (
+            any::<u64>(),
+            quorum_messages(),
+            prop::collection::vec((keys(), records()), 0..3)
+        )
+            .prop_map(|(memory, body, records)| Message::Quorum {
+                memory,
+                body,
+                records,
+            }),
         any::<u64>().prop_map(Message::Summary),
         any::<u64>().prop_map(|request| Message::Busy { request }),
     ]
@@ -250,6 +317,28 @@ proptest! {
         let bytes = encode(&message).unwrap();
         prop_assert!(decode(&bytes[..cut.index(bytes.len())]).is_err());
     }
+}
+
+#[test]
+fn voters_out_of_order_are_refused() {
+    let voter = |name: &str| Voter {
+        node: crate::base::id::NodeId::parse(name).unwrap(),
+        memory: 1,
+    };
+    let epoch = Epoch {
+        number: 1,
+        since: 1,
+        voters: VoterSet::majority_of(vec![voter("b"), voter("a")]),
+        reads: Vec::new(),
+        owners: Vec::new(),
+    };
+    let message = Message::Quorum {
+        memory: 1,
+        body: QuorumMessage::Chosen(epoch),
+        records: Vec::new(),
+    };
+    let decoded = decode(&encode(&message).unwrap());
+    assert_eq!(decoded, Err(PeerMisbehaved::TooManyVoters));
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn config() -> EngineConfig {
         mode: Mode::Delta,
         donor_transfers: 2,
         repair_interval: Duration::from_secs(5),
+        quorum_founders: None,
         queue_bytes: 1 << 20,
         state_transfer_timeout: Some(Duration::from_secs(60)),
         max_inactive: IdleLimit::Millis(1_800_000),

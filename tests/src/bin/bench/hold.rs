@@ -182,6 +182,7 @@ impl Cluster {
             hints: false,
             links: 1,
             mode: self.mode,
+            quorum_founders: None,
             queue_bytes: 64 << 20,
             donor_transfers: 2,
             repair_interval: Duration::from_secs(5),

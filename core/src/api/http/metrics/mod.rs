@@ -207,6 +207,11 @@ fn write_replication(page: &mut Page, metrics: &Metrics) {
         "times a node was refused because 1024 members are active or linked",
         c.members_refused,
     );
+    page.counter(
+        "limpet_members_forgotten_total",
+        "members that an operator said are dead, so that they do not count towards the majority",
+        c.members_forgotten,
+    );
 }
 
 fn write_workers(page: &mut Page, metrics: &Metrics) {

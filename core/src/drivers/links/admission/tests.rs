@@ -104,6 +104,7 @@ fn engine() -> Engine {
         hints: false,
         links: 1,
         mode: Mode::Delta,
+        quorum_founders: None,
         queue_bytes: 1 << 20,
         donor_transfers: 1,
         repair_interval: Duration::from_secs(5),
