@@ -1,14 +1,19 @@
 //! The row "hold": the longest single call of the engine, which is how long the node's one lock is held, while a million
 //! sessions are written, transferred, touched, re-placed after a change of the view, expired and deleted.
 //!
-//! Three engines in this process exchange messages in virtual time. Each call is measured by this thread's own processor
+//! Three engines in one process exchange messages in virtual time. Each call is measured by its thread's own processor
 //! time, so that what other processes take from it does not count; what the kernel does for the allocator does. What a
 //! hypervisor takes counts as well. So all of it is done several times, the same calls in the same order, and of each call
 //! the shortest time counts.
+//!
+//! A daemon's engine ends with its process, and so does every engine here: a round is a process of its own, and a node that
+//! stops is kept aside. What a node frees while it runs, a million idle sessions among it, the allocator sorts in later
+//! calls, and that counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use limpet_core::base::clock::Now;
@@ -31,7 +36,9 @@ const VALUE: [u8; 100] = [b'v'; 100];
 /// Ticks a phase may take before the row fails.
 const TICKS_MAX: usize = 40_000;
 /// How often all of it is done.
-const ROUNDS: usize = 2;
+const ROUNDS: usize = 3;
+/// The argument that makes this program one round, followed by the mode and how many sessions there are.
+pub const ROUND: &str = "hold-round";
 /// The goal, in milliseconds.
 const WITHIN_MS: f64 = 5.0;
 
@@ -43,12 +50,12 @@ pub async fn run(extent: Extent) -> Section {
         ROUNDS
     );
     let mut longest: f64 = 0.0;
-    for (name, mode) in [("delta", Mode::Delta), ("backup", Mode::Backup { copies: 1 })] {
-        let mut least = measure(mode, sessions);
+    for name in ["delta", "backup"] {
+        let mut least = in_process(name, sessions);
         let mut first = longest_of(&least);
         for _ in 1..ROUNDS {
-            for (call, times) in measure(mode, sessions) {
-                let known = least.get_mut(call).filter(|known| known.len() == times.len());
+            for (call, times) in in_process(name, sessions) {
+                let known = least.get_mut(&call).filter(|known| known.len() == times.len());
                 let known = known.expect("the same calls in every round");
                 known
                     .iter_mut()
@@ -58,7 +65,7 @@ pub async fn run(extent: Extent) -> Section {
         }
         for (call, ms) in longest_of(&least) {
             longest = longest.max(ms);
-            let (once, count) = (first.remove(call).unwrap_or_default(), least[call].len());
+            let (once, count) = (first.remove(&call).unwrap_or_default(), least[&call].len());
             let _ = writeln!(text, "| {name} | {call} | {ms:.2} | {once:.2} | {count} |"); // a string takes it
         }
     }
@@ -70,18 +77,59 @@ pub async fn run(extent: Extent) -> Section {
 }
 
 /// How long each call took, in nanoseconds, by kind and in their order.
-type Calls = BTreeMap<&'static str, Vec<u32>>;
+type Calls<Name> = BTreeMap<Name, Vec<u32>>;
 
 /// The longest of each kind, in milliseconds.
-fn longest_of(calls: &Calls) -> BTreeMap<&'static str, f64> {
+fn longest_of(calls: &Calls<String>) -> BTreeMap<String, f64> {
     let longest = |times: &Vec<u32>| f64::from(times.iter().copied().max().unwrap_or(0)) / 1e6;
     calls
         .iter()
-        .map(|(call, times)| (*call, longest(times)))
+        .map(|(call, times)| (call.clone(), longest(times)))
         .collect()
 }
 
-fn measure(mode: Mode, sessions: usize) -> Calls {
+/// One round, in a process of its own.
+fn in_process(mode: &str, sessions: usize) -> Calls<String> {
+    let program = std::env::current_exe().expect("a running program has a file");
+    let mut command = Command::new(program);
+    command.args([ROUND, mode, &sessions.to_string()]);
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.expect("this program can be started again");
+    assert!(output.status.success(), "a round failed");
+    let lines = std::str::from_utf8(&output.stdout).expect("a round prints names and numbers");
+    let calls: Calls<String> = lines.lines().map(read_line).collect();
+    assert!(!calls.is_empty(), "a round made calls");
+    calls
+}
+
+/// A kind of call and how long each took, as [`round`] prints them.
+fn read_line(line: &str) -> (String, Vec<u32>) {
+    let mut words = line.split(' ');
+    let call = words.next().expect("a kind of call");
+    let times = words.map(|nanos| nanos.parse().expect("a time in nanoseconds"));
+    (call.to_owned(), times.collect())
+}
+
+/// Does what [`in_process`] asked for and prints a line for each kind of call. It runs on a thread that is not the first, as
+/// the daemon's tasks do, for which the allocator has an arena of another kind.
+pub fn round(mode: &str, sessions: &str) {
+    let mode = match mode {
+        "delta" => Mode::Delta,
+        "backup" => Mode::Backup { copies: 1 },
+        other => panic!("there is no mode {other:?}"),
+    };
+    let sessions = sessions.parse().expect("how many sessions there are");
+    let calls = std::thread::spawn(move || measure(mode, sessions)).join();
+    for (call, times) in calls.expect("a round that did not panic") {
+        let mut line = call.to_owned();
+        for nanos in times {
+            let _ = write!(line, " {nanos}"); // a string takes it
+        }
+        println!("{line}");
+    }
+}
+
+fn measure(mode: Mode, sessions: usize) -> Calls<&'static str> {
     let mut cluster = Cluster::new(mode);
     cluster.start("a");
     cluster.until("a is ready", |c| c.ready("a"));
@@ -120,16 +168,20 @@ fn measure(mode: Mode, sessions: usize) -> Calls {
     while let Some(from) = cursor {
         cursor = cluster.call("a", "delete_some", |engine, now| engine.delete_some(&from, now));
     }
-    cluster.calls
+    let calls = std::mem::take(&mut cluster.calls);
+    std::mem::forget(cluster); // the end of the process frees it, as it does a daemon's
+    calls
 }
 
 struct Cluster {
     mode: Mode,
     engines: BTreeMap<&'static str, Engine>,
+    /// Engines that were stopped: nothing of them is freed.
+    stopped: Vec<Engine>,
     inbound: BTreeMap<(&'static str, &'static str), InboundLink>,
     timers: Vec<(Duration, &'static str, Timer)>,
     mono: Duration,
-    calls: Calls,
+    calls: Calls<&'static str>,
 }
 
 /// The processor time that this thread has had.
@@ -155,6 +207,7 @@ impl Cluster {
         Self {
             mode,
             engines: BTreeMap::new(),
+            stopped: Vec::new(),
             inbound: BTreeMap::new(),
             timers: Vec::new(),
             mono: Duration::from_secs(1),
@@ -223,7 +276,7 @@ impl Cluster {
     }
 
     fn stop(&mut self, name: &'static str) {
-        self.engines.remove(name);
+        self.stopped.extend(self.engines.remove(name));
         self.inbound.retain(|(from, to), _| *from != name && *to != name);
         for other in self.engines.keys().copied().collect::<Vec<_>>() {
             self.call(other, "link_down", |engine, now| {
@@ -330,5 +383,20 @@ impl Cluster {
                 engine.on_message(&id(from), on, message, now)
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Calls, longest_of, read_line};
+
+    #[test]
+    fn a_round_is_read_as_it_was_printed() {
+        let (call, times) = read_line("tick 12 3000000 7");
+        assert_eq!(
+            (call.as_str(), times.as_slice()),
+            ("tick", &[12, 3_000_000, 7][..])
+        );
+        assert_eq!(longest_of(&Calls::from([(call, times)]))["tick"], 3.0);
     }
 }

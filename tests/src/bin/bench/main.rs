@@ -77,6 +77,10 @@ fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let short = arguments.iter().any(|argument| argument == "--short");
     arguments.retain(|argument| argument != "--short");
+    if let [hold::ROUND, mode, sessions] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        hold::round(mode, sessions);
+        return ExitCode::SUCCESS;
+    }
     // For as long as the program runs: rows have threads of their own.
     let arguments: &'static [String] = arguments.leak();
     let wanted: Vec<(&str, &str)> = arguments
