@@ -15,6 +15,7 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use super::quarantine::Quarantine;
 use super::supervisor::{self, end_process, lock};
 use super::traffic::AllTraffic;
+use crate::base::allocator::sort_freed;
 use crate::base::clock::{Clock, Now};
 use crate::base::id::{NodeId, SessionKey};
 use crate::base::limits::{EVENT_LISTENERS_MAX, EVENTS_KEPT};
@@ -416,7 +417,12 @@ pub async fn run_ticks(node: Arc<Node>) {
     loop {
         interval.tick().await;
         // One call is short, however much there is to do: others have their turn between two.
-        while node.with(|engine, now| engine.tick(now)) {
+        loop {
+            let more = node.with(|engine, now| engine.tick(now));
+            sort_freed();
+            if !more {
+                break;
+            }
             tokio::task::yield_now().await;
         }
     }

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use limpet_core::base::allocator::sort_freed;
 use limpet_core::base::clock::Now;
 use limpet_core::base::id::{NodeId, SessionKey};
 use limpet_core::engine::sessions::Patch;
@@ -356,7 +357,11 @@ impl Cluster {
             }
         }
         for name in self.engines.keys().copied().collect::<Vec<_>>() {
-            while self.call(name, "tick", |engine, now| engine.tick(now)) {}
+            let mut more = true;
+            while more {
+                more = self.call(name, "tick", |engine, now| engine.tick(now));
+                sort_freed(); // as the daemon does between two
+            }
         }
         let links: Vec<_> = self.inbound.iter().map(|(link, on)| (*link, *on)).collect();
         for _ in 0..8 {
