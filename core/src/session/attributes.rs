@@ -4,6 +4,7 @@
 //! Removed attributes stay as registers without a value until their life is over. How whole sessions merge is in
 //! [`super::Record`].
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -11,9 +12,20 @@ use smallvec::SmallVec;
 
 use super::{Lifecycle, Register};
 
+/// How many bytes of a value `Debug` shows.
+const SHOWN: usize = 32;
+
 /// The bytes of an attribute: one allocation, shared by the table and every outbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Value(triomphe::Arc<[u8]>);
+
+/// Its beginning and its length: a value may be long.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.get(..SHOWN).unwrap_or(self);
+        write!(f, "\"{}\" of {} bytes", shown.escape_ascii(), self.len())
+    }
+}
 
 impl Deref for Value {
     type Target = [u8];

@@ -218,3 +218,10 @@ fn a_session_keeps_the_life_it_was_created_with_through_renames() {
         .map(|left| (left.at, &*left.to));
     assert_eq!(left, Some((at(10), "b")));
 }
+
+#[test]
+fn of_a_long_value_its_beginning_and_its_length_are_shown() {
+    assert_eq!(format!("{:?}", Value::from(*b"a\"b\n")), r#""a\"b\n" of 4 bytes"#);
+    let long = format!("{:?}", Value::from([b'x'; 5000]));
+    assert_eq!(long, format!("\"{}\" of 5000 bytes", "x".repeat(32)));
+}
