@@ -53,7 +53,7 @@ async fn a_report_that_waited_for_its_core_begins_no_session_that_was_ended_mean
     edge = site.core("edge").await;
     wait::eventually("the report is refused", SOON, async || {
         let log = proxy.process.log();
-        let refused = log.contains("the session was deleted after the request of this operation had begun");
+        let refused = log.contains("the session left this id after the request of this operation had begun");
         refused.then_some(()).ok_or_else(|| proxy.process.tail())
     })
     .await;
