@@ -31,8 +31,8 @@ pub(super) struct View {
     pub(super) left: BTreeSet<NodeId>,
     /// Those that hold all that was decided before the present epoch.
     pub(super) synced: BTreeSet<Voter>,
-    /// Whether any of them has an epoch.
-    pub(super) any_epoch: bool,
+    /// Whether any of them has an epoch, or may have one.
+    pub(super) may_have_epoch: bool,
 }
 
 /// A proposal of this node's.
@@ -131,8 +131,9 @@ impl Epochs {
     /// The epoch that should follow, if another should.
     fn wants(&self, view: &View) -> Option<Epoch> {
         let Some(epoch) = &self.current else {
-            let founds =
-                !view.any_epoch && view.present.len() >= self.founders && view.present.contains(&self.me);
+            let founds = !view.may_have_epoch
+                && view.present.len() >= self.founders
+                && view.present.contains(&self.me);
             return founds.then(|| {
                 let all: Vec<_> = view.present.iter().cloned().collect();
                 Epoch {
@@ -157,7 +158,8 @@ impl Epochs {
         };
         let mut voters: BTreeSet<_> = epoch.voters.voters.iter().filter(|v| stays(v)).cloned().collect();
         if is_synced {
-            voters.extend(view.present.iter().cloned());
+            // One that was forgotten and lives learns of that by an epoch without it, and counts as new then.
+            voters.extend(view.present.iter().filter(|voter| !is_dead(voter)).cloned());
         }
         let voters: Vec<_> = voters.into_iter().collect();
         let owners: Vec<_> = voters
@@ -183,7 +185,12 @@ impl Epochs {
         let reads: Vec<_> = reads.iter().map(|set| set.without(is_dead)).collect();
         let next = Epoch {
             number,
-            since: if reads == epoch.reads { epoch.since } else { number },
+            // New voters have to copy what the former ones hold, also where those look the same as before.
+            since: if reads == epoch.reads && !changes {
+                epoch.since
+            } else {
+                number
+            },
             voters: if changes {
                 VoterSet::majority_of(voters)
             } else {

@@ -42,7 +42,7 @@ mod registers;
 mod rounds;
 mod voting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use limpet_wire::placement::Scores;
@@ -63,6 +63,8 @@ struct Known {
     memory: u64,
     epoch: u64,
     synced: u64,
+    /// Whether it has said which epoch it has.
+    told: bool,
 }
 
 /// See the module page.
@@ -188,7 +190,10 @@ impl Engine {
     /// Whether enough voters can be reached to decide anything.
     pub(super) fn has_majority(&self) -> bool {
         let epoch = self.conditional.quorum.as_ref().and_then(|quorum| quorum.epoch());
-        epoch.is_some_and(|epoch| epoch.voters.is_reached(|voter| self.is_reached(voter)))
+        epoch.is_some_and(|epoch| {
+            let mut sets = epoch.reads.iter().chain([&epoch.voters]);
+            sets.all(|set| set.is_reached(|voter| self.is_reached(voter)))
+        })
     }
 
     /// The number of the epoch by which this node decides with others; 0 for none.
@@ -205,15 +210,19 @@ impl Engine {
     pub fn quorum_status(&self) -> Option<QuorumStatus> {
         let quorum = self.conditional.quorum.as_ref()?;
         let set = quorum.epoch().map(|epoch| epoch.voters.clone());
-        let voters = set.iter().flat_map(|set| &set.voters);
-        let missing = voters.filter(|voter| !self.is_reached(voter));
+        let sets = quorum.epoch().into_iter();
+        let sets = sets.flat_map(|epoch| epoch.reads.iter().chain([&epoch.voters]));
+        let missing = sets
+            .flat_map(|set| &set.voters)
+            .filter(|voter| !self.is_reached(voter));
+        let missing: BTreeSet<_> = missing.map(|voter| voter.node.clone()).collect();
         Some(QuorumStatus {
             epoch: quorum.epochs.number(),
             voters: set.as_ref().map_or(0, |set| set.voters.len()),
             needed: set.as_ref().map_or(quorum.epochs.founders(), |set| {
                 usize::try_from(set.needed).unwrap_or(usize::MAX)
             }),
-            missing: missing.map(|voter| voter.node.clone()).collect(),
+            missing: missing.into_iter().collect(),
             has_majority: self.has_majority(),
             registers: quorum.registers.len(),
         })
@@ -230,7 +239,7 @@ impl Engine {
         let all = sets
             .flat_map(|set| &set.voters)
             .filter(|voter| voter.node == *node);
-        let all: std::collections::BTreeSet<_> = all.cloned().collect();
+        let all: BTreeSet<_> = all.cloned().collect();
         if all.is_empty() {
             return Err(NotForgotten::Unknown);
         }
@@ -314,6 +323,7 @@ impl Engine {
                         memory,
                         epoch,
                         synced,
+                        told: true,
                     },
                 );
                 match quorum.epoch() {
@@ -392,11 +402,15 @@ impl Engine {
             return view;
         };
         let since = quorum.epoch().map(|epoch| epoch.since);
+        view.may_have_epoch = self.shortfall().is_some();
         for (node, member) in self.members.roster().iter() {
             if member.leaving {
                 view.left.insert(node.clone());
             }
-            let Some(known) = quorum.known.get(node).filter(|_| member.linked) else {
+            let known = quorum.known.get(node).filter(|_| member.linked);
+            let has_told = known.is_some_and(|known| known.told);
+            view.may_have_epoch |= member.linked && member.ready && !has_told;
+            let Some(known) = known else {
                 continue;
             };
             let memory = known.memory;
@@ -404,7 +418,7 @@ impl Engine {
                 node: node.clone(),
                 memory,
             };
-            view.any_epoch |= known.epoch > 0;
+            view.may_have_epoch |= known.epoch > 0;
             if Some(known.synced) == since {
                 view.synced.insert(voter.clone());
             }

@@ -169,7 +169,7 @@ impl Engine {
         };
         let first = records.first().map(|(key, _)| key);
         let is_next = first.is_none_or(|first| told.as_ref().is_none_or(|told| told < first));
-        if number < epoch || ranks.len() != records.len() || !is_next {
+        if number < epoch || epoch < quorum.sync.since || ranks.len() != records.len() || !is_next {
             return; // of another time
         }
         *again = now.mono;
@@ -259,8 +259,13 @@ impl Engine {
             };
             let lives_here = known.is_some_and(|known| known.is_alive() && !is_idle(known));
             let quiet = now.mono.saturating_sub(register.at);
+            let has_left = |life| known.is_some_and(|known| known.lifecycle.is_over(life));
+            // A register that says that a session lives must not outlast the tombstone of a deletion that voters are not
+            // asked about.
             let is_over = if register.record.is_alive() {
                 is_idle(&register.record)
+                    || register.record.life().is_some_and(has_left)
+                    || quiet >= self.config.tombstone_life / 2
             } else {
                 quiet >= self.config.tombstone_life
             };
