@@ -420,3 +420,6 @@ impl Epochs {
         self.accepted = None;
     }
 }
+
+#[cfg(test)]
+mod tests;
